@@ -1,0 +1,59 @@
+"""Actors: policies pi(a|s) that can be cloned from data and sampled with gradients."""
+
+import math
+
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+
+from ramac.spec import Scaling, Spec
+
+
+class Actor(TensorDictModuleBase):
+    """A policy. An entry writes two methods, both in standardised units: `sample` and `clone`.
+
+    The methods on TensorDicts, which the losses and TorchRL call, scale observations and actions and flatten leading
+    dimensions, so an entry always sees float32 matrices: observation [B, O] and action [B, A] in [-1, 1].
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.in_keys, self.out_keys = ["observation"], ["action"]
+        self.spec = spec
+        self.scaling = Scaling(spec)
+
+    def sample(self, observation: Tensor) -> Tensor:
+        """observation [B, O] -> action [B, A] in [-1, 1], reparameterised: gradients reach the weights."""
+        raise NotImplementedError(f"{type(self).__name__} must define sample(observation)")
+
+    def clone(self, observation: Tensor, action: Tensor) -> Tensor:
+        """observation [B, O], action [B, A] in [-1, 1] -> behaviour-cloning loss [B]."""
+        raise NotImplementedError(f"{type(self).__name__} must define clone(observation, action)")
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Set `action` [*b, A] inside the box, sampled for `observation` [*b, O]."""
+        observation = self.scaling.observe(tensordict["observation"])
+        shape = observation.shape[:-1]
+        unit = self.sample(observation.reshape(math.prod(shape), -1))
+        return tensordict.set("action", self.scaling.to_box(unit).reshape(*shape, -1))
+
+    def bc(self, tensordict: TensorDictBase) -> Tensor:
+        """Behaviour-cloning loss [*b] of `observation` [*b, O] and `action` [*b, A]."""
+        observation = self.scaling.observe(tensordict["observation"])
+        action = self.scaling.to_unit(tensordict["action"])
+        shape = observation.shape[:-1]
+        rows = math.prod(shape)
+        return self.clone(observation.reshape(rows, -1), action.reshape(rows, -1)).reshape(shape)
+
+
+def positive(**values: int) -> None:
+    """Refuse sizes and counts below 1. Raises ValueError that names the argument."""
+    for name, value in values.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def noise(observation: Tensor, act_dim: int) -> Tensor:
+    """Standard normal start of a generative chain: [B, A]."""
+    return torch.randn(observation.shape[0], act_dim, device=observation.device, dtype=observation.dtype)

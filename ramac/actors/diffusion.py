@@ -1,0 +1,104 @@
+"""Denoising diffusion: a Markov chain (DDPM) or its deterministic counterpart (DDIM) from noise to actions."""
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ramac.actors import Actor, noise, positive
+from ramac.nets import ConditionalNet
+from ramac.registry import actors
+from ramac.spec import Spec
+
+Schedule = Literal["vp", "linear", "cosine"]
+
+
+def betas(schedule: str, steps: int) -> list[float]:
+    """Noise added per step. `vp`: 1 - exp(-b_min/T - (b_max - b_min)(2t - 1)/(2 T^2)) with b in [0.1, 10] (Xiao et al. 2022).
+
+    `linear`: Ho et al. 2020, scaled to T steps. `cosine`: Nichol & Dhariwal 2021.
+    """
+    t = torch.arange(1, steps + 1, dtype=torch.float64)
+    if schedule == "vp":
+        beta = 1 - torch.exp(-0.1 / steps - 0.5 * 9.9 * (2 * t - 1) / steps**2)
+    elif schedule == "linear":
+        beta = torch.linspace(1e-4, 0.02, steps, dtype=torch.float64) * 1000 / steps
+    else:
+        signal = torch.cos((torch.arange(steps + 1, dtype=torch.float64) / steps + 0.008) / 1.008 * math.pi / 2) ** 2
+        beta = 1 - signal[1:] / signal[:-1]
+    return beta.clamp(max=0.999).tolist()
+
+
+class Diffusion(Actor):
+    """Epsilon prediction on x_t = sqrt(abar_t) a + sqrt(1 - abar_t) eps; the chain is a diffusers scheduler."""
+
+    scheduler: Any
+
+    def __init__(self, spec: Spec, *, scheduler: str, train_steps: int, schedule: str, hidden: tuple[int, ...]) -> None:
+        super().__init__(spec)
+        positive(steps=train_steps)
+        import diffusers  # slow to import
+
+        # clip_sample: x0 is clipped to the box at each step
+        options = {"prediction_type": "epsilon", "clip_sample": True, "clip_sample_range": 1.0}
+        self.train_steps = train_steps
+        self.scheduler = getattr(diffusers, scheduler)(train_steps, trained_betas=betas(schedule, train_steps), **options)
+        self.epsilon = ConditionalNet(spec.obs_dim, spec.act_dim, hidden)
+
+    def predict(self, x: Tensor, t: Tensor, observation: Tensor) -> Tensor:
+        """Noise in x [B, A] at the integer steps t [B] or [1] -> [B, A]."""
+        return self.epsilon(x, (t + 1) / self.train_steps, observation)
+
+    def sample(self, observation: Tensor) -> Tensor:
+        x = noise(observation, self.spec.act_dim)
+        for t in self.scheduler.timesteps.tolist():
+            epsilon = self.predict(x, torch.full((1,), t, device=x.device), observation)
+            x = self.scheduler.step(epsilon, t, x, return_dict=False)[0]
+        return x.clamp(-1, 1)
+
+    def clone(self, observation: Tensor, action: Tensor) -> Tensor:
+        t = torch.randint(self.train_steps, (action.shape[0],), device=action.device)
+        epsilon = torch.randn_like(action)
+        x: Any = self.scheduler.add_noise(action, epsilon, t)
+        return (self.predict(x, t, observation) - epsilon).square().mean(-1)
+
+
+@actors.register("ddpm", number="steps")
+class DDPM(Diffusion):
+    """Denoising diffusion: T ancestral steps, epsilon prediction, actions clipped at each step.
+
+    Paper: Ho et al. 2020, Denoising Diffusion Probabilistic Models; as an actor Diffusion-QL (Wang et al. 2023), RADAC.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        steps: int = 5,  # RADAC, Diffusion-QL
+        schedule: Schedule = "vp",  # RADAC
+        hidden: tuple[int, ...] = (256, 256, 256),  # RADAC
+    ) -> None:
+        super().__init__(spec, scheduler="DDPMScheduler", train_steps=steps, schedule=schedule, hidden=hidden)
+
+
+@actors.register("ddim", number="steps")
+class DDIM(Diffusion):
+    """Deterministic sampling of a diffusion model: `steps` of the `train_steps` noise levels, eta = 0.
+
+    Paper: Song et al. 2021, Denoising Diffusion Implicit Models.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        steps: int = 5,  # as many evaluations as RADAC's chain
+        train_steps: int = 50,
+        schedule: Schedule = "vp",
+        hidden: tuple[int, ...] = (256, 256, 256),  # RADAC
+    ) -> None:
+        if not 1 <= steps <= train_steps:
+            raise ValueError(f"steps must be between 1 and train_steps ({train_steps}), got {steps}")
+        super().__init__(spec, scheduler="DDIMScheduler", train_steps=train_steps, schedule=schedule, hidden=hidden)
+        self.scheduler.set_timesteps(steps)

@@ -1,0 +1,53 @@
+"""Unimodal baselines: a tanh-squashed Gaussian and a deterministic actor."""
+
+from torch import Tensor
+from torch.distributions import Normal, TransformedDistribution
+from torch.distributions.transforms import TanhTransform
+
+from ramac.actors import Actor
+from ramac.nets import mlp
+from ramac.registry import actors
+from ramac.spec import Spec
+
+
+@actors.register("gaussian")
+class Gaussian(Actor):
+    """Tanh-squashed Gaussian a = tanh(mu(s) + sigma(s) xi); bc is -log pi(a|s).
+
+    Paper: Haarnoja et al. 2018, Soft Actor-Critic.
+    """
+
+    def __init__(self, spec: Spec, *, hidden: tuple[int, ...] = (256, 256)) -> None:  # (256, 256): SAC, CODAC
+        super().__init__(spec)
+        self.net = mlp(spec.obs_dim, hidden, 2 * spec.act_dim)
+
+    def distribution(self, observation: Tensor) -> TransformedDistribution:
+        """Distribution of the action, per dimension: batch shape [B, A]."""
+        mean, log_std = self.net(observation).chunk(2, dim=-1)
+        log_std = log_std.clamp(-5, 2)  # range of CleanRL's SAC
+        return TransformedDistribution(Normal(mean, log_std.exp(), validate_args=False), [TanhTransform(cache_size=1)])
+
+    def sample(self, observation: Tensor) -> Tensor:
+        return self.distribution(observation).rsample()
+
+    def clone(self, observation: Tensor, action: Tensor) -> Tensor:
+        # logged actions on the boundary have an infinite pre-image; 0.999 maps to 3.8 instead
+        return -self.distribution(observation).log_prob(action.clamp(-0.999, 0.999)).sum(-1)
+
+
+@actors.register("deterministic")
+class Deterministic(Actor):
+    """One action per state, a = tanh(mu(s)); bc is the squared error.
+
+    Paper: Fujimoto & Gu 2021, TD3+BC.
+    """
+
+    def __init__(self, spec: Spec, *, hidden: tuple[int, ...] = (256, 256)) -> None:  # (256, 256): TD3+BC
+        super().__init__(spec)
+        self.net = mlp(spec.obs_dim, hidden, spec.act_dim)
+
+    def sample(self, observation: Tensor) -> Tensor:
+        return self.net(observation).tanh()
+
+    def clone(self, observation: Tensor, action: Tensor) -> Tensor:
+        return (self.sample(observation) - action).square().mean(-1)

@@ -1,0 +1,122 @@
+"""The command line: `ramac key=value ...` trains, `ramac list` shows what there is."""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ramac.errors import InputError, nearest
+
+CONFIGS = next(p for p in (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs") if p.is_dir())
+
+
+def fail(message: str) -> NoReturn:
+    """One line on standard error, exit status 2."""
+    print(f"ramac: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def explain(error: Exception, overrides: list[str]) -> str:
+    """A composition error of Hydra or OmegaConf as one line that names the value, what is allowed and the nearest choice."""
+    from ramac.registry import GROUPS
+
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key in GROUPS and re.fullmatch(r"[\w.-]+|\[[\w.,-]*\]", value):
+            for spec in filter(None, value.strip("[]").split(",")):
+                GROUPS[key].parse(spec)  # raises the registry's own message
+    text = " ".join(f"{error} {error.__cause__ or ''}".split())
+    if match := re.search(r"(?:Could not override|Error merging override) '?([\w.]+)", text):
+        key = match[1]
+        if "not in struct" in text or "Could not override" in text:
+            return f"no setting {key!r}{suggest(key)}"
+        reason = re.search(r"((?:Value|Invalid value) '.+?)(?: full_key| object_type|$)", text)
+        return f"{key}: {(reason[1] if reason else text).strip()}"
+    return text
+
+
+def suggest(key: str) -> str:
+    """What may stand where `key` stands, and the nearest to it."""
+    from omegaconf import OmegaConf
+
+    *parents, last = key.split(".")
+    config: Any = compose([])
+    for depth, parent in enumerate(parents):
+        if not OmegaConf.is_config(config) or parent not in config:
+            return suggest(".".join(parents[: depth + 1]))
+        config = config[parent]
+    known = [str(name) for name in config if name != "name"]
+    place = f"{'.'.join(parents)} has" if parents else "there are"
+    return f"; {place} {', '.join(known) or 'no settings'}{nearest(last, known)}"
+
+
+def compose(overrides: list[str]) -> Any:
+    """Configuration of one run from overrides, as the command line composes it. Raises InputError."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    import ramac.hydra_plugin  # noqa: F401  registers the config source
+
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return hydra_compose("config", overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(explain(error, overrides)) from error
+
+
+def job(config: Any) -> None:
+    """One run of the command line."""
+    from ramac.report import show
+    from ramac.run import train
+
+    try:
+        summary = train(config)
+    except InputError as error:  # here, because Hydra prints a line of its own about a failed job
+        fail(str(error))
+    except FloatingPointError as error:
+        print(f"ramac: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    show(summary)
+
+
+def main() -> None:
+    """Entry point of the `ramac` command."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--version"]:
+        from ramac import __version__
+
+        print(f"ramac {__version__}")
+        return
+    try:
+        if arguments[:1] == ["list"]:
+            from ramac.listing import show
+
+            show(arguments[1:])
+            return
+        run_hydra(arguments)
+    except InputError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("\nramac: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def run_hydra(arguments: list[str]) -> None:
+    """Hand the arguments to Hydra: composition, sweeps, help and completion."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    import ramac.hydra_plugin  # noqa: F401  registers the config source
+
+    asked = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing and exiting with 1
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        if asked == "1":
+            raise
+        raise InputError(explain(error, [a for a in arguments if "=" in a and not a.startswith("-")])) from error

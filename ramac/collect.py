@@ -1,0 +1,161 @@
+"""Build an offline dataset in Minari format from behaviour policies stored as plain arrays."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+from minari import create_dataset_from_buffers
+from minari.data_collector import EpisodeBuffer
+from minari.storage import get_dataset_path
+from tqdm import tqdm
+
+from ramac.errors import InputError, nearest
+
+ENVIRONMENTS = 8  # stepped together, so that one matrix product serves all
+
+
+class BehaviourPolicy:
+    """Stochastic policy read from an npz file: observation normalisation, fully connected layers, Gaussian noise.
+
+    Arrays: `W0, b0, W1, b1, ...` (out, in), `obs_mean`, `obs_std`, `obs_clip`, `activation`, `squash`, and `log_std` or
+    a head `W_log_std`, `b_log_std` on the last hidden layer. Raises InputError when the file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                self.arrays = dict(file)
+            self.layers = [(self.arrays[f"W{i}"], self.arrays[f"b{i}"]) for i in range(sum(k[1:].isdigit() and k[0] == "W" for k in self.arrays))]  # fmt: skip
+            self.mean, self.std, self.clip = (self.arrays[f"obs_{key}"] for key in ("mean", "std", "clip"))
+            self.tanh, self.squash = str(self.arrays["activation"]) == "tanh", str(self.arrays["squash"])
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"policy file {path} cannot be read: {error}") from error
+        self.name = path.stem
+
+    def act(self, observation: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """observation [B, O] -> action [B, A] in [-1, 1], sampled."""
+        x = ((observation.astype(np.float32) - self.mean) / self.std).clip(-self.clip, self.clip)
+        for weight, bias in self.layers[:-1]:
+            x = x @ weight.T + bias
+            x = np.tanh(x) if self.tanh else np.maximum(x, 0)
+        weight, bias = self.layers[-1]
+        action = x @ weight.T + bias
+        if "W_log_std" in self.arrays:
+            log_std = (x @ self.arrays["W_log_std"].T + self.arrays["b_log_std"]).clip(-20, 2)
+            action = action + np.exp(log_std) * random.standard_normal(action.shape)
+        elif "log_std" in self.arrays:
+            action = action + np.exp(self.arrays["log_std"]) * random.standard_normal(action.shape)
+        action = np.tanh(action) if self.squash == "tanh" else action
+        return action.clip(-1, 1).astype(np.float32)
+
+
+def find_policies(folder: str | None, names: Sequence[str]) -> list[BehaviourPolicy]:
+    """Policies `<name>.npz` of a folder. Raises InputError that names the folder or file that is missing."""
+    if folder is None:
+        raise InputError(
+            "no behaviour policies to build the dataset from; set task.policies=FOLDER (or the variable RAMAC_POLICIES)"
+            f" with {', '.join(f'{name}.npz' for name in names)}"
+        )
+    if not Path(folder).is_dir():
+        raise InputError(f"policies folder {folder!r} does not exist")
+    present = sorted(path.stem for path in Path(folder).glob("*.npz"))
+    for name in names:
+        if name not in present:
+            raise InputError(f"policies folder {folder!r} has no {name}.npz{nearest(name, present)}")
+    return [BehaviourPolicy(Path(folder, f"{name}.npz")) for name in names]
+
+
+def episodes(environment_id: str, policy: BehaviourPolicy, transitions: int, seed: int, bar: tqdm) -> Iterator[EpisodeBuffer]:
+    """Whole episodes of at least `transitions` steps in all; the same seed gives the same episodes, bit for bit.
+
+    A new episode starts only while the steps taken are too few, and every started one is finished: stopping at a
+    step count would drop the long ones.
+    """
+    envs = [gymnasium.make(environment_id, disable_env_checker=True) for _ in range(ENVIRONMENTS)]
+    random, started, taken = np.random.default_rng(seed), 0, 0
+    running: dict[int, tuple[list, list, list, list, list]] = {}
+    free = list(range(ENVIRONMENTS))
+    while free or running:
+        while free and (taken < transitions or started == 0):
+            slot = free.pop()
+            first, _ = envs[slot].reset(seed=seed * 1_000_000 + started)
+            running[slot] = ([first.astype(np.float32)], [], [], [], [])
+            started += 1
+        if not running:
+            break
+        slots = list(running)
+        actions = policy.act(np.stack([running[slot][0][-1] for slot in slots]), random)
+        for slot, action in zip(slots, actions, strict=True):
+            after, reward, terminated, truncated, _ = envs[slot].step(action)
+            for store, value in zip(running[slot], (after.astype(np.float32), action, np.float32(reward), terminated, truncated), strict=True):  # fmt: skip
+                store.append(value)
+            taken += 1
+            if terminated or truncated:
+                observations, taken_actions, rewards, terminations, truncations = map(np.array, running.pop(slot))
+                free.append(slot)
+                yield EpisodeBuffer(
+                    observations=observations, actions=taken_actions, rewards=rewards,
+                    terminations=terminations, truncations=truncations,
+                )  # fmt: skip
+        bar.update(len(slots))
+    for env in envs:
+        env.close()
+
+
+@contextmanager
+def _datasets_root(path: Path) -> Iterator[None]:
+    before = os.environ.get("MINARI_DATASETS_PATH")
+    os.environ["MINARI_DATASETS_PATH"] = str(path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MINARI_DATASETS_PATH"]
+        else:
+            os.environ["MINARI_DATASETS_PATH"] = before
+
+
+def build(dataset_id: str, environment_id: str, policies: list[BehaviourPolicy], transitions: int, seed: int = 0) -> Path:
+    """Collect an equal share of `transitions` from each policy and store them under `dataset_id`; returns the folder.
+
+    The dataset is written beside its place and moved there whole, so a killed build leaves no half of one.
+    """
+    final = get_dataset_path(dataset_id)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    names = ", ".join(policy.name for policy in policies)
+    share = -(-transitions // len(policies))
+    env = gymnasium.make(environment_id)
+    spaces = {
+        "observation_space": gymnasium.spaces.Box(-np.inf, np.inf, env.observation_space.shape, np.float32),
+        "action_space": env.action_space,
+    }
+    with (
+        tempfile.TemporaryDirectory(prefix=".building-", dir=final.parent) as part,
+        tqdm(total=share * len(policies), unit="step", desc=f"building {dataset_id}") as bar,
+    ):
+        with _datasets_root(Path(part)):
+            create_dataset_from_buffers(
+                dataset_id,
+                # numbered seeds keep the policies' episodes apart
+                (episode for i, policy in enumerate(policies) for episode in episodes(environment_id, policy, share, seed + i, bar)),  # type: ignore[arg-type]
+                env=environment_id,
+                algorithm_name=names,
+                author="ramac",
+                author_email="none",
+                code_permalink="none",
+                description=f"{share} steps of each of {names}, sampled actions, clean rewards. Not D4RL data. "
+                + json.dumps({"seed": seed, "mujoco": version("mujoco"), "gymnasium": version("gymnasium")}),
+                requirements=[f"mujoco=={version('mujoco')}", f"gymnasium=={version('gymnasium')}"],
+                **spaces,
+            )  # fmt: skip
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(Path(part, dataset_id), final)
+    return final

@@ -1,0 +1,85 @@
+"""Critics: the distribution of the discounted return Z(s, a), by an ensemble of `E` members evaluated as one."""
+
+import math
+
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+
+from ramac.nets import ensemble_mlp
+from ramac.risk import RiskMeasure
+from ramac.spec import Scaling, Spec
+
+
+class Critic(TensorDictModuleBase):
+    """Return distribution of a state-action pair. An entry writes `quantile`, `regress` and `risk` on features.
+
+    The trunk is evaluated once per (s, a): `features` [E, B, F]; heads work on it, whatever the number of levels.
+    """
+
+    levels: int  # number of levels that `forward` returns when none are given
+
+    def __init__(self, spec: Spec, *, hidden: tuple[int, ...], outputs: int, ensemble: int) -> None:
+        super().__init__()
+        if ensemble < 1:
+            raise ValueError(f"ensemble must be at least 1, got {ensemble}")
+        self.in_keys, self.out_keys = ["observation", "action"], ["level", "value"]
+        self.spec, self.ensemble = spec, ensemble
+        self.scaling = Scaling(spec)
+        self.trunk = ensemble_mlp(ensemble, spec.obs_dim + spec.act_dim, hidden, outputs)
+
+    def default_level(self, features: Tensor) -> Tensor:
+        """Levels [B, N] of this critic's own choice, spread over (0, 1): midpoints of N equal cells."""
+        midpoint = (torch.arange(self.levels, device=features.device, dtype=features.dtype) + 0.5) / self.levels
+        return midpoint.expand(features.shape[1], -1)
+
+    def quantile(self, features: Tensor, level: Tensor) -> Tensor:
+        """features [E, B, F], level [B, N] -> Z at these levels [E, B, N]."""
+        raise NotImplementedError(f"{type(self).__name__} must define quantile(features, level)")
+
+    def regression(self, features: Tensor, target: Tensor) -> Tensor:
+        """features [E, B, F], equally likely returns target [B, M] -> proper loss of the critic's statistic [E, B]."""
+        raise NotImplementedError(f"{type(self).__name__} must define regression(features, target)")
+
+    def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
+        """features [E, B, F] -> rho(Z) per member [E, B], by the exact estimator of this representation."""
+        raise NotImplementedError(f"{type(self).__name__} must define measure(features, risk)")
+
+    def features(self, tensordict: TensorDictBase) -> Tensor:
+        """`observation` [*b, O], `action` [*b, A] -> trunk output [E, B, F] with B = prod(*b)."""
+        observation = self.scaling.observe(tensordict["observation"])
+        pair = torch.cat([observation, self.scaling.to_unit(tensordict["action"])], dim=-1)
+        rows = pair.reshape(math.prod(pair.shape[:-1]), -1)
+        return self.trunk(rows.expand(self.ensemble, *rows.shape))
+
+    def forward(self, tensordict: TensorDictBase, level: Tensor | None = None) -> TensorDictBase:
+        """Set `level` [*b, N] (default: the critic's own) and `value` [*b, E, N] = Z at each level."""
+        features, shape = self.features(tensordict), tensordict["action"].shape[:-1]
+        level = self.default_level(features) if level is None else level.reshape(features.shape[1], -1)
+        value = self.quantile(features, level).movedim(0, 1)
+        tensordict.set("level", level.reshape(*shape, -1))
+        return tensordict.set("value", value.reshape(*shape, *value.shape[1:]))
+
+    def regress(self, tensordict: TensorDictBase, target: Tensor) -> Tensor:
+        """Loss [*b] of Z(`observation`, `action`) against equally likely returns target [*b, M]; sum over members."""
+        features, shape = self.features(tensordict), target.shape[:-1]
+        return self.regression(features, target.reshape(features.shape[1], -1)).sum(0).reshape(shape)
+
+    def risk(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
+        """rho(Z(`observation`, `action`)) of each member: [*b, E]."""
+        value = self.measure(self.features(tensordict), risk).movedim(0, 1)
+        return value.reshape(*tensordict["action"].shape[:-1], self.ensemble)
+
+
+def quantile_huber(value: Tensor, level: Tensor, target: Tensor, kappa: float) -> Tensor:
+    """Quantile Huber loss |tau_i - 1{y_j < z_i}| L_kappa(y_j - z_i) / kappa, mean over i and j (Dabney et al. 2018).
+
+    value [*b, N] (current, index i), level [*b, N] of the *current* values, target [*b, M] (index j) -> [*b].
+    kappa 0 is the pinball loss, the only one whose minimiser is the quantile itself.
+    """
+    error = target.unsqueeze(-2) - value.unsqueeze(-1)  # [*b, N, M]
+    weight = (level.unsqueeze(-1) - (error.detach() < 0).to(value.dtype)).abs()
+    size = error.abs()
+    huber = size if kappa == 0 else torch.where(size < kappa, error.square() / (2 * kappa), size - kappa / 2)
+    return (weight * huber).mean((-2, -1))

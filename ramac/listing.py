@@ -1,0 +1,44 @@
+"""`ramac list [group]`: the registry as tables."""
+
+from typing import Any, get_args, get_origin
+
+from rich.console import Console
+from rich.table import Table
+
+from ramac.errors import InputError, nearest
+from ramac.registry import GROUPS, Registry, paper, summary
+
+
+def kind(annotation: Any) -> str:
+    """A type as it is written: `int`, `tuple[int, ...]`, `midpoint | euler`."""
+    if get_args(annotation) and get_origin(annotation) is not tuple and not hasattr(annotation, "__or__"):
+        return " | ".join(map(str, get_args(annotation)))
+    if str(get_origin(annotation)) == "typing.Literal":
+        return " | ".join(map(str, get_args(annotation)))
+    return annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
+
+
+def arguments(registry: Registry, name: str) -> str:
+    """One line per argument: name, type, default; the one a numeric suffix sets is marked."""
+    lines = []
+    for key, parameter in registry.parameters(name).items():
+        default = "" if parameter.default is parameter.empty else f" = {parameter.default}"
+        mark = f"   ({name}NUMBER)" if registry.number[name] == key else ""
+        lines.append(f"{key}: {kind(parameter.annotation)}{default}{mark}")
+    return "\n".join(lines)
+
+
+def show(groups: list[str]) -> None:
+    """Print the entries of the given groups, or of all. Raises InputError for an unknown group."""
+    for group in groups:
+        if group not in GROUPS:
+            raise InputError(f"no group {group!r}; choose from {', '.join(GROUPS)}{nearest(group, GROUPS)}")
+    console = Console()
+    for group in groups or GROUPS:
+        registry = GROUPS[group]
+        table = Table(title=f"{group}=", title_justify="left", show_lines=True)
+        for column in ("entry", "arguments", "what it is", "paper"):
+            table.add_column(column, overflow="fold")
+        for name, entry in registry.items():
+            table.add_row(name, arguments(registry, name), summary(entry), paper(entry))
+        console.print(table)

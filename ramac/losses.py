@@ -1,0 +1,150 @@
+"""Loss terms and their sum: the composite loss of behaviour-regularised, risk-aware offline reinforcement learning.
+
+    L_critic = w_td L_td          L_actor = w_bc L_bc + w_risk(step) L_risk,  L_risk = -rho(Z(s, a)), a ~ pi(.|s)
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+from tensordict import NestedKey, TensorDict, TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+
+from ramac.agent import Agent
+from ramac.registry import losses
+
+POLICY_ACTION: NestedKey = ("policy", "action")
+NEXT_POLICY_ACTION: NestedKey = ("next", "policy", "action")
+
+
+class Term(TensorDictModuleBase):
+    """One summand: its weight over time, the parameter group it trains, the keys it reads, and a loss per sample.
+
+    The weight is 0 until `warmup` updates, then rises linearly over `ramp` updates (0: at once).
+    """
+
+    group: ClassVar[Literal["critic", "actor"]]
+    reads: ClassVar[list[NestedKey]]
+
+    def __init__(self, *, weight: float = 1.0, warmup: int = 0, ramp: int = 0) -> None:
+        super().__init__()
+        for name, value in {"weight": weight, "warmup": warmup, "ramp": ramp}.items():
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} must be finite and not negative, got {value}")
+        self.in_keys = list(self.reads)
+        self.weight, self.warmup, self.ramp = weight, warmup, ramp
+
+    def coefficient(self, step: Tensor, loss: Tensor) -> Tensor:
+        """Weight [] at update `step` []; `loss` [B] is there for terms that normalise themselves."""
+        return self.weight * ((step - self.warmup + 1) / max(self.ramp, 1)).clamp(0, 1)
+
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        """Loss per sample [B]; `agent` is trained, `target` is its moving average."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(tensordict, agent, target)")
+
+
+@losses.register("td", number="weight")
+class TD(Term):
+    """Distributional temporal difference: regress Z(s, a) on r + gamma min_E Z'(s', a'), a' from the averaged actor.
+
+    The minimum over the ensemble is taken level by level. Terminal states do not bootstrap.
+    Paper: Bellemare et al. 2017, A Distributional Perspective on Reinforcement Learning; minimum: Fujimoto et al. 2018.
+    """
+
+    group = "critic"
+    reads: ClassVar[list[NestedKey]] = [
+        "observation", "action", ("next", "observation"), ("next", "reward"), ("next", "terminated"), NEXT_POLICY_ACTION,
+    ]  # fmt: skip
+
+    def __init__(self, *, weight: float = 1.0, warmup: int = 0, ramp: int = 0, gamma: float = 0.99) -> None:  # RADAC
+        super().__init__(weight=weight, warmup=warmup, ramp=ramp)
+        if not 0 <= gamma <= 1:
+            raise ValueError(f"gamma must be in [0, 1], got {gamma}")
+        self.gamma = gamma
+
+    def target(self, tensordict: TensorDictBase, target: Agent) -> Tensor:
+        """Equally likely returns r + gamma (1 - terminated) min_E Z'(s', a'): [B, M]."""
+        after = tensordict["next"]
+        pair = TensorDict({"observation": after["observation"], "action": after["policy", "action"]}, after.batch_size)
+        value = target.critic(pair)["value"].amin(-2)
+        return after["reward"] + self.gamma * (~after["terminated"]) * value
+
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        with torch.no_grad():
+            returns = self.target(tensordict, target)
+        return agent.critic.regress(tensordict, returns)
+
+
+@losses.register("bc", number="weight")
+class BC(Term):
+    """Behaviour cloning with the actor's own loss: noise prediction, flow matching, -log pi or squared error.
+
+    Paper: Wang et al. 2023, Diffusion-QL; Fukazawa et al. 2026, RAMAC.
+    """
+
+    group = "actor"
+    reads: ClassVar[list[NestedKey]] = ["observation", "action"]
+
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        return agent.actor.bc(tensordict)
+
+
+@losses.register("risk", number="weight")
+class Risk(Term):
+    """Minus the risk measure of Z(s, a) at the actor's own action, differentiated through the generative path.
+
+    Each ensemble member is measured, the lowest counts. `normalise` divides the weight by the detached mean |rho|, so
+    that one weight serves returns of any size. Paper: Fukazawa et al. 2026, RAMAC; normalisation: TD3+BC.
+    """
+
+    group = "actor"
+    reads: ClassVar[list[NestedKey]] = ["observation", POLICY_ACTION]
+
+    def __init__(self, *, weight: float = 1.0, warmup: int = 0, ramp: int = 0, normalise: bool = True) -> None:
+        super().__init__(weight=weight, warmup=warmup, ramp=ramp)
+        self.normalise = normalise
+
+    def coefficient(self, step: Tensor, loss: Tensor) -> Tensor:
+        weight = super().coefficient(step, loss)
+        return weight / loss.detach().abs().mean().clamp_min(1e-6) if self.normalise else weight
+
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        pair = TensorDict(
+            {"observation": tensordict["observation"], "action": tensordict[POLICY_ACTION]}, tensordict.batch_size
+        )
+        return -agent.critic.risk(pair, agent.risk).amin(-1)
+
+
+class CompositeLoss(TensorDictModuleBase):
+    """All terms over one agent: batch TensorDict [B] -> TensorDict [B] of `loss_<term>`, unweighted and per sample.
+
+    An action that several terms ask for is sampled once. Only the trainer reduces, with `coefficient`.
+    """
+
+    def __init__(self, agent: Agent, target: Agent, terms: Mapping[str, Term]) -> None:
+        super().__init__()
+        self.agent, self.target = agent, target
+        self.terms = torch.nn.ModuleDict(terms)
+        sampled = (POLICY_ACTION, NEXT_POLICY_ACTION)
+        read = [key for term in terms.values() for key in term.reads]
+        self.in_keys = [key for key in dict.fromkeys(read) if key not in sampled]
+        self.out_keys = [f"loss_{name}" for name in terms]
+
+    def group(self, name: str) -> dict[str, Term]:
+        """Terms that train the parameters of `name`, `"critic"` or `"actor"`."""
+        return {key: term for key, term in self.terms.items() if isinstance(term, Term) and term.group == name}
+
+    def forward(self, tensordict: TensorDictBase, group: str | None = None) -> TensorDict:
+        terms = {**self.group("critic"), **self.group("actor")} if group is None else self.group(group)
+        batch = tensordict.copy()
+        asked = {key for term in terms.values() for key in term.reads}
+        if NEXT_POLICY_ACTION in asked:
+            after = batch["next"]
+            with torch.no_grad():
+                action = self.target.actor(after.select("observation"))["action"]
+            batch["next"] = after.copy().set(("policy", "action"), action)
+        if POLICY_ACTION in asked:
+            batch.set(POLICY_ACTION, self.agent.actor(batch.select("observation"))["action"])
+        result = {f"loss_{name}": term(batch, self.agent, self.target) for name, term in terms.items()}
+        return TensorDict(result, tensordict.batch_size)

@@ -1,0 +1,166 @@
+"""Registries of interchangeable components: an entry is declared once, by a decorator on its class.
+
+The keyword-only arguments of the constructor are the entry's typed configuration; the docstring is its help text.
+"""
+
+import importlib
+import os
+import pkgutil
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import field, make_dataclass
+from enum import Enum
+from functools import cache
+from importlib.metadata import entry_points
+from inspect import Parameter, getdoc, signature
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from ramac.errors import InputError, nearest
+
+SUFFIX = re.compile(r"([a-zA-Z_][\w-]*?)(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
+Entry = TypeVar("Entry", bound=type)
+
+
+class Registry(Mapping[str, type]):
+    """Name -> class of one group (`actor`, `critic`, ...); built-ins and plug-ins are imported on first look-up."""
+
+    def __init__(self, group: str, package: str) -> None:
+        self.group, self.package = group, package
+        self.entries: dict[str, type] = {}
+        self.number: dict[str, str | None] = {}
+
+    def register(self, name: str, *, number: str | None = None) -> Callable[[Entry], Entry]:
+        """Declare a class as entry `name`; `number` is the argument that a numeric suffix sets (`cvar0.1`)."""
+
+        def declare(entry: Entry) -> Entry:
+            known = self.entries.setdefault(name, entry)
+            # a plug-in file run as a script is met twice: as __main__ and under its own name
+            if known is not entry and (known.__qualname__, _file(known)) != (entry.__qualname__, _file(entry)):
+                raise InputError(f"{self.group}={name} is already registered by {known.__module__}")
+            self.number[name] = number
+            return entry
+
+        return declare
+
+    def parse(self, spec: str) -> tuple[str, dict[str, Any]]:
+        """Split `"cvar0.1"` into `("cvar", {"alpha": 0.1})`. Raises InputError for an unknown entry."""
+        if spec in self:
+            return spec, {}
+        match = SUFFIX.fullmatch(spec)
+        if match and match[1] in self and (key := self.number[match[1]]):
+            kind = self.parameters(match[1])[key].annotation
+            try:
+                return match[1], {key: kind(match[2])}
+            except ValueError:
+                raise InputError(f"{self.group}={spec}: {key} must be {kind.__name__}, got {match[2]}") from None
+        hint = nearest(match[1] if match else spec, self)
+        raise InputError(f"no {self.group} {spec!r}; choose from {', '.join(self)}{hint}")
+
+    def parameters(self, name: str) -> dict[str, Parameter]:
+        """Keyword-only arguments of an entry, with evaluated annotations."""
+        arguments = signature(self[name], eval_str=True).parameters.values()
+        return {p.name: p for p in arguments if p.kind is p.KEYWORD_ONLY}
+
+    def config(self, spec: str) -> DictConfig:
+        """Typed node `{name: cvar, alpha: 0.1}` of `"cvar0.1"`; Literal becomes an enumeration."""
+        name, given = self.parse(spec)
+        fields: list[tuple[str, Any, Any]] = [("name", str, name)]
+        for p in self.parameters(name).values():
+            hint, value = p.annotation, given.get(p.name, MISSING if p.default is p.empty else p.default)
+            if get_origin(hint) is Literal:
+                hint = Enum(p.name, {v: v for v in get_args(hint)}, type=str)
+                value = hint(value)
+            fields.append((p.name, hint, field(default_factory=lambda v=value: v)))
+        return OmegaConf.structured(make_dataclass(re.sub(r"\W", "_", name), fields))
+
+    def plain(self, node: str | Mapping | DictConfig) -> dict[str, Any]:
+        """Plain `{name, arguments...}` of a specification, a composed node or a mapping read from a file."""
+        if isinstance(node, str):
+            node = self.config(node)
+        values: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+        return {k: tuple(v) if isinstance(v, list) else getattr(v, "value", v) for k, v in values.items()}
+
+    def build(self, node: str | Mapping | DictConfig, *args: Any, **kwargs: Any) -> Any:
+        """Construct an entry. Raises InputError with the group and name when its constructor refuses a value."""
+        plain = self.plain(node)
+        name = plain.pop("name")
+        entry = self[self.parse(name)[0]]
+        if unknown := set(plain) - set(self.parameters(name)):
+            key = sorted(unknown)[0]
+            raise InputError(f"{self.group}={name} has no argument {key!r}{nearest(key, self.parameters(name))}")
+        try:
+            return entry(*args, **plain, **kwargs)
+        except ValueError as error:
+            raise InputError(f"{self.group}={name}: {error}") from error
+
+    def label(self, node: str | Mapping | DictConfig) -> str:
+        """Short name of a configured entry: `cvar0.1`, `flow`, `flow20`.
+
+        A risk measure always shows its number (it is its identity); elsewhere a number is shown when it is not the
+        default.
+        """
+        plain = self.plain(node)
+        key = self.number[plain["name"]]
+        if key is None or (self.group != "risk" and plain[key] == self.parameters(plain["name"])[key].default):
+            return plain["name"]
+        return f"{plain['name']}{plain[key]:g}"
+
+    def __getitem__(self, name: str) -> type:
+        load()
+        return self.entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        load()
+        return name in self.entries
+
+    def __iter__(self) -> Iterator[str]:
+        load()
+        return iter(sorted(self.entries))
+
+    def __len__(self) -> int:
+        load()
+        return len(self.entries)
+
+
+actors = Registry("actor", "ramac.actors")
+critics = Registry("critic", "ramac.critics")
+risks = Registry("risk", "ramac.risk")
+losses = Registry("loss", "ramac.losses")
+tasks = Registry("task", "ramac.tasks")
+trainers = Registry("trainer", "ramac.trainer")
+evaluations = Registry("evaluation", "ramac.evaluate")
+GROUPS = {registry.group: registry for registry in (actors, critics, risks, losses, tasks, trainers, evaluations)}
+
+
+def summary(entry: type) -> str:
+    """First line of an entry's docstring."""
+    return (getdoc(entry) or "").partition("\n")[0]
+
+
+def paper(entry: type) -> str:
+    """Source named in an entry's docstring: the text after `Paper:`."""
+    return match[1].rstrip(".") if (match := re.search(r"Paper: (.+)", getdoc(entry) or "")) else ""
+
+
+def _file(entry: type) -> str | None:
+    module = importlib.import_module(entry.__module__)
+    return os.path.realpath(path) if (path := getattr(module, "__file__", None)) else None
+
+
+@cache
+def load() -> None:
+    """Import the built-in entries, then installed plug-ins (entry point group `ramac`), then `$RAMAC_PLUGINS`."""
+    for registry in GROUPS.values():
+        package = importlib.import_module(registry.package)
+        for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
+            importlib.import_module(f"{registry.package}.{module.name}")
+    names = [point.value for point in entry_points(group="ramac")]
+    for module in names + re.split(r"[\s,]+", os.environ.get("RAMAC_PLUGINS", "").strip()):
+        try:
+            if module:
+                importlib.import_module(module)
+        except Exception as error:  # a broken plug-in of somebody else must not stop the rest
+            warnings.warn(f"plug-in {module!r} skipped: {error!r}", stacklevel=2)

@@ -1,0 +1,150 @@
+"""One run, start to end: everything is built and checked before the run folder is made."""
+
+import csv
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from ramac.agent import Agent, save
+from ramac.errors import InputError
+from ramac.evaluate import tails
+from ramac.registry import actors, critics, evaluations, losses, risks, tasks, trainers
+from ramac.spec import Spec
+from ramac.tasks import Dataset
+from ramac.trainer import Trainer
+
+PACKAGES = "ramac torch tensordict torchrl diffusers torchdyn hydra-core minari gymnasium mujoco numpy".split()
+Row = Mapping[str, Any]
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is the GPU where there is one. Raises InputError for a device that is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device={name} cannot be used here; choose auto or cpu ({str(error).splitlines()[0]})") from error
+    return device
+
+
+def run_folder(config: DictConfig, label: str) -> Path:
+    """The folder of a run, made: `run_dir`, or the first free `runs/<label>`. Raises InputError when it is taken."""
+    if config.run_dir is not None:
+        folder = Path(config.run_dir)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"run_dir={folder} already holds something; name a new folder")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"run_dir={folder} cannot be made: {error.strerror}") from error
+        return folder
+    count = 1
+    while True:
+        folder = Path("runs", label if count == 1 else f"{label}-{count}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            count += 1
+
+
+def environment() -> str:
+    """What a bug report needs: versions, machine, command."""
+    lines = [f"command: {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}", f"python: {platform.python_version()}"]
+    lines += [f"platform: {platform.platform()}", f"cores: {os.cpu_count()}, threads: {torch.get_num_threads()}"]
+    for package in PACKAGES:
+        try:
+            lines.append(f"{package}: {version(package)}")
+        except PackageNotFoundError:
+            lines.append(f"{package}: not installed")
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def table(path: Path, header: list[str]):
+    """A csv file that is written row by row and readable while the run goes on."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, header)
+        writer.writeheader()
+
+        def write(rows: Iterable[Row]) -> None:
+            writer.writerows(rows)
+            file.flush()
+
+        yield write
+
+
+def train(config: DictConfig, console: IO[str] = sys.stderr) -> dict[str, Any]:
+    """Train, evaluate and write the run folder; returns the content of summary.json plus `run_dir`.
+
+    Raises InputError before anything is written when the configuration or the data cannot be used.
+    """
+    began = time.perf_counter()
+    torch.manual_seed(config.seed)
+    device = device_of(config.device)
+    task, evaluation = tasks.build(config.task), evaluations.build(config.evaluation)
+    terms = {name: losses.build(node) for name, node in config.loss.items() if "name" in node}
+    # the agent is built once without data: a wrong argument must not wait for a dataset to be collected
+    Agent.build(config, Spec.unit(1, 1))
+    data: Dataset = task.dataset()
+    torch.manual_seed(config.seed)
+    agent = Agent.build(config, data.spec).to(device)
+    trainer: Trainer = trainers.build(config.trainer, agent, terms, data.transitions.to(device), config.seed)
+    names = {"task": tasks.label(config.task), "actor": actors.label(config.actor)}
+    names |= {"critic": critics.label(config.critic), "risk": risks.label(config.risk)}
+    label = "-".join([*names.values(), f"seed{config.seed}"])
+    folder = run_folder(config, label)
+    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    (folder / "environment.txt").write_text(environment())
+    print(f"data: {data.origin}\nrun folder: {folder}", file=console)
+
+    with (
+        table(folder / "metrics.csv", ["step", "name", "value"]) as write_metrics,
+        table(folder / "episodes.csv", ["step", "episode", "return", "length", "risky_steps", "penalties"]) as write_episodes,
+    ):
+        started = time.perf_counter()
+        training = 0.0
+        bar = tqdm(trainer.run(), total=trainer.steps, unit="update", file=console, desc=label, mininterval=0.5)
+        for step, metrics in enumerate(bar, 1):
+            if step % config.log_every == 0 or step == trainer.steps:
+                values = {str(key): value.item() for key, value in metrics.items()}
+                write_metrics({"step": step, "name": key, "value": value} for key, value in values.items())
+                refuse_nan(values, step, folder)
+                bar.set_postfix({k.removeprefix("loss_"): f"{v:.3g}" for k, v in values.items() if k.startswith("loss_")})
+            if step == trainer.steps or (evaluation.every and step % evaluation.every == 0):
+                training += time.perf_counter() - started
+                episodes = evaluation.run(trainer.target, task, config.seed)
+                write_episodes({"step": step, **row} for row in episodes)
+                save(trainer.target, config, folder / "checkpoint")
+                started = time.perf_counter()
+    title = "{actor} x {critic} x {risk}".format(**names) + f", {'+'.join(terms)}, seed {config.seed}, {trainer.steps} updates"
+    own = task.report(trainer.target.act, data, episodes, title, folder)
+    summary = {
+        **names, "loss": list(terms), "seed": config.seed, "steps": trainer.steps, "device": str(device),
+        **evaluation.summary(episodes), **own,
+        "behaviour": {"episodes": len(data.returns), "return_mean": float(data.returns.mean()),
+                      "return_cvar": tails(data.returns, evaluation.alphas)},
+        "updates_per_second": trainer.steps / training, "wall_seconds": time.perf_counter() - began,
+    }  # fmt: skip
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return {**summary, "run_dir": str(folder)}
+
+
+def refuse_nan(values: Mapping[str, float], step: int, folder: Path) -> None:
+    """Stop a run whose numbers are gone, naming the first. Raises FloatingPointError."""
+    for name, value in values.items():
+        if value != value or value in (float("inf"), float("-inf")):
+            raise FloatingPointError(f"{name} is {value} at update {step}; the run in {folder} stops here")

@@ -1,0 +1,56 @@
+"""What a task's data look like, and the scaling between the user's units and the networks' units.
+
+A batch is a TensorDict [B] in TorchRL's keys: `observation [B, O]`, `action [B, A]`, `("next", "observation") [B, O]`,
+`("next", "reward") [B, 1]`, `("next", "terminated") [B, 1]` (bool; truncation never appears: it always bootstraps).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Sizes, action box and observation statistics of a task (plain numbers: it is stored as JSON)."""
+
+    obs_dim: int
+    act_dim: int
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    obs_mean: tuple[float, ...]
+    obs_std: tuple[float, ...]
+
+    @classmethod
+    def unit(cls, obs_dim: int, act_dim: int) -> "Spec":
+        """Actions in [-1, 1] and observations left as they are."""
+        return cls(obs_dim, act_dim, (-1.0,) * act_dim, (1.0,) * act_dim, (0.0,) * obs_dim, (1.0,) * obs_dim)
+
+
+class Scaling(nn.Module):
+    """Observations to zero mean and unit variance, actions between the box and [-1, 1]^A."""
+
+    obs_mean: Tensor
+    obs_std: Tensor
+    centre: Tensor
+    half_width: Tensor
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        low, high = torch.tensor(spec.low), torch.tensor(spec.high)
+        self.register_buffer("obs_mean", torch.tensor(spec.obs_mean))
+        self.register_buffer("obs_std", torch.tensor(spec.obs_std))
+        self.register_buffer("centre", (high + low) / 2)
+        self.register_buffer("half_width", (high - low) / 2)
+
+    def observe(self, observation: Tensor) -> Tensor:
+        """observation [*b, O] of any float type -> float32, standardised."""
+        return (observation.to(self.obs_mean.dtype) - self.obs_mean) / self.obs_std
+
+    def to_unit(self, action: Tensor) -> Tensor:
+        """action [*b, A] in the box -> [-1, 1]."""
+        return (action.to(self.half_width.dtype) - self.centre) / self.half_width
+
+    def to_box(self, unit: Tensor) -> Tensor:
+        """unit [*b, A] in [-1, 1] -> the box."""
+        return self.centre + self.half_width * unit

@@ -1,0 +1,96 @@
+"""The 2-D risky bandit: a safe centre and a ring that pays more on average but now and then costs 50."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from tensordict import TensorDict
+
+from ramac.registry import tasks
+from ramac.spec import Spec
+from ramac.tasks import Act, Dataset, Task
+
+CENTRE, RING = 0.3, (0.75, 1.1)  # |a| up to CENTRE is the centre, |a| within RING the ring, the rest off the support
+
+
+def region(action: np.ndarray) -> np.ndarray:
+    """action [B, 2] -> 0 centre, 1 ring, 2 off the support: [B]."""
+    radius = np.linalg.norm(action, axis=-1)
+    return np.where(radius <= CENTRE, 0, np.where((radius >= RING[0]) & (radius <= RING[1]), 1, 2))
+
+
+def shares(action: np.ndarray) -> dict[str, float]:
+    """Share of actions [B, 2] in each region."""
+    count = np.bincount(region(action), minlength=3) / len(action)
+    return dict(zip(("mass_centre", "mass_ring", "mass_off_support"), count.tolist(), strict=True))
+
+
+def reward(action: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw rewards of action [B, 2]: centre N(5, 0.5), ring N(9, 0.5) or a hazard N(-50, 0.5) with 5 %, elsewhere 0.
+
+    Returns the rewards [B] and whether each was a hazard [B].
+    """
+    place, hit = region(action), random.random(len(action)) < 0.05
+    hazard = (place == 1) & hit
+    mean = np.where(place == 0, 5.0, np.where(hazard, -50.0, 9.0))
+    return np.where(place == 2, 0.0, mean + 0.5 * random.standard_normal(len(action))), hazard
+
+
+class BanditEnv(gymnasium.Env):
+    """One decision, constant observation; the rewards of `reward`."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        value, hazard = reward(np.asarray(action)[None], self.np_random)
+        info = {"risky": bool(region(np.asarray(action)[None])[0] == 1), "penalty": bool(hazard[0])}
+        return np.zeros(1, np.float32), float(value[0]), True, False, info
+
+
+@tasks.register("bandit")
+class Bandit(Task):
+    """2-D risky bandit: safe centre (mean 5), risky ring (mean 6.05, CVaR_0.1 about -20.5), made in memory.
+
+    Paper: Fukazawa et al. 2026, RAMAC, figure of eight panels; its code is not public, the numbers are read off it.
+    """
+
+    def __init__(self, *, transitions: int = 10_000, data_seed: int = 0, steps: int = 8_000) -> None:
+        if transitions < 1:
+            raise ValueError(f"transitions must be at least 1, got {transitions}")
+        self.transitions, self.data_seed, self.steps = transitions, data_seed, steps
+
+    def dataset(self) -> Dataset:
+        random, count = np.random.default_rng(self.data_seed), self.transitions
+        angle, radius = random.uniform(0, 2 * np.pi, count), random.normal(0.92, 0.045, count)
+        ring = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
+        centre = random.normal(0, 0.095, (count, 2))
+        action = np.where(random.random((count, 1)) < 0.25, centre, ring).clip(-1, 1).astype(np.float32)
+        value, _ = reward(action, random)
+        observation = torch.zeros(count, 1)
+        after = {
+            "observation": observation.clone(),
+            "reward": torch.tensor(value, dtype=torch.float32).unsqueeze(-1),
+            "terminated": torch.ones(count, 1, dtype=torch.bool),
+        }
+        transitions = TensorDict(
+            {"observation": observation, "action": torch.tensor(action), "next": TensorDict(after, [count])}, [count]
+        )
+        return Dataset(transitions, Spec.unit(1, 2), value, f"{count} draws of the 2-D risky bandit, made in memory")
+
+    def environment(self) -> gymnasium.Env:
+        return gymnasium.wrappers.TimeLimit(BanditEnv(), 1)
+
+    def report(self, act: Act, data: Dataset, episodes: list[dict[str, Any]], title: str, folder: Path) -> dict[str, Any]:
+        from ramac.figures import bandit_figure
+
+        learned = act(np.zeros((10_000, 1), np.float32))
+        logged = data.transitions["action"].numpy()
+        bandit_figure(logged, data.returns, learned, shares(learned), title, folder / "bandit.png")
+        return {**shares(learned), **{f"data_{key}": value for key, value in shares(logged).items()}}

@@ -1,0 +1,113 @@
+"""Stochastic-D4RL on Gymnasium's MuJoCo v5 environments, with datasets built from behaviour policies."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+
+from ramac import data
+from ramac.hazards import Hazard, HazardWrapper
+from ramac.registry import tasks
+from ramac.tasks import Act, Dataset, Task
+
+
+class MuJoCoTask(Task):
+    """Logged locomotion with hazards. The hazard below is the only place that defines it, for data and environment.
+
+    The dataset is a local Minari dataset with clean rewards; penalties are added on loading, from `hazard_seed`.
+    """
+
+    environment_id: ClassVar[str]
+    hazard: ClassVar[Hazard]
+    horizon: ClassVar[int]  # steps of an evaluation episode
+    behaviour: ClassVar[tuple[str, ...]]  # policy files: medium, expert
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        *,
+        transitions: int = 200_000,
+        policies: str | None = None,
+        dataset: str | None = None,
+        hazard_seed: int = 0,
+        steps: int = 10_000,
+    ) -> None:
+        if transitions < 1:
+            raise ValueError(f"transitions must be at least 1, got {transitions}")
+        self.transitions, self.hazard_seed, self.steps = transitions, hazard_seed, steps
+        self.policies = policies or os.environ.get("RAMAC_POLICIES")
+        self.dataset_id = dataset or f"ramac/{self.name}-{transitions}-v0"
+        self.own = dataset is None
+
+    def dataset(self) -> Dataset:
+        env = gymnasium.make(self.environment_id)
+        assert isinstance(env.action_space, gymnasium.spaces.Box)
+        origin = f"dataset {self.dataset_id}"
+        if self.own and not data.exists(self.dataset_id):
+            from ramac import collect
+
+            policies = collect.find_policies(self.policies, self.behaviour)
+            folder = collect.build(self.dataset_id, self.environment_id, policies, self.transitions)
+            origin += f", built from {' and '.join(self.behaviour)} in {folder}"
+        log = data.load(self.dataset_id)
+        data.check(log, self.dataset_id, env)
+        penalty, _ = self.hazard.draw(log.next_observation, np.random.default_rng(self.hazard_seed))
+        log = replace(log, reward=(log.reward + penalty).astype(np.float32))
+        origin += f": {len(log.reward)} steps in {len(log.start)} episodes"
+        return Dataset(log.transitions(), log.spec(env.action_space), log.returns(self.horizon), origin)
+
+    def environment(self) -> gymnasium.Env:
+        env = gymnasium.make(self.environment_id, max_episode_steps=self.horizon, disable_env_checker=True)
+        return HazardWrapper(env, self.hazard)
+
+    def report(self, act: Act, data: Dataset, episodes: list[dict[str, Any]], title: str, folder: Path) -> dict[str, Any]:
+        from ramac.figures import return_figure
+
+        returns = np.array([row["return"] for row in episodes])
+        return_figure(returns, data.returns, self.horizon, title, folder / "returns.png")
+        return {}
+
+
+@tasks.register("halfcheetah-medium-expert")
+class HalfCheetahMediumExpert(MuJoCoTask):
+    """HalfCheetah-v5, 200 steps; above 10 m/s a penalty of 70 strikes with 5 % per step.
+
+    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-expert).
+    """
+
+    name = "halfcheetah/medium-expert"
+    environment_id = "HalfCheetah-v5"
+    hazard = Hazard(coordinate=8, low=-10.0, high=10.0, probability=0.05, penalty=-70.0)
+    horizon = 200
+    behaviour = ("halfcheetah-zoo-ppo", "halfcheetah-zoo-tqc")
+
+
+@tasks.register("hopper-medium-expert")
+class HopperMediumExpert(MuJoCoTask):
+    """Hopper-v5, 500 steps; with a pitch outside [-0.17, 0.04] rad a penalty of 50 strikes with 10 % per step.
+
+    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-expert).
+    """
+
+    name = "hopper/medium-expert"
+    environment_id = "Hopper-v5"
+    hazard = Hazard(coordinate=1, low=-0.17, high=0.04, probability=0.1, penalty=-50.0)
+    horizon = 500
+    behaviour = ("hopper-zoo-sac", "hopper-zoo-tqc")
+
+
+@tasks.register("walker2d-medium-expert")
+class Walker2dMediumExpert(MuJoCoTask):
+    """Walker2d-v5, 500 steps; with a pitch outside [-0.5, 0.5] rad a penalty of 30 strikes with 10 % per step.
+
+    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-expert).
+    """
+
+    name = "walker2d/medium-expert"
+    environment_id = "Walker2d-v5"
+    hazard = Hazard(coordinate=1, low=-0.5, high=0.5, probability=0.1, penalty=-30.0)
+    horizon = 500
+    behaviour = ("walker2d-zoo-trpo", "walker2d-zoo-tqc")

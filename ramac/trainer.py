@@ -1,0 +1,94 @@
+"""The one training loop: sample a batch, step the critic, step the actor, move the averages."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+from tensordict import TensorDict
+from torch.optim import Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ramac.agent import Agent
+from ramac.losses import CompositeLoss, Term
+from ramac.registry import losses, trainers
+
+
+def average(agent: Agent, decay: float) -> AveragedModel:
+    """Exponential moving average of actor and critic: the target networks, and the actor that is evaluated."""
+    averaged = AveragedModel(agent, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    return averaged.requires_grad_(False)
+
+
+@trainers.register("default")
+class Trainer:
+    """Minimise the composite loss with Adam; critic first, then actor, then the moving averages.
+
+    Paper: Fukazawa et al. 2026, RAMAC, algorithm 1.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        terms: dict[str, Term],
+        data: TensorDict,
+        seed: int,
+        *,
+        steps: int = 10_000,
+        batch_size: int = 256,  # RADAC
+        actor_lr: float = 3e-4,  # RADAC
+        critic_lr: float = 3e-4,
+        schedule: Literal["cosine", "constant"] = "cosine",  # Diffusion-QL
+        average_decay: float = 0.995,  # RADAC, actor and critic
+        clip: float = 5.0,  # RADAC: gradient norm of each group
+    ) -> None:
+        for name, value in {"steps": steps, "batch_size": batch_size}.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.steps, self.batch_size, self.clip = steps, batch_size, clip
+        self.agent, self.data = agent, data
+        self.averaged = average(agent, average_decay)
+        target = self.averaged.module
+        assert isinstance(target, Agent)
+        self.target = target
+        self.loss = CompositeLoss(agent, target, terms)
+        self.step = torch.zeros((), dtype=torch.int64, device=data.device)
+        self.generator = torch.Generator(data.device or "cpu").manual_seed(seed)
+        self.optimisers: dict[str, Adam] = {}
+        self.schedulers: list[LRScheduler] = []
+        for group, module, lr in (("critic", agent.critic, critic_lr), ("actor", agent.actor, actor_lr)):
+            if self.loss.group(group):
+                self.optimisers[group] = Adam(module.parameters(), lr)
+                if schedule == "cosine":
+                    self.schedulers.append(CosineAnnealingLR(self.optimisers[group], steps))
+
+    def update(self, batch: TensorDict) -> TensorDict:
+        """One update on a batch [B]: losses per term and gradient norms, scalars left on the device."""
+        metrics = TensorDict()
+        for group, optimiser in self.optimisers.items():
+            loss = self.loss(batch, group)
+            parts = {name: loss[f"loss_{name}"] for name in self.loss.group(group)}
+            total = sum(term.coefficient(self.step, parts[name]) * parts[name].mean()
+                        for name, term in self.loss.group(group).items())  # fmt: skip
+            parameters = list(optimiser.param_groups[0]["params"])
+            torch.autograd.backward(total, inputs=parameters)  # leaves the other group's gradients alone
+            norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip)
+            optimiser.step()
+            optimiser.zero_grad()
+            metrics.update({key: value.detach().mean() for key, value in loss.items()})
+            metrics[f"gradient_norm_{group}"] = norm
+        self.averaged.update_parameters(self.agent)
+        self.step += 1
+        return metrics
+
+    def batch(self) -> TensorDict:
+        """Transitions [B] drawn with replacement by the trainer's own generator."""
+        index = torch.randint(len(self.data), (self.batch_size,), generator=self.generator, device=self.data.device)
+        return self.data[index]
+
+    def run(self) -> Iterator[TensorDict]:
+        """Perform all updates, yielding each one's metrics."""
+        for _ in range(self.steps):
+            yield self.update(self.batch())
+            for scheduler in self.schedulers:
+                scheduler.step()
