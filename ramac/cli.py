@@ -30,21 +30,23 @@ def explain(error: Exception, overrides: list[str]) -> str:
     if match := re.search(r"(?:Could not override|Error merging override) '?([\w.]+)", text):
         key = match[1]
         if "not in struct" in text or "Could not override" in text:
-            return f"no setting {key!r}{suggest(key)}"
+            return f"no setting {key!r}{suggest(key, [o for o in overrides if o.partition('=')[0] in GROUPS])}"
         reason = re.search(r"((?:Value|Invalid value) '.+?)(?: full_key| object_type|$)", text)
         return f"{key}: {(reason[1] if reason else text).strip()}"
+    if "parsing override" in text:
+        return f"{str(error).splitlines()[0]}; write group=entry, group=entryNUMBER or group.argument=value"
     return text
 
 
-def suggest(key: str) -> str:
-    """What may stand where `key` stands, and the nearest to it."""
+def suggest(key: str, choices: list[str]) -> str:
+    """What may stand where `key` stands beside these choices of entries, and the nearest to it."""
     from omegaconf import OmegaConf
 
     *parents, last = key.split(".")
-    config: Any = compose([])
+    config: Any = compose(choices)
     for depth, parent in enumerate(parents):
         if not OmegaConf.is_config(config) or parent not in config:
-            return suggest(".".join(parents[: depth + 1]))
+            return suggest(".".join(parents[: depth + 1]), choices)
         config = config[parent]
     known = [str(name) for name in config if name != "name"]
     place = f"{'.'.join(parents)} has" if parents else "there are"

@@ -28,6 +28,15 @@ class Log:
         ends = np.append(self.start[1:], len(self.reward))
         return np.array([self.reward[a : min(b, a + horizon)].sum(dtype=np.float64) for a, b in zip(self.start, ends, strict=True)])  # fmt: skip
 
+    def returns_to_go(self, gamma: float) -> np.ndarray:
+        """Discounted return from each step to the end of its episode: [T]."""
+        result, last = np.empty(len(self.reward)), set((self.start - 1).tolist())
+        value = 0.0
+        for step in range(len(result) - 1, -1, -1):
+            value = self.reward[step] + gamma * (0.0 if step in last else value)
+            result[step] = value
+        return result
+
     def transitions(self) -> TensorDict:
         """The steps as a TensorDict [T] in the keys of ramac.spec."""
         count = len(self.reward)
@@ -39,13 +48,15 @@ class Log:
         now = {"observation": torch.from_numpy(self.observation), "action": torch.from_numpy(self.action)}
         return TensorDict({**now, "next": TensorDict(after, [count])}, [count])
 
-    def spec(self, action_space: gymnasium.spaces.Box) -> Spec:
-        """Sizes, action box and observation statistics; 1e-3 is added to the deviations as in TD3+BC."""
+    def spec(self, action_space: gymnasium.spaces.Box, gamma: float) -> Spec:
+        """Sizes, action box and statistics; 1e-3 is added to the deviations as in TD3+BC."""
         low, high = (bound.astype(np.float32).tolist() for bound in (action_space.low, action_space.high))
         mean = self.observation.mean(0, dtype=np.float64).astype(np.float32)
         std = self.observation.std(0, dtype=np.float64).astype(np.float32) + np.float32(1e-3)
         sizes = self.observation.shape[1], self.action.shape[1]
-        return Spec(*sizes, tuple(low), tuple(high), tuple(mean.tolist()), tuple(std.tolist()))
+        value = self.returns_to_go(gamma)
+        bounds = tuple(low), tuple(high), tuple(mean.tolist()), tuple(std.tolist())
+        return Spec(*sizes, *bounds, float(value.mean()), float(value.std()) + 1e-3)
 
 
 def exists(dataset_id: str) -> bool:

@@ -62,10 +62,14 @@ class TD(Term):
         if not 0 <= gamma <= 1:
             raise ValueError(f"gamma must be in [0, 1], got {gamma}")
         self.gamma = gamma
+        if gamma == 0:  # a bandit: nothing follows, so no action is sampled for it
+            self.in_keys = [key for key in self.reads if key != NEXT_POLICY_ACTION]
 
     def target(self, tensordict: TensorDictBase, target: Agent) -> Tensor:
         """Equally likely returns r + gamma (1 - terminated) min_E Z'(s', a'): [B, M]."""
         after = tensordict["next"]
+        if self.gamma == 0:
+            return after["reward"]
         pair = TensorDict({"observation": after["observation"], "action": after["policy", "action"]}, after.batch_size)
         value = target.critic(pair)["value"].amin(-2)
         return after["reward"] + self.gamma * (~after["terminated"]) * value
@@ -101,7 +105,14 @@ class Risk(Term):
     group = "actor"
     reads: ClassVar[list[NestedKey]] = ["observation", POLICY_ACTION]
 
-    def __init__(self, *, weight: float = 1.0, warmup: int = 0, ramp: int = 0, normalise: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        weight: float = 0.2,  # with `normalise`; measured on the bandit (docs/bandit.md)
+        warmup: int = 500,  # the critic knows nothing yet; RADAC: up to 300k of 2M updates
+        ramp: int = 500,
+        normalise: bool = True,  # TD3+BC, FQL
+    ) -> None:
         super().__init__(weight=weight, warmup=warmup, ramp=ramp)
         self.normalise = normalise
 
@@ -127,7 +138,7 @@ class CompositeLoss(TensorDictModuleBase):
         self.agent, self.target = agent, target
         self.terms = torch.nn.ModuleDict(terms)
         sampled = (POLICY_ACTION, NEXT_POLICY_ACTION)
-        read = [key for term in terms.values() for key in term.reads]
+        read = [key for term in terms.values() for key in term.in_keys]
         self.in_keys = [key for key in dict.fromkeys(read) if key not in sampled]
         self.out_keys = [f"loss_{name}" for name in terms]
 
@@ -138,7 +149,7 @@ class CompositeLoss(TensorDictModuleBase):
     def forward(self, tensordict: TensorDictBase, group: str | None = None) -> TensorDict:
         terms = {**self.group("critic"), **self.group("actor")} if group is None else self.group(group)
         batch = tensordict.copy()
-        asked = {key for term in terms.values() for key in term.reads}
+        asked = {key for term in terms.values() for key in term.in_keys}
         if NEXT_POLICY_ACTION in asked:
             after = batch["next"]
             with torch.no_grad():

@@ -61,9 +61,12 @@ class EnsembleLinear(nn.Module):
 
 
 def ensemble_mlp(ensemble: int, inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
-    """`mlp` of `E` members at once: [E, R, inputs] -> [E, R, outputs]."""
+    """`mlp` of `E` members at once, with layer normalisation: [E, R, inputs] -> [E, R, outputs].
+
+    Normalised layers bound what a critic extrapolates outside the data (Ball et al. 2023, RLPD; ReBRAC).
+    """
     layers: list[nn.Module] = []
     for width in hidden:
-        layers += [EnsembleLinear(ensemble, inputs, width), nn.SiLU()]
+        layers += [EnsembleLinear(ensemble, inputs, width), nn.LayerNorm(width, elementwise_affine=False), nn.SiLU()]
         inputs = width
     return nn.Sequential(*layers, EnsembleLinear(ensemble, inputs, outputs))

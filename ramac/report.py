@@ -27,10 +27,11 @@ def show(summary: dict[str, Any]) -> None:
     speed = "{updates_per_second:.1f} updates/s, {wall_seconds:.0f} s in all".format(**summary)
     console.print(f"{speed}; everything is in [bold]{summary['run_dir']}[/bold]", highlight=False)
     other = "neutral" if summary["risk"] != "neutral" else "cvar0.1"
-    console.print(
-        f"next: ramac task={summary['task']} risk={other}        the same task with another risk measure\n"
-        f"      ramac task={summary['task']} actor=ddpm20       with another actor\n"
-        f"      ramac -m risk=cvar0.05,cvar0.25 seed=0,1   a grid\n"
-        f"      ramac list                                 everything that can be combined",
-        highlight=False,
-    )
+    next_commands = {
+        f"ramac task={summary['task']} risk={other}": "the same task, another risk measure",
+        f"ramac task={summary['task']} critic=qr": "another critic",
+        "ramac -m risk=cvar0.05,cvar0.25 seed=0,1": "a grid",
+        "ramac list": "everything that can be combined",
+    }
+    for command, purpose in next_commands.items():
+        console.print(f"  {command:<48} {purpose}", highlight=False, soft_wrap=True)

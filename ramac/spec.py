@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Spec:
-    """Sizes, action box and observation statistics of a task (plain numbers: it is stored as JSON)."""
+    """Sizes, action box, and statistics of observations and returns (plain numbers: it is stored as JSON)."""
 
     obs_dim: int
     act_dim: int
@@ -20,6 +20,8 @@ class Spec:
     high: tuple[float, ...]
     obs_mean: tuple[float, ...]
     obs_std: tuple[float, ...]
+    return_mean: float = 0.0  # of the logged discounted returns-to-go
+    return_std: float = 1.0
 
     @classmethod
     def unit(cls, obs_dim: int, act_dim: int) -> "Spec":
@@ -28,12 +30,14 @@ class Spec:
 
 
 class Scaling(nn.Module):
-    """Observations to zero mean and unit variance, actions between the box and [-1, 1]^A."""
+    """Observations and returns to zero mean and unit variance, actions between the box and [-1, 1]^A."""
 
     obs_mean: Tensor
     obs_std: Tensor
     centre: Tensor
     half_width: Tensor
+    return_mean: Tensor
+    return_std: Tensor
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -42,6 +46,8 @@ class Scaling(nn.Module):
         self.register_buffer("obs_std", torch.tensor(spec.obs_std))
         self.register_buffer("centre", (high + low) / 2)
         self.register_buffer("half_width", (high - low) / 2)
+        self.register_buffer("return_mean", torch.tensor(spec.return_mean))
+        self.register_buffer("return_std", torch.tensor(spec.return_std))
 
     def observe(self, observation: Tensor) -> Tensor:
         """observation [*b, O] of any float type -> float32, standardised."""
@@ -54,3 +60,11 @@ class Scaling(nn.Module):
     def to_box(self, unit: Tensor) -> Tensor:
         """unit [*b, A] in [-1, 1] -> the box."""
         return self.centre + self.half_width * unit
+
+    def to_standard(self, value: Tensor) -> Tensor:
+        """Returns in reward units -> standardised."""
+        return (value - self.return_mean) / self.return_std
+
+    def to_return(self, standard: Tensor) -> Tensor:
+        """Standardised returns -> reward units."""
+        return self.return_mean + self.return_std * standard

@@ -13,9 +13,12 @@ from ramac.spec import Scaling, Spec
 
 
 class Critic(TensorDictModuleBase):
-    """Return distribution of a state-action pair. An entry writes `quantile`, `regress` and `risk` on features.
+    """Return distribution of a state-action pair. An entry writes `quantile`, `regression` and `measure` on features.
 
     The trunk is evaluated once per (s, a): `features` [E, B, F]; heads work on it, whatever the number of levels.
+    An entry sees standardised returns (zero mean and unit variance over the data), so that learning rates, clipping and
+    kappa mean the same on every task; the methods on TensorDicts speak reward units. Distortion risk measures commute
+    with this change of units.
     """
 
     levels: int  # number of levels that `forward` returns when none are given
@@ -35,15 +38,15 @@ class Critic(TensorDictModuleBase):
         return midpoint.expand(features.shape[1], -1)
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
-        """features [E, B, F], level [B, N] -> Z at these levels [E, B, N]."""
+        """features [E, B, F], level [B, N] -> standardised Z at these levels [E, B, N]."""
         raise NotImplementedError(f"{type(self).__name__} must define quantile(features, level)")
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:
-        """features [E, B, F], equally likely returns target [B, M] -> proper loss of the critic's statistic [E, B]."""
+        """features [E, B, F], equally likely standardised returns target [B, M] -> proper loss of its statistic [E, B]."""
         raise NotImplementedError(f"{type(self).__name__} must define regression(features, target)")
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
-        """features [E, B, F] -> rho(Z) per member [E, B], by the exact estimator of this representation."""
+        """features [E, B, F] -> rho of standardised Z per member [E, B], by the exact estimator of its representation."""
         raise NotImplementedError(f"{type(self).__name__} must define measure(features, risk)")
 
     def features(self, tensordict: TensorDictBase) -> Tensor:
@@ -57,18 +60,19 @@ class Critic(TensorDictModuleBase):
         """Set `level` [*b, N] (default: the critic's own) and `value` [*b, E, N] = Z at each level."""
         features, shape = self.features(tensordict), tensordict["action"].shape[:-1]
         level = self.default_level(features) if level is None else level.reshape(features.shape[1], -1)
-        value = self.quantile(features, level).movedim(0, 1)
+        value = self.scaling.to_return(self.quantile(features, level)).movedim(0, 1)
         tensordict.set("level", level.reshape(*shape, -1))
         return tensordict.set("value", value.reshape(*shape, *value.shape[1:]))
 
     def regress(self, tensordict: TensorDictBase, target: Tensor) -> Tensor:
         """Loss [*b] of Z(`observation`, `action`) against equally likely returns target [*b, M]; sum over members."""
         features, shape = self.features(tensordict), target.shape[:-1]
-        return self.regression(features, target.reshape(features.shape[1], -1)).sum(0).reshape(shape)
+        rows = self.scaling.to_standard(target).reshape(features.shape[1], -1)
+        return self.regression(features, rows).sum(0).reshape(shape)
 
     def risk(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
         """rho(Z(`observation`, `action`)) of each member: [*b, E]."""
-        value = self.measure(self.features(tensordict), risk).movedim(0, 1)
+        value = self.scaling.to_return(self.measure(self.features(tensordict), risk)).movedim(0, 1)
         return value.reshape(*tensordict["action"].shape[:-1], self.ensemble)
 
 

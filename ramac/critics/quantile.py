@@ -34,7 +34,7 @@ class QR(Critic):
         *,
         quantiles: int = 50,  # ACSRM (Moghimi & Ku 2025): 5 cells below level 0.1
         hidden: tuple[int, ...] = (256, 256),  # CODAC
-        kappa: float = 1.0,  # QR-DQN
+        kappa: float = 0.01,  # in standard deviations of the return; 1 would bias CVaR_0.1 by 20 % (docs/bandit.md)
         ensemble: int = 2,  # RADAC
     ) -> None:
         validate(kappa, quantiles=quantiles)
@@ -71,7 +71,7 @@ class IQN(Critic):
         hidden: tuple[int, ...] = (256, 256),  # RADAC
         embedding: int = 64,  # RADAC on Hopper and Walker2d
         cosines: int = 64,  # IQN
-        kappa: float = 1.0,  # IQN
+        kappa: float = 0.01,  # as in qr
         ensemble: int = 2,  # RADAC
     ) -> None:
         validate(kappa, quantiles=quantiles, risk_quantiles=risk_quantiles, cosines=cosines, embedding=embedding)

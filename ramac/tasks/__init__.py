@@ -26,9 +26,7 @@ class Dataset:
 
 
 class Task(ABC):
-    """A problem. `steps` is the number of updates that a run takes when nothing else is asked for."""
-
-    steps: int
+    """A problem. The arguments `steps` (updates of a run) and `gamma` (discount) are what its runs take by default."""
 
     @abstractmethod
     def dataset(self) -> Dataset:

@@ -1,5 +1,6 @@
 """The 2-D risky bandit: a safe centre and a ring that pays more on average but now and then costs 50."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,14 @@ def shares(action: np.ndarray) -> dict[str, float]:
     return dict(zip(("mass_centre", "mass_ring", "mass_off_support"), count.tolist(), strict=True))
 
 
-def reward(action: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw rewards of action [B, 2]: centre N(5, 0.5), ring N(9, 0.5) or a hazard N(-50, 0.5) with 5 %, elsewhere 0.
+def reward(place: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw rewards for regions [B]: centre N(5, 0.5), ring N(9, 0.5) or a hazard N(-50, 0.5) with 5 %, elsewhere 0.
 
     Returns the rewards [B] and whether each was a hazard [B].
     """
-    place, hit = region(action), random.random(len(action)) < 0.05
-    hazard = (place == 1) & hit
+    hazard = (place == 1) & (random.random(len(place)) < 0.05)
     mean = np.where(place == 0, 5.0, np.where(hazard, -50.0, 9.0))
-    return np.where(place == 2, 0.0, mean + 0.5 * random.standard_normal(len(action))), hazard
+    return np.where(place == 2, 0.0, mean + 0.5 * random.standard_normal(len(place))), hazard
 
 
 class BanditEnv(gymnasium.Env):
@@ -49,8 +49,9 @@ class BanditEnv(gymnasium.Env):
         return np.zeros(1, np.float32), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        value, hazard = reward(np.asarray(action)[None], self.np_random)
-        info = {"risky": bool(region(np.asarray(action)[None])[0] == 1), "penalty": bool(hazard[0])}
+        place = region(np.asarray(action)[None])
+        value, hazard = reward(place, self.np_random)
+        info = {"risky": bool(place[0] == 1), "penalty": bool(hazard[0])}
         return np.zeros(1, np.float32), float(value[0]), True, False, info
 
 
@@ -61,18 +62,21 @@ class Bandit(Task):
     Paper: Fukazawa et al. 2026, RAMAC, figure of eight panels; its code is not public, the numbers are read off it.
     """
 
-    def __init__(self, *, transitions: int = 10_000, data_seed: int = 0, steps: int = 8_000) -> None:
+    def __init__(
+        self, *, transitions: int = 10_000, data_seed: int = 0, steps: int = 3_000, gamma: float = 0.0
+    ) -> None:  # gamma 0: one decision
         if transitions < 1:
             raise ValueError(f"transitions must be at least 1, got {transitions}")
-        self.transitions, self.data_seed, self.steps = transitions, data_seed, steps
+        self.transitions, self.data_seed = transitions, data_seed
 
     def dataset(self) -> Dataset:
         random, count = np.random.default_rng(self.data_seed), self.transitions
         angle, radius = random.uniform(0, 2 * np.pi, count), random.normal(0.92, 0.045, count)
         ring = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
         centre = random.normal(0, 0.095, (count, 2))
-        action = np.where(random.random((count, 1)) < 0.25, centre, ring).clip(-1, 1).astype(np.float32)
-        value, _ = reward(action, random)
+        place = (random.random(count) >= 0.25).astype(int)  # the mode that was drawn decides the reward
+        action = np.where(place[:, None] == 0, centre, ring).clip(-1, 1).astype(np.float32)
+        value, _ = reward(place, random)
         observation = torch.zeros(count, 1)
         after = {
             "observation": observation.clone(),
@@ -82,7 +86,8 @@ class Bandit(Task):
         transitions = TensorDict(
             {"observation": observation, "action": torch.tensor(action), "next": TensorDict(after, [count])}, [count]
         )
-        return Dataset(transitions, Spec.unit(1, 2), value, f"{count} draws of the 2-D risky bandit, made in memory")
+        spec = replace(Spec.unit(1, 2), return_mean=float(value.mean()), return_std=float(value.std()) + 1e-3)
+        return Dataset(transitions, spec, value, f"{count} draws of the 2-D risky bandit, made in memory")
 
     def environment(self) -> gymnasium.Env:
         return gymnasium.wrappers.TimeLimit(BanditEnv(), 1)

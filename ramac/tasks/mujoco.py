@@ -34,10 +34,11 @@ class MuJoCoTask(Task):
         dataset: str | None = None,
         hazard_seed: int = 0,
         steps: int = 10_000,
+        gamma: float = 0.99,  # RADAC
     ) -> None:
         if transitions < 1:
             raise ValueError(f"transitions must be at least 1, got {transitions}")
-        self.transitions, self.hazard_seed, self.steps = transitions, hazard_seed, steps
+        self.transitions, self.hazard_seed, self.gamma = transitions, hazard_seed, gamma
         self.policies = policies or os.environ.get("RAMAC_POLICIES")
         self.dataset_id = dataset or f"ramac/{self.name}-{transitions}-v0"
         self.own = dataset is None
@@ -57,7 +58,7 @@ class MuJoCoTask(Task):
         penalty, _ = self.hazard.draw(log.next_observation, np.random.default_rng(self.hazard_seed))
         log = replace(log, reward=(log.reward + penalty).astype(np.float32))
         origin += f": {len(log.reward)} steps in {len(log.start)} episodes"
-        return Dataset(log.transitions(), log.spec(env.action_space), log.returns(self.horizon), origin)
+        return Dataset(log.transitions(), log.spec(env.action_space, self.gamma), log.returns(self.horizon), origin)
 
     def environment(self) -> gymnasium.Env:
         env = gymnasium.make(self.environment_id, max_episode_steps=self.horizon, disable_env_checker=True)
