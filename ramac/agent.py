@@ -67,12 +67,13 @@ def save(agent: Agent, parts: Mapping[str, Any], folder: Path) -> None:
 
 
 def load(path: str | Path) -> Agent:
-    """Agent of a run folder or its checkpoint folder: `load(PATH).act(observation)`. Raises InputError when it is unusable."""
+    """Agent of a run folder or its checkpoint folder: `load(PATH).act(observation)`. Raises InputError."""
     folder = Path(path)
     folder = folder / "checkpoint" if (folder / "checkpoint").is_dir() else folder
     try:
         description = json.loads((folder / "agent.json").read_text())
-        spec = Spec(**{k: tuple(v) if isinstance(v, list) else v for k, v in description["spec"].items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in description["spec"].items()}
+        spec = Spec(**values)
         agent = Agent.build(description, spec)
         agent.load_state_dict(load_file(folder / "agent.safetensors"))
     except (OSError, KeyError, TypeError, RuntimeError, json.JSONDecodeError, SafetensorError) as error:

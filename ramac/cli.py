@@ -18,7 +18,7 @@ def fail(message: str) -> NoReturn:
 
 
 def explain(error: Exception, overrides: list[str]) -> str:
-    """A composition error of Hydra or OmegaConf as one line that names the value, what is allowed and the nearest choice."""
+    """A composition error of Hydra or OmegaConf as one line: the value, what is allowed and the nearest choice."""
     from ramac.registry import GROUPS
 
     for override in overrides:

@@ -1,5 +1,6 @@
 """Build an offline dataset in Minari format from behaviour policies stored as plain arrays."""
 
+import itertools
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -32,7 +34,8 @@ class BehaviourPolicy:
         try:
             with np.load(path, allow_pickle=False) as file:
                 self.arrays = dict(file)
-            self.layers = [(self.arrays[f"W{i}"], self.arrays[f"b{i}"]) for i in range(sum(k[1:].isdigit() and k[0] == "W" for k in self.arrays))]  # fmt: skip
+            depth = sum(key[0] == "W" and key[1:].isdigit() for key in self.arrays)
+            self.layers = [(self.arrays[f"W{i}"], self.arrays[f"b{i}"]) for i in range(depth)]
             self.mean, self.std, self.clip = (self.arrays[f"obs_{key}"] for key in ("mean", "std", "clip"))
             self.tanh, self.squash = str(self.arrays["activation"]) == "tanh", str(self.arrays["squash"])
         except (OSError, ValueError, KeyError) as error:
@@ -72,7 +75,9 @@ def find_policies(folder: str | None, names: Sequence[str]) -> list[BehaviourPol
     return [BehaviourPolicy(Path(folder, f"{name}.npz")) for name in names]
 
 
-def episodes(environment_id: str, policy: BehaviourPolicy, transitions: int, seed: int, bar: tqdm) -> Iterator[EpisodeBuffer]:
+def episodes(
+    environment_id: str, policy: BehaviourPolicy, transitions: int, seed: int, bar: tqdm
+) -> Iterator[EpisodeBuffer]:
     """Whole episodes of at least `transitions` steps in all; the same seed gives the same episodes, bit for bit.
 
     A new episode starts only while the steps taken are too few, and every started one is finished: stopping at a
@@ -94,16 +99,14 @@ def episodes(environment_id: str, policy: BehaviourPolicy, transitions: int, see
         actions = policy.act(np.stack([running[slot][0][-1] for slot in slots]), random)
         for slot, action in zip(slots, actions, strict=True):
             after, reward, terminated, truncated, _ = envs[slot].step(action)
-            for store, value in zip(running[slot], (after.astype(np.float32), action, np.float32(reward), terminated, truncated), strict=True):  # fmt: skip
-                store.append(value)
+            row = after.astype(np.float32), action, np.float32(reward), terminated, truncated
+            for column, value in zip(running[slot], row, strict=True):
+                column.append(value)
             taken += 1
             if terminated or truncated:
-                observations, taken_actions, rewards, terminations, truncations = map(np.array, running.pop(slot))
+                columns: list[Any] = [np.array(column) for column in running.pop(slot)]
                 free.append(slot)
-                yield EpisodeBuffer(
-                    observations=observations, actions=taken_actions, rewards=rewards,
-                    terminations=terminations, truncations=truncations,
-                )  # fmt: skip
+                yield EpisodeBuffer(None, None, None, *columns)
         bar.update(len(slots))
     for env in envs:
         env.close()
@@ -122,7 +125,9 @@ def _datasets_root(path: Path) -> Iterator[None]:
             os.environ["MINARI_DATASETS_PATH"] = before
 
 
-def build(dataset_id: str, environment_id: str, policies: list[BehaviourPolicy], transitions: int, seed: int = 0) -> Path:
+def build(
+    dataset_id: str, environment_id: str, policies: list[BehaviourPolicy], transitions: int, seed: int = 0
+) -> Path:
     """Collect an equal share of `transitions` from each policy and store them under `dataset_id`; returns the folder.
 
     The dataset is written beside its place and moved there whole, so a killed build leaves no half of one.
@@ -132,6 +137,7 @@ def build(dataset_id: str, environment_id: str, policies: list[BehaviourPolicy],
     names = ", ".join(policy.name for policy in policies)
     share = -(-transitions // len(policies))
     env = gymnasium.make(environment_id)
+    buffers: Any  # Minari asks for a list, and takes any iterable: memory stays flat
     spaces = {
         "observation_space": gymnasium.spaces.Box(-np.inf, np.inf, env.observation_space.shape, np.float32),
         "action_space": env.action_space,
@@ -140,11 +146,13 @@ def build(dataset_id: str, environment_id: str, policies: list[BehaviourPolicy],
         tempfile.TemporaryDirectory(prefix=".building-", dir=final.parent) as part,
         tqdm(total=share * len(policies), unit="step", desc=f"building {dataset_id}") as bar,
     ):
+        # numbered seeds keep the policies' episodes apart
+        runs = [episodes(environment_id, policy, share, seed + i, bar) for i, policy in enumerate(policies)]
+        buffers = itertools.chain.from_iterable(runs)
         with _datasets_root(Path(part)):
             create_dataset_from_buffers(
                 dataset_id,
-                # numbered seeds keep the policies' episodes apart
-                (episode for i, policy in enumerate(policies) for episode in episodes(environment_id, policy, share, seed + i, bar)),  # type: ignore[arg-type]
+                buffers,
                 env=environment_id,
                 algorithm_name=names,
                 author="ramac",

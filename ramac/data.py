@@ -26,7 +26,8 @@ class Log:
     def returns(self, horizon: int) -> np.ndarray:
         """Return of each episode over its first `horizon` steps: [episodes]."""
         ends = np.append(self.start[1:], len(self.reward))
-        return np.array([self.reward[a : min(b, a + horizon)].sum(dtype=np.float64) for a, b in zip(self.start, ends, strict=True)])  # fmt: skip
+        stops = np.minimum(ends, self.start + horizon)
+        return np.array([self.reward[a:b].sum(dtype=np.float64) for a, b in zip(self.start, stops, strict=True)])
 
     def returns_to_go(self, gamma: float) -> np.ndarray:
         """Discounted return from each step to the end of its episode: [T]."""
@@ -109,7 +110,7 @@ def check(log: Log, dataset_id: str, env: gymnasium.Env) -> None:
             raise InputError(f"dataset {dataset_id!r} does not fit {name}: {part}s have shape {found}, not {shape}")
     for part in ("observation", "action", "reward", "next_observation"):
         values = getattr(log, part)
-        bad = ~np.isfinite(values.reshape(len(values), -1)).all(-1)
+        bad: np.ndarray = np.logical_not(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
         if bad.any():
             raise InputError(
                 f"dataset {dataset_id!r}: {part} is nan or infinite in {bad.sum()} of {len(bad)} steps,"

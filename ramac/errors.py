@@ -11,5 +11,7 @@ class InputError(ValueError):
 def nearest(value: str, choices: Iterable[str]) -> str:
     """Text `"; did you mean 'flow'?"`, or nothing when no choice is close."""
     known = list(choices)
-    close = [choice for choice in known if value and choice.startswith(value)] or get_close_matches(value, known, 2, 0.5)
+    close = [choice for choice in known if value and choice.startswith(value)] or get_close_matches(
+        value, known, 2, 0.5
+    )
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""

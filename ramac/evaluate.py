@@ -28,7 +28,8 @@ def tails(returns: np.ndarray, alphas: tuple[float, ...]) -> dict[str, float]:
 class Evaluation:
     """Roll out whole episodes. The same seed gives the same starts, hazards and policy noise to every method.
 
-    100 episodes instead of the paper's 10, whose CVaR_0.1 is the worst single one; levels as in Stochastic-D4RL's users.
+    100 episodes, not the paper's 10, whose CVaR_0.1 is the single worst one.
+    `every`: updates between evaluations, 0 for one at the end.
     """
 
     def __init__(
@@ -86,12 +87,13 @@ def rollout(agent: Agent, task: Task, seeds: list[int]) -> list[dict[str, Any]]:
     total = {key: np.zeros(len(seeds)) for key in ("return", "length", "risky_steps", "penalties")}
     while alive.any():
         observation, reward, terminated, truncated, info = envs.step(agent.act(observation))
-        absent = np.zeros(len(seeds), bool)  # an environment that starts anew reports no info
-        steps = {"return": reward, "length": 1, "risky_steps": info.get("risky", absent), "penalties": info.get("penalty", absent)}  # fmt: skip
-        for key, value in steps.items():
+        # an environment that starts anew reports no info
+        risky, penalty = (info.get(key, np.zeros(len(seeds), bool)) for key in ("risky", "penalty"))
+        for key, value in zip(total, (reward, 1, risky, penalty), strict=True):
             total[key] += np.where(alive, value, 0)
         alive &= ~(terminated | truncated)
     envs.close()
     return [
-        {key: (float if key == "return" else int)(column[i]) for key, column in total.items()} for i in range(len(seeds))
+        {key: (float if key == "return" else int)(column[i]) for key, column in total.items()}
+        for i in range(len(seeds))
     ]

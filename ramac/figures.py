@@ -42,7 +42,7 @@ def bandit_figure(
 def return_figure(returns: np.ndarray, behaviour: np.ndarray, horizon: int, title: str, path: Path) -> None:
     """Histograms of the policy's and the behaviour's episode returns, each with its worst tenth shaded."""
     figure = Figure(figsize=(8, 6), layout="constrained")
-    edges = np.histogram_bin_edges(np.concatenate([returns, behaviour]), 40)
+    edges = np.histogram_bin_edges(np.concatenate([returns, behaviour]), 40).tolist()
     upper, lower = figure.subplots(2, 1, sharex=True)
     upper.set_title(title, fontsize=10)
     panel(upper, returns, edges, f"policy, {len(returns)} episodes", BLUE)
@@ -51,7 +51,7 @@ def return_figure(returns: np.ndarray, behaviour: np.ndarray, horizon: int, titl
     save(figure, path)
 
 
-def panel(axes: Axes, returns: np.ndarray, edges: np.ndarray, label: str, colour: str) -> None:
+def panel(axes: Axes, returns: np.ndarray, edges: list[float], label: str, colour: str) -> None:
     """One histogram with mean, CVaR and the worst tenth marked."""
     weights = np.full(len(returns), 1 / len(returns))
     axes.hist(returns, edges, weights=weights, color=colour, alpha=0.85, label=label)

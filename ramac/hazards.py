@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Hazard:
-    """Penalty (reward units) with `probability` per step whose next observation leaves [low, high] in one coordinate."""
+    """Penalty (reward units) with `probability` per step whose next observation leaves [low, high] in a coordinate."""
 
     coordinate: int
     low: float
@@ -36,7 +36,7 @@ class Hazard:
 
 
 class HazardWrapper(gymnasium.Wrapper):
-    """Adds a hazard to an environment, with a generator of its own; `info` has `clean_reward`, `penalty` and `risky`."""
+    """Adds a hazard, with a generator of its own; `info` has `clean_reward`, `penalty` and `risky`."""
 
     def __init__(self, env: gymnasium.Env, hazard: Hazard) -> None:
         super().__init__(env)

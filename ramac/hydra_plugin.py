@@ -1,4 +1,4 @@
-"""Every registry entry as a Hydra option: a config source `ramac://` that answers from the registries, without files."""
+"""Every registry entry as a Hydra option: a config source `ramac://` that answers from the registries."""
 
 import os
 

@@ -1,10 +1,10 @@
 """Loss terms and their sum: the composite loss of behaviour-regularised, risk-aware offline reinforcement learning.
 
-    L_critic = w_td L_td          L_actor = w_bc L_bc + w_risk(step) L_risk,  L_risk = -rho(Z(s, a)), a ~ pi(.|s)
+L_critic = w_td L_td;  L_actor = w_bc L_bc + w_risk(step) L_risk;  L_risk = -rho(Z(s, a)), a ~ pi(.|s).
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from tensordict import NestedKey, TensorDict, TensorDictBase
@@ -25,7 +25,7 @@ class Term(TensorDictModuleBase):
     """
 
     group: ClassVar[Literal["critic", "actor"]]
-    reads: ClassVar[list[NestedKey]]
+    reads: ClassVar[list[Any]]  # nested keys
 
     def __init__(self, *, weight: float = 1.0, warmup: int = 0, ramp: int = 0) -> None:
         super().__init__()
@@ -53,9 +53,14 @@ class TD(Term):
     """
 
     group = "critic"
-    reads: ClassVar[list[NestedKey]] = [
-        "observation", "action", ("next", "observation"), ("next", "reward"), ("next", "terminated"), NEXT_POLICY_ACTION,
-    ]  # fmt: skip
+    reads: ClassVar[list[Any]] = [
+        "observation",
+        "action",
+        ("next", "observation"),
+        ("next", "reward"),
+        ("next", "terminated"),
+        NEXT_POLICY_ACTION,
+    ]
 
     def __init__(self, *, weight: float = 1.0, warmup: int = 0, ramp: int = 0, gamma: float = 0.99) -> None:  # RADAC
         super().__init__(weight=weight, warmup=warmup, ramp=ramp)
@@ -67,12 +72,12 @@ class TD(Term):
 
     def target(self, tensordict: TensorDictBase, target: Agent) -> Tensor:
         """Equally likely returns r + gamma (1 - terminated) min_E Z'(s', a'): [B, M]."""
-        after = tensordict["next"]
+        reward = tensordict.get(("next", "reward"))
         if self.gamma == 0:
-            return after["reward"]
-        pair = TensorDict({"observation": after["observation"], "action": after["policy", "action"]}, after.batch_size)
-        value = target.critic(pair)["value"].amin(-2)
-        return after["reward"] + self.gamma * (~after["terminated"]) * value
+            return reward
+        pair = {"observation": tensordict.get(("next", "observation")), "action": tensordict.get(NEXT_POLICY_ACTION)}
+        value = target.critic(TensorDict(pair, tensordict.batch_size)).get("value").amin(-2)
+        return reward + self.gamma * (~tensordict.get(("next", "terminated"))) * value
 
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         with torch.no_grad():
@@ -88,7 +93,7 @@ class BC(Term):
     """
 
     group = "actor"
-    reads: ClassVar[list[NestedKey]] = ["observation", "action"]
+    reads: ClassVar[list[Any]] = ["observation", "action"]
 
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         return agent.actor.bc(tensordict)
@@ -103,7 +108,7 @@ class Risk(Term):
     """
 
     group = "actor"
-    reads: ClassVar[list[NestedKey]] = ["observation", POLICY_ACTION]
+    reads: ClassVar[list[Any]] = ["observation", POLICY_ACTION]
 
     def __init__(
         self,
@@ -121,10 +126,13 @@ class Risk(Term):
         return weight / loss.detach().abs().mean().clamp_min(1e-6) if self.normalise else weight
 
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
-        pair = TensorDict(
-            {"observation": tensordict["observation"], "action": tensordict[POLICY_ACTION]}, tensordict.batch_size
-        )
-        return -agent.critic.risk(pair, agent.risk).amin(-1)
+        pair = {"observation": tensordict.get("observation"), "action": tensordict.get(POLICY_ACTION)}
+        return -agent.critic.risk(TensorDict(pair, tensordict.batch_size), agent.risk).amin(-1)
+
+
+def sampled(agent: Agent, observation: Tensor) -> Tensor:
+    """Action [B, A] of the agent's actor for observation [B, O]."""
+    return agent.actor(TensorDict({"observation": observation}, observation.shape[:-1])).get("action")
 
 
 class CompositeLoss(TensorDictModuleBase):
@@ -137,9 +145,9 @@ class CompositeLoss(TensorDictModuleBase):
         super().__init__()
         self.agent, self.target = agent, target
         self.terms = torch.nn.ModuleDict(terms)
-        sampled = (POLICY_ACTION, NEXT_POLICY_ACTION)
-        read = [key for term in terms.values() for key in term.in_keys]
-        self.in_keys = [key for key in dict.fromkeys(read) if key not in sampled]
+        made_here = (POLICY_ACTION, NEXT_POLICY_ACTION)
+        read: list[Any] = [key for term in terms.values() for key in term.in_keys]
+        self.in_keys = [key for key in dict.fromkeys(read) if key not in made_here]
         self.out_keys = [f"loss_{name}" for name in terms]
 
     def group(self, name: str) -> dict[str, Term]:
@@ -151,11 +159,9 @@ class CompositeLoss(TensorDictModuleBase):
         batch = tensordict.copy()
         asked = {key for term in terms.values() for key in term.in_keys}
         if NEXT_POLICY_ACTION in asked:
-            after = batch["next"]
             with torch.no_grad():
-                action = self.target.actor(after.select("observation"))["action"]
-            batch["next"] = after.copy().set(("policy", "action"), action)
+                batch.set(NEXT_POLICY_ACTION, sampled(self.target, batch.get(("next", "observation"))))
         if POLICY_ACTION in asked:
-            batch.set(POLICY_ACTION, self.agent.actor(batch.select("observation"))["action"])
+            batch.set(POLICY_ACTION, sampled(self.agent, batch.get("observation")))
         result = {f"loss_{name}": term(batch, self.agent, self.target) for name, term in terms.items()}
         return TensorDict(result, tensordict.batch_size)

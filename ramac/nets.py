@@ -16,7 +16,7 @@ def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
 
 
 class Fourier(nn.Module):
-    """Sine and cosine of an input at frequencies pi/2 times powers of two (Tancik et al. 2020): [*b, D] -> [*b, 2 D count]."""
+    """Sine and cosine at frequencies pi/2 times powers of two (Tancik et al. 2020): [*b, D] -> [*b, 2 D count]."""
 
     frequency: Tensor
 

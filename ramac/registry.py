@@ -71,8 +71,8 @@ class Registry(Mapping[str, type]):
         for p in self.parameters(name).values():
             hint, value = p.annotation, given.get(p.name, MISSING if p.default is p.empty else p.default)
             if get_origin(hint) is Literal:
-                hint = Enum(p.name, {v: v for v in get_args(hint)}, type=str)
-                value = hint(value)
+                choices: Any = Enum(p.name, {v: v for v in get_args(hint)}, type=str)
+                hint, value = choices, choices(value)
             fields.append((p.name, hint, field(default_factory=lambda v=value: v)))
         return OmegaConf.structured(make_dataclass(re.sub(r"\W", "_", name), fields))
 

@@ -46,7 +46,7 @@ def _report(registry: Registry, entry: str, base: type, findings: Callable[[str]
             found = list(findings(entry))
         except Exception as error:
             found = [f"{type(error).__name__} while it was tried: {error}"]
-    assert not found, "\n".join([f"{registry.group} {entry!r}: {len(found)} finding(s)", *(f"- {text}" for text in found)])
+    assert not found, "\n- ".join([f"{registry.group} {entry!r}: {len(found)} finding(s)", *found])
 
 
 def _declaration(registry: Registry, name: str, base: type) -> Iterator[str]:
@@ -107,7 +107,8 @@ def _actor_findings(entry: str) -> Iterator[str]:
     for shape in ((), (5,), (2, 3)):
         action = actor(_state(*shape))["action"]
         if action.shape != (*shape, BOX.act_dim) or action.dtype != torch.float32:
-            yield f"action for a batch {list(shape)} must be float32 {[*shape, BOX.act_dim]}, not {action.dtype} {list(action.shape)}"
+            found = f"{action.dtype} {list(action.shape)}"
+            yield f"action for a batch {list(shape)} must be float32 {[*shape, BOX.act_dim]}, not {found}"
             return
         if not action.isfinite().all():
             yield "actions are nan or infinite at initialisation"
@@ -133,7 +134,8 @@ def _critic_findings(entry: str) -> Iterator[str]:
     for shape in ((), (5,), (2, 3)):
         pair = critic(_pair(*shape), torch.full((*shape, 7), 0.5))
         if pair["value"].shape != (*shape, critic.ensemble, 7):
-            yield f"value at 7 levels for a batch {list(shape)} must be {[*shape, critic.ensemble, 7]}, not {list(pair['value'].shape)}"
+            wanted = [*shape, critic.ensemble, 7]
+            yield f"value at 7 levels for a batch {list(shape)} must be {wanted}, not {list(pair['value'].shape)}"
             return
         level = critic(_pair(*shape))["level"]
         if not ((level > 0) & (level < 1)).all():
@@ -142,7 +144,8 @@ def _critic_findings(entry: str) -> Iterator[str]:
             yield f"risk for a batch {list(shape)} must be {[*shape, critic.ensemble]}, not {list(risk.shape)}"
     action = _pair(8)
     leaf = action["action"].requires_grad_()
-    if (value := critic.risk(action, CVaR())).grad_fn is None or not torch.autograd.grad(value.sum(), leaf)[0].abs().sum() > 0:
+    value = critic.risk(action, CVaR())
+    if value.grad_fn is None or not torch.autograd.grad(value.sum(), leaf)[0].abs().sum() > 0:
         yield "risk carries no gradient to the action: no actor could learn from it"
     yield from _losses("regress", lambda pair: critic.regress(pair, torch.arange(12.0).expand(len(pair), -1)), critic)
     yield from _learns(critic)
@@ -158,7 +161,7 @@ def _learns(critic: Critic) -> Iterator[str]:
         optimiser.zero_grad()
         critic.regress(_pair(128), target).mean().backward()
         optimiser.step()
-    truth = {"the mean": (Neutral(), 3.0)}
+    truth: dict[str, tuple[RiskMeasure, float]] = {"the mean": (Neutral(), 3.0)}
     if critic.levels > 1:  # a critic of one level says that it holds the mean only
         truth["CVaR_0.25"] = (CVaR(alpha=0.25), 3 - 2 * math.exp(-0.5 * 0.6744898**2) / math.sqrt(2 * math.pi) / 0.25)
     with torch.no_grad():

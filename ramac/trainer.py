@@ -1,6 +1,6 @@
 """The one training loop: sample a batch, step the critic, step the actor, move the averages."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ramac.agent import Agent
 from ramac.losses import CompositeLoss, Term
-from ramac.registry import losses, trainers
+from ramac.registry import trainers
 
 
 def average(agent: Agent, decay: float) -> AveragedModel:
@@ -36,7 +36,7 @@ class Trainer:
         *,
         steps: int = 10_000,
         batch_size: int = 256,  # RADAC
-        actor_lr: float = 1e-3,  # with the cosine schedule, measured on the bandit (docs/bandit.md); RADAC: 3e-4, constant
+        actor_lr: float = 1e-3,  # with the cosine schedule: docs/bandit.md; RADAC: 3e-4, constant
         critic_lr: float = 1e-3,  # likewise; RADAC: 1e-5 to 5e-5, which needs its 2M updates
         schedule: Literal["cosine", "constant"] = "cosine",  # Diffusion-QL
         average_decay: float = 0.995,  # RADAC, actor and critic
@@ -68,10 +68,11 @@ class Trainer:
         for group, optimiser in self.optimisers.items():
             loss = self.loss(batch, group)
             parts = {name: loss[f"loss_{name}"] for name in self.loss.group(group)}
-            total = sum(term.coefficient(self.step, parts[name]) * parts[name].mean()
-                        for name, term in self.loss.group(group).items())  # fmt: skip
+            weighted = [t.coefficient(self.step, parts[k]) * parts[k].mean() for k, t in self.loss.group(group).items()]
             parameters = list(optimiser.param_groups[0]["params"])
-            torch.autograd.backward(total, inputs=parameters)  # leaves the other group's gradients alone
+            torch.autograd.backward(
+                torch.stack(weighted).sum(), inputs=parameters
+            )  # leaves the other group's gradients alone
             norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip)
             optimiser.step()
             optimiser.zero_grad()

@@ -15,8 +15,9 @@ Schedule = Literal["vp", "linear", "cosine"]
 
 
 def betas(schedule: str, steps: int) -> list[float]:
-    """Noise added per step. `vp`: 1 - exp(-b_min/T - (b_max - b_min)(2t - 1)/(2 T^2)) with b in [0.1, 10] (Xiao et al. 2022).
+    """Noise added per step.
 
+    `vp`: 1 - exp(-b_min/T - (b_max - b_min)(2t - 1)/(2 T^2)) with b in [0.1, 10] (Xiao et al. 2022).
     `linear`: Ho et al. 2020, scaled to T steps. `cosine`: Nichol & Dhariwal 2021.
     """
     t = torch.arange(1, steps + 1, dtype=torch.float64)
@@ -43,7 +44,9 @@ class Diffusion(Actor):
         # clip_sample: x0 is clipped to the box at each step
         options = {"prediction_type": "epsilon", "clip_sample": True, "clip_sample_range": 1.0}
         self.train_steps = train_steps
-        self.scheduler = getattr(diffusers, scheduler)(train_steps, trained_betas=betas(schedule, train_steps), **options)
+        self.scheduler = getattr(diffusers, scheduler)(
+            train_steps, trained_betas=betas(schedule, train_steps), **options
+        )
         self.epsilon = ConditionalNet(spec.obs_dim, spec.act_dim, hidden)
 
     def predict(self, x: Tensor, t: Tensor, observation: Tensor) -> Tensor:

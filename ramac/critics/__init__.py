@@ -42,11 +42,11 @@ class Critic(TensorDictModuleBase):
         raise NotImplementedError(f"{type(self).__name__} must define quantile(features, level)")
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:
-        """features [E, B, F], equally likely standardised returns target [B, M] -> proper loss of its statistic [E, B]."""
+        """features [E, B, F], equally likely standardised returns [B, M] -> proper loss of its statistic [E, B]."""
         raise NotImplementedError(f"{type(self).__name__} must define regression(features, target)")
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
-        """features [E, B, F] -> rho of standardised Z per member [E, B], by the exact estimator of its representation."""
+        """features [E, B, F] -> rho of standardised Z per member [E, B], by the representation's exact estimator."""
         raise NotImplementedError(f"{type(self).__name__} must define measure(features, risk)")
 
     def features(self, tensordict: TensorDictBase) -> Tensor:

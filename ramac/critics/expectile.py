@@ -11,8 +11,9 @@ from ramac.spec import Spec
 
 @critics.register("expectile", number="expectiles")
 class Expectile(Critic):
-    """Expectiles e_i of Z(s, a) at the midpoints t_i (not IQL's value over dataset actions); odd count, e_1/2 is the mean.
+    """Expectiles e_i of Z(s, a) at the midpoints t_i (not IQL's value over dataset actions).
 
+    Their count is odd, so that one of them is the mean m = e_1/2.
     With L(q) = E[(q - Z)+], an expectile satisfies L(e_t) = t (m - e_t) / (1 - 2t). CVaR_a = max_i {e_i - L(e_i) / a};
     other measures weigh atoms whose expectiles are the e_i (slopes of L are the distribution function).
     Paper: Rowland et al. 2019, Statistics and Samples in Distributional Reinforcement Learning.

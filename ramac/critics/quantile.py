@@ -66,7 +66,7 @@ class IQN(Critic):
         self,
         spec: Spec,
         *,
-        quantiles: int = 8,  # levels of value and of target per update: RADAC's least; stratified, worth 32-64 plain ones
+        quantiles: int = 8,  # of value and of target: RADAC's least; stratified, worth 32-64 plain ones
         risk_quantiles: int = 8,  # levels of a risk estimate: ORAAC
         hidden: tuple[int, ...] = (256, 256),  # RADAC
         embedding: int = 64,  # RADAC on Hopper and Walker2d

@@ -22,7 +22,7 @@ class RiskMeasure(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define distort(tau)")
 
     def forward(self, value: Tensor, edges: Tensor) -> Tensor:
-        """Exact value of a stepwise quantile function: value [*b, N], sorted, constant between edges [*b or none, N+1] -> [*b]."""
+        """Exact rho of a stepwise quantile function: value [*b, N], sorted, edges [N+1] or [*b, N+1] -> [*b]."""
         return (value * self.distort(edges).diff(dim=-1)).sum(-1)
 
 

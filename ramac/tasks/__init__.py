@@ -37,5 +37,5 @@ class Task(ABC):
         """One environment that ends at the horizon; `info` of each step has `risky` and `penalty`."""
 
     @abstractmethod
-    def report(self, act: Act, data: Dataset, episodes: list[dict[str, Any]], title: str, folder: Path) -> dict[str, Any]:
-        """Write the task's figures into `folder` and return its own summary fields."""
+    def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
+        """Write the figures of a policy, with its episode `returns`, into `folder`; return own summary fields."""

@@ -92,7 +92,7 @@ class Bandit(Task):
     def environment(self) -> gymnasium.Env:
         return gymnasium.wrappers.TimeLimit(BanditEnv(), 1)
 
-    def report(self, act: Act, data: Dataset, episodes: list[dict[str, Any]], title: str, folder: Path) -> dict[str, Any]:
+    def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
         from ramac.figures import bandit_figure
 
         learned = act(np.zeros((10_000, 1), np.float32))

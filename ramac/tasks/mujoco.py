@@ -64,10 +64,9 @@ class MuJoCoTask(Task):
         env = gymnasium.make(self.environment_id, max_episode_steps=self.horizon, disable_env_checker=True)
         return HazardWrapper(env, self.hazard)
 
-    def report(self, act: Act, data: Dataset, episodes: list[dict[str, Any]], title: str, folder: Path) -> dict[str, Any]:
+    def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
         from ramac.figures import return_figure
 
-        returns = np.array([row["return"] for row in episodes])
         return_figure(returns, data.returns, self.horizon, title, folder / "returns.png")
         return {}
 

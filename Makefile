@@ -1,0 +1,24 @@
+# `make run` and `make test` are each enough on a fresh machine: they set up .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup run test check
+setup: .venv/.done
+
+# torch first: left to a dependency, pip would take another build of it
+.venv/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+run: setup
+	$(BIN)/ramac
+
+test: setup
+	$(BIN)/pytest --numprocesses 2
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
