@@ -41,6 +41,7 @@ class BehaviourPolicy:
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"policy file {path} cannot be read: {error}") from error
         self.name = path.stem
+        self.sizes = self.layers[0][0].shape[1], self.layers[-1][0].shape[0]  # observations, actions
 
     def act(self, observation: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """observation [B, O] -> action [B, A] in [-1, 1], sampled."""
@@ -132,11 +133,16 @@ def build(
 
     The dataset is written beside its place and moved there whole, so a killed build leaves no half of one.
     """
+    env = gymnasium.make(environment_id)
+    sizes = [(space.shape or (0,))[0] for space in (env.observation_space, env.action_space)]
+    for policy in policies:
+        for size, found, what in zip(sizes, policy.sizes, ("observations", "actions"), strict=True):
+            if size != found:
+                raise InputError(f"policy {policy.name} takes {found} {what}, {environment_id} has {size}")
     final = get_dataset_path(dataset_id)
     final.parent.mkdir(parents=True, exist_ok=True)
     names = ", ".join(policy.name for policy in policies)
     share = -(-transitions // len(policies))
-    env = gymnasium.make(environment_id)
     buffers: Any  # Minari asks for a list, and takes any iterable: memory stays flat
     spaces = {
         "observation_space": gymnasium.spaces.Box(-np.inf, np.inf, env.observation_space.shape, np.float32),
@@ -154,6 +160,7 @@ def build(
                 dataset_id,
                 buffers,
                 env=environment_id,
+                eval_env=environment_id,
                 algorithm_name=names,
                 author="ramac",
                 author_email="none",

@@ -113,7 +113,7 @@ def check(log: Log, dataset_id: str, env: gymnasium.Env) -> None:
         bad: np.ndarray = np.logical_not(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
         if bad.any():
             raise InputError(
-                f"dataset {dataset_id!r}: {part} is nan or infinite in {bad.sum()} of {len(bad)} steps,"
+                f"dataset {dataset_id!r}: {part} is nan or infinite in {bad.sum()} of {len(values)} steps,"
                 f" first at step {bad.argmax()}"
             )
     outside = ((log.action < box.low - 1e-5) | (log.action > box.high + 1e-5)).any(-1)
@@ -121,5 +121,5 @@ def check(log: Log, dataset_id: str, env: gymnasium.Env) -> None:
         first = outside.argmax()
         raise InputError(
             f"dataset {dataset_id!r}: actions outside the box [{box.low.min():g}, {box.high.max():g}] in"
-            f" {outside.sum()} of {len(outside)} steps, first at step {first}: {log.action[first].tolist()}"
+            f" {outside.sum()} of {len(log.action)} steps, first at step {first}: {log.action[first].tolist()}"
         )

@@ -1,8 +1,9 @@
 """`ramac list [group]`: the registry as tables."""
 
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ramac.errors import InputError, nearest
@@ -11,11 +12,9 @@ from ramac.registry import GROUPS, Registry, paper, summary
 
 def kind(annotation: Any) -> str:
     """A type as it is written: `int`, `tuple[int, ...]`, `midpoint | euler`."""
-    if get_args(annotation) and get_origin(annotation) is not tuple and not hasattr(annotation, "__or__"):
+    if get_origin(annotation) is Literal:
         return " | ".join(map(str, get_args(annotation)))
-    if str(get_origin(annotation)) == "typing.Literal":
-        return " | ".join(map(str, get_args(annotation)))
-    return annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
+    return str(annotation) if get_args(annotation) else annotation.__name__
 
 
 def arguments(registry: Registry, name: str) -> str:
@@ -40,5 +39,5 @@ def show(groups: list[str]) -> None:
         for column in ("entry", "arguments", "what it is", "paper"):
             table.add_column(column, overflow="fold")
         for name, entry in registry.items():
-            table.add_row(name, arguments(registry, name), summary(entry), paper(entry))
+            table.add_row(*map(escape, (name, arguments(registry, name), summary(entry), paper(entry))))
         console.print(table)

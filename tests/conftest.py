@@ -1,0 +1,21 @@
+import pytest
+import torch
+from tensordict import TensorDict
+
+
+@pytest.fixture(autouse=True)
+def reproducible():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def batch() -> TensorDict:
+    """Random transitions [32] of a task with O = 3, A = 2; every fourth one terminates."""
+    after = {
+        "observation": torch.randn(32, 3),
+        "reward": torch.randn(32, 1),
+        "terminated": torch.arange(32).unsqueeze(-1) % 4 == 0,
+    }
+    now = {"observation": torch.randn(32, 3), "action": torch.rand(32, 2) * 2 - 1}
+    return TensorDict({**now, "next": TensorDict(after, [32])}, [32])

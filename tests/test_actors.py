@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import torch
+from tensordict import TensorDict
+
+from ramac.actors.diffusion import betas
+from ramac.actors.gaussian import Gaussian
+from ramac.errors import InputError
+from ramac.registry import actors
+from ramac.spec import Spec
+from ramac.testing import check_actor
+
+SPEC = Spec.unit(3, 2)
+
+
+@pytest.mark.parametrize("name", actors)
+def test_contract(name):
+    check_actor(name)
+
+
+@pytest.mark.parametrize("name", actors)
+def test_rolls_out_in_torchrl(name):
+    """An actor is an ordinary TorchRL policy, float64 observations and a box of its own included."""
+    from torchrl.envs import GymEnv
+
+    env = GymEnv("Pendulum-v1")
+    low, high = (tuple(bound.tolist()) for bound in (env.action_spec.space.low, env.action_spec.space.high))
+    actor = actors.build(name, Spec(3, 1, low, high, (0.0,) * 3, (1.0,) * 3))
+    with torch.no_grad():
+        rollout = env.rollout(5, policy=actor)
+    assert rollout.shape == (5,)
+    assert rollout["action"].abs().max() <= 2
+    assert rollout["next", "reward"].isfinite().all()
+
+
+def test_rolls_out_in_mujoco_through_torchrl():
+    from torchrl.envs import GymEnv
+
+    actor = actors.build("flow2", Spec.unit(11, 3))
+    with torch.no_grad():
+        rollout = GymEnv("Hopper-v5").rollout(8, policy=actor)
+    assert rollout["observation"].dtype == torch.float64
+    assert rollout["action"].shape == (len(rollout), 3)
+
+
+def test_variance_preserving_schedule():
+    """The five-step schedule of Diffusion-QL and RADAC, and what is left of the signal after each step."""
+    beta = betas("vp", 5)
+    assert beta == pytest.approx([0.195875, 0.458818, 0.635781, 0.754878, 0.835031], abs=1e-6)
+    assert np.cumprod(1 - np.array(beta)) == pytest.approx([0.804125, 0.435178, 0.158500, 0.038852, 0.006409], abs=1e-6)
+
+
+def test_ddpm_samples_by_the_ancestral_formula():
+    """Plain lines against the scheduler: posterior mean of the clipped x0, its variance, no noise at the end."""
+    actor, observation = actors.build("ddpm", SPEC), torch.randn(16, 3)
+    torch.manual_seed(1)
+    sample = actor.sample(observation)
+    torch.manual_seed(1)
+    x, beta = torch.randn(16, 2), torch.tensor(betas("vp", 5))
+    signal = (1 - beta).cumprod(0)
+    for t in reversed(range(5)):
+        before = signal[t - 1] if t else torch.tensor(1.0)
+        epsilon = actor.predict(x, torch.full((16,), t), observation)
+        start = ((x - (1 - signal[t]).sqrt() * epsilon) / signal[t].sqrt()).clamp(-1, 1)
+        mean = (before.sqrt() * beta[t] * start + (1 - beta[t]).sqrt() * (1 - before) * x) / (1 - signal[t])
+        x = mean + ((1 - before) / (1 - signal[t]) * beta[t]).sqrt() * torch.randn(16, 2) if t else mean
+    assert torch.allclose(sample, x.clamp(-1, 1), atol=1e-5)
+
+
+def test_ddpm_clones_by_predicting_the_noise():
+    actor, observation, action = actors.build("ddpm", SPEC), torch.randn(16, 3), torch.rand(16, 2) * 2 - 1
+    torch.manual_seed(1)
+    loss = actor.clone(observation, action)
+    torch.manual_seed(1)
+    t, epsilon = torch.randint(5, (16,)), torch.randn(16, 2)
+    signal = (1 - torch.tensor(betas("vp", 5))).cumprod(0)[t].unsqueeze(-1)
+    x = signal.sqrt() * action + (1 - signal).sqrt() * epsilon
+    assert torch.allclose(loss, (actor.predict(x, t, observation) - epsilon).square().mean(-1), atol=1e-5)
+
+
+def test_ddim_is_deterministic_given_its_start():
+    actor = actors.build("ddim", SPEC)
+    assert len(actor.scheduler.timesteps) == 5
+    torch.manual_seed(1)
+    sample = actor.sample(torch.zeros(4, 3))
+    state = torch.get_rng_state()
+    torch.manual_seed(1)
+    torch.randn(4, 2)
+    assert torch.equal(torch.get_rng_state(), state), "it draws its start and nothing else"
+    assert sample.shape == (4, 2)
+
+
+class Decay(torch.nn.Module):
+    def forward(self, x, t, observation):
+        return -x
+
+
+@pytest.mark.parametrize(("solver", "error"), [("euler", 0.06), ("midpoint", 2e-3), ("rk4", 2e-6)])
+def test_flow_solves_its_equation(solver, error):
+    """With the velocity dx/dt = -x the flow carries z to z / e."""
+    actor = actors.build({"name": "flow", "steps": 10, "solver": solver}, SPEC)
+    actor.velocity = Decay()
+    torch.manual_seed(1)
+    sample = actor.sample(torch.zeros(64, 3))
+    torch.manual_seed(1)
+    exact = torch.randn(64, 2) / np.e
+    inside = exact.abs() < 0.9
+    assert (sample - exact)[inside].abs().max() < error
+
+
+def test_flow_clones_by_matching_the_straight_path():
+    actor, observation, action = actors.build("flow", SPEC), torch.randn(16, 3), torch.rand(16, 2) * 2 - 1
+    torch.manual_seed(1)
+    loss = actor.clone(observation, action)
+    torch.manual_seed(1)
+    start, t = torch.randn(16, 2), torch.rand(16)
+    velocity = actor.velocity((1 - t[:, None]) * start + t[:, None] * action, t, observation)
+    assert torch.allclose(loss, (velocity - (action - start)).square().mean(-1), atol=1e-5)
+
+
+def test_gaussian_density_integrates_to_one():
+    """exp(-bc) over the box is a density: the change of variables of tanh is in it."""
+    actor = Gaussian(Spec.unit(1, 1))
+    action = torch.linspace(-0.9989, 0.9989, 20_001).unsqueeze(-1)
+    density = (-actor.clone(torch.zeros(20_001, 1), action)).exp()
+    assert torch.trapezoid(density, action.squeeze(-1)).item() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("name", actors)
+def test_cloning_moves_the_policy_to_the_data(name):
+    """One logged action: after some updates the policy plays near it, in the task's own units."""
+    spec = Spec(1, 2, (-2.0, 0.0), (2.0, 4.0), (0.0,), (1.0,))
+    actor, logged = actors.build(name, spec), torch.tensor([1.0, 1.0])
+    batch = TensorDict({"observation": torch.zeros(256, 1), "action": logged.expand(256, -1)}, [256])
+    optimiser = torch.optim.Adam(actor.parameters(), 2e-3)
+    for _ in range(200):
+        optimiser.zero_grad()
+        actor.bc(batch).mean().backward()
+        optimiser.step()
+    action = actor(batch.select("observation"))["action"]
+    assert (action - logged).abs().mean() < 0.4
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"name": "flow", "steps": 0},
+        {"name": "ddpm", "steps": 0},
+        {"name": "ddim", "steps": 60},
+        {"name": "ddim", "steps": 0},
+    ],
+)
+def test_impossible_step_counts_are_refused(node):
+    with pytest.raises(InputError, match="steps must be"):
+        actors.build(node, SPEC)

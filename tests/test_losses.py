@@ -1,0 +1,156 @@
+import pytest
+import torch
+from tensordict import TensorDict
+
+from ramac.agent import Agent
+from ramac.errors import InputError
+from ramac.losses import CompositeLoss
+from ramac.registry import losses
+from ramac.spec import Spec
+from ramac.trainer import Trainer
+
+SPEC = Spec(3, 2, (-1.0,) * 2, (1.0,) * 2, (0.0,) * 3, (1.0,) * 3, 2.0, 3.0)
+
+
+def agent(actor="gaussian", critic="qr", risk="cvar0.25") -> Agent:
+    return Agent.build({"actor": actor, "critic": critic, "risk": risk}, SPEC)
+
+
+def pair(observation, action) -> TensorDict:
+    return TensorDict({"observation": observation, "action": action}, observation.shape[:1])
+
+
+def test_td_equals_the_plain_formula(batch):
+    online, target = agent(), agent()
+    torch.manual_seed(1)
+    loss = losses.build({"name": "td", "gamma": 0.9})
+    found = CompositeLoss(online, target, {"td": loss})(batch)["loss_td"]
+    torch.manual_seed(1)
+    with torch.no_grad():
+        action = target.actor(TensorDict({"observation": batch["next", "observation"]}, [32]))["action"]
+        after = target.critic(pair(batch["next", "observation"], action))["value"].min(1).values  # over the ensemble
+        going = 1.0 - batch["next", "terminated"].float()
+        y = batch["next", "reward"] + 0.9 * going * after
+    z = online.critic.features(batch)  # [E, B, N], standardised
+    tau = (torch.arange(50) + 0.5) / 50
+    u = ((y - 2.0) / 3.0)[None, :, None, :] - z.unsqueeze(-1)
+    huber = torch.where(u.abs() < 0.01, u**2 / 0.02, u.abs() - 0.005)
+    plain = ((tau[:, None] - (u < 0).float()).abs() * huber).mean((-2, -1)).sum(0)
+    assert torch.allclose(found, plain, atol=1e-5)
+
+
+def test_terminal_states_do_not_bootstrap(batch):
+    target = agent()
+    returns = losses.build("td").target(batch.set(("next", "policy", "action"), batch["action"]), target)
+    ended = batch["next", "terminated"].squeeze(-1)
+    reward = batch["next", "reward"].expand_as(returns)
+    assert torch.equal(returns[ended], reward[ended])
+    assert not torch.isclose(returns[~ended], reward[~ended]).any()
+
+
+def test_without_a_future_no_next_action_is_sampled(batch):
+    online = agent()
+    target = agent()
+    target.actor.forward = None  # type: ignore[assignment]
+    loss = CompositeLoss(online, target, {"td": losses.build({"name": "td", "gamma": 0.0})})
+    assert torch.equal(losses.build({"name": "td", "gamma": 0.0}).target(batch, target), batch["next", "reward"])
+    assert loss(batch)["loss_td"].isfinite().all()
+
+
+def test_risk_is_minus_the_lowest_member(batch):
+    online = agent()
+    torch.manual_seed(1)
+    found = CompositeLoss(online, online, {"risk": losses.build("risk")})(batch)["loss_risk"]
+    torch.manual_seed(1)
+    action = online.actor(batch.select("observation"))["action"]
+    z = 2.0 + 3.0 * online.critic.features(pair(batch["observation"], action)).sort(-1).values
+    weight = torch.zeros(50)
+    weight[:12], weight[12] = 1 / 12.5, 0.5 / 12.5  # a quarter of fifty cells
+    assert torch.allclose(found, -(z * weight).sum(-1).min(0).values, atol=1e-4)
+
+
+def test_an_action_that_two_terms_ask_for_is_sampled_once(batch):
+    online, calls = agent(), []
+    online.actor.register_forward_hook(lambda *_: calls.append(1))
+    CompositeLoss(online, agent(), {"risk": losses.build("risk"), "again": losses.build("risk")})(batch)
+    assert calls == [1]
+
+
+def test_the_composite_loss_speaks_torchrl(batch):
+    loss = CompositeLoss(agent(), agent(), {name: losses.build(name) for name in ("td", "bc", "risk")})
+    assert loss.out_keys == ["loss_td", "loss_bc", "loss_risk"]
+    assert set(loss.in_keys) == {
+        "observation",
+        "action",
+        ("next", "observation"),
+        ("next", "reward"),
+        ("next", "terminated"),
+    }
+    result = loss(batch)
+    assert set(result.keys()) == set(loss.out_keys)
+    assert result.batch_size == (32,)
+    assert ("policy", "action") not in batch.keys(include_nested=True), "the batch is left as it was"
+
+
+@pytest.mark.parametrize(
+    ("warmup", "ramp", "step", "share"),
+    [(0, 0, 0, 1), (10, 0, 9, 0), (10, 0, 10, 1), (10, 10, 14, 0.5), (10, 10, 99, 1)],
+)
+def test_weight_warms_up_and_ramps(warmup, ramp, step, share):
+    term = losses.build({"name": "bc", "weight": 2.0, "warmup": warmup, "ramp": ramp})
+    assert term.coefficient(torch.tensor(step), torch.zeros(4)).item() == pytest.approx(2.0 * share)
+
+
+def test_risk_normalises_by_its_detached_size():
+    term = losses.build({"name": "risk", "weight": 0.5, "warmup": 0, "ramp": 0})
+    loss = torch.tensor([-30.0, 10.0], requires_grad=True)
+    weight = term.coefficient(torch.tensor(5), loss)
+    assert weight.item() == pytest.approx(0.5 / 20)
+    assert not weight.requires_grad
+
+
+@pytest.mark.parametrize("actor", ["ddpm", "flow", "gaussian"])
+def test_one_step_moves_exactly_the_parameters_it_should(batch, actor):
+    def moved(names):
+        online = agent(actor, "iqn")
+        terms = {name: losses.build({"name": name, "warmup": 0}) for name in names}
+        trainer = Trainer(online, terms, batch, 0, steps=2)
+        before = {key: value.clone() for key, value in online.named_parameters()}
+        trainer.update(batch)
+        return {key.split(".")[0] for key, value in online.named_parameters() if not torch.equal(before[key], value)}
+
+    assert moved(["td"]) == {"critic"}
+    assert moved(["bc"]) == {"actor"}
+    assert moved(["risk"]) == {"actor"}
+    assert moved(["td", "bc", "risk"]) == {"actor", "critic"}
+
+
+def test_the_average_follows_by_its_decay(batch):
+    online = agent()
+    trainer = Trainer(online, {"bc": losses.build("bc")}, batch, 0, steps=3, average_decay=0.9)
+    trainer.update(batch)  # the first average is a copy
+    before = [p.clone() for p in trainer.target.actor.parameters()]
+    trainer.update(batch)
+    for old, new, live in zip(before, trainer.target.actor.parameters(), online.actor.parameters(), strict=True):
+        assert torch.allclose(new, 0.9 * old + 0.1 * live, atol=1e-6)
+
+
+def test_gradients_are_clipped(batch):
+    online = agent()
+    trainer = Trainer(online, {"bc": losses.build("bc1000")}, batch, 0, steps=2, clip=1e-3)
+    step, norms = trainer.optimisers["actor"].step, []
+    trainer.optimisers["actor"].step = lambda: norms.append(  # type: ignore[method-assign,assignment]
+        torch.nn.utils.get_total_norm([p.grad for p in online.actor.parameters() if p.grad is not None]).item()
+    )
+    metrics = trainer.update(batch)
+    assert step is not None
+    assert metrics["gradient_norm_actor"] > 1
+    assert norms == [pytest.approx(1e-3, rel=1e-2)]
+
+
+@pytest.mark.parametrize(
+    "node", [{"name": "td", "gamma": 1.5}, {"name": "bc", "weight": -1.0}, {"name": "risk", "ramp": -1}]
+)
+def test_impossible_terms_are_refused(node):
+    with pytest.raises(InputError, match="loss="):
+        losses.build(node)
