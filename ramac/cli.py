@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,8 +24,8 @@ def explain(error: Exception, overrides: list[str]) -> str:
 
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if key in GROUPS and re.fullmatch(r"[\w.-]+|\[[\w.,-]*\]", value):
-            for spec in filter(None, value.strip("[]").split(",")):
+        if key in GROUPS and re.fullmatch(r"[\w.,\[\]-]+", value):  # one entry, a list, or a sweep over either
+            for spec in filter(None, re.split(r"[\[\],]+", value)):
                 GROUPS[key].parse(spec)  # raises the registry's own message
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
     if match := re.search(r"(?:Could not override|Error merging override) '?([\w.]+)", text):
@@ -71,8 +72,8 @@ def compose(overrides: list[str]) -> Any:
 
 def job(config: Any) -> None:
     """One run of the command line."""
-    from ramac.report import show
     from ramac.run import train
+    from ramac.terminal import show
 
     try:
         summary = train(config)
@@ -84,9 +85,15 @@ def job(config: Any) -> None:
     show(summary)
 
 
+def one_line(message: Warning | str, category: type[Warning], *_: object) -> str:
+    """A warning without its source line; one of ours needs no name of a category either."""
+    return f"ramac: {message}\n" if category is UserWarning else f"{category.__name__}: {message}\n"
+
+
 def main() -> None:
     """Entry point of the `ramac` command."""
     arguments = sys.argv[1:]
+    warnings.formatwarning = one_line
     if arguments[:1] == ["--version"]:
         from ramac import __version__
 

@@ -132,6 +132,7 @@ def test_sweep_runs_every_combination():
 
 BAD = {
     "unknown entry": (["actor=flwo"], "no actor 'flwo'; choose from .*did you mean 'flow'"),
+    "unknown entry in a sweep": (["-m", "actor=flow,flwo"], "no actor 'flwo'"),
     "unknown term": (["loss=[td,bcc]"], "no loss 'bcc'; choose from bc, risk, td"),
     "wrong type": (["risk.alpha=x"], "risk.alpha: Value 'x' .*could not be converted to Float"),
     "wrong type of a setting": (["seed=x"], "seed must be a whole number of at least 0, got 'x'"),

@@ -1,0 +1,52 @@
+"""What the documentation shows must work: Python blocks run, commands compose, links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ramac.cli import compose
+from ramac.registry import GROUPS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.S | re.M)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(page, "python"):
+        exec(block, {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_compose(page):
+    for line in "\n".join(blocks(page, "")).splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] != ["ramac"] or words[1:2] in (["list"], ["--help"]):
+            continue
+        if "-m" in words:
+            for group, value in (word.split("=", 1) for word in words[2:]):
+                if group in GROUPS:
+                    for spec in re.split(r"[\[\],]+", value):
+                        assert not spec or GROUPS[group].parse(spec)
+            continue
+        compose([word.replace("FOLDER", "folder") for word in words[1:]])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+def test_the_readme_names_every_entry():
+    text = (ROOT / "README.md").read_text()
+    for group in ("actor", "critic", "risk", "loss", "task"):
+        for name in GROUPS[group]:
+            assert f"`{name}`" in text, f"{group}={name}"
