@@ -56,9 +56,9 @@ class Evaluation:
         """
         root = np.random.SeedSequence([self.seed, seed])
         starts = [int(x) for x in root.generate_state(self.episodes + 1)]
-        devices = [agent.actor.scaling.centre.device] if torch.cuda.is_available() else []
+        device = agent.actor.scaling.centre.device
         rows: list[dict[str, Any]] = []
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(starts.pop())
             while starts:
                 chunk, starts = starts[: self.environments], starts[self.environments :]

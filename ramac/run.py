@@ -45,11 +45,11 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def whole_number(config: DictConfig, key: str, least: int) -> int:
-    """An integer setting. Raises InputError when it is something else or below `least`."""
+def whole_number(config: DictConfig, key: str, least: int, most: int = 2**32 - 1) -> int:
+    """An integer setting. Raises InputError when it is something else or outside [least, most]."""
     value = config[key]
-    if type(value) is not int or value < least:
-        raise InputError(f"{key} must be a whole number of at least {least}, got {value!r}")
+    if type(value) is not int or not least <= value <= most:
+        raise InputError(f"{key} must be a whole number from {least} to {most}, got {value!r}")
     return value
 
 
@@ -116,9 +116,12 @@ def train(config: DictConfig) -> dict[str, Any]:
     device = device_of(config.device)
     keep_memory()
     task, evaluation = tasks.build(config.task), evaluations.build(config.evaluation)
-    terms = {name: losses.build(node) for name, node in config.loss.items() if "name" in node}
-    # the agent is built once without data: a wrong argument must not wait for a dataset to be collected
-    Agent.build(config, Spec.unit(1, 1))
+    # a setting such as loss.td.gamma stays in the configuration when its term is not asked for
+    terms = {key: losses.build(node) for key, node in config.loss.items() if OmegaConf.is_dict(node) and "name" in node}
+    if not terms:
+        raise InputError(f"loss=[] trains nothing; choose from {', '.join(losses)}")
+    # tried without data first: a wrong argument must not wait for a dataset to be collected
+    risks.build(config.risk), actors.build(config.actor, Spec.unit(1, 1)), critics.build(config.critic, Spec.unit(1, 1))
     names = {"task": tasks.label(config.task), "actor": actors.label(config.actor)}
     names |= {"critic": critics.label(config.critic), "risk": risks.label(config.risk)}
     label = "-".join([*names.values(), f"seed{seed}"])

@@ -133,9 +133,10 @@ def test_sweep_runs_every_combination():
 BAD = {
     "unknown entry": (["actor=flwo"], "no actor 'flwo'; choose from .*did you mean 'flow'"),
     "unknown entry in a sweep": (["-m", "actor=flow,flwo"], "no actor 'flwo'"),
+    "no terms": (["loss=[]"], "trains nothing; choose from bc, risk, td"),
     "unknown term": (["loss=[td,bcc]"], "no loss 'bcc'; choose from bc, risk, td"),
     "wrong type": (["risk.alpha=x"], "risk.alpha: Value 'x' .*could not be converted to Float"),
-    "wrong type of a setting": (["seed=x"], "seed must be a whole number of at least 0, got 'x'"),
+    "wrong type of a setting": (["seed=x"], "seed must be a whole number from 0 to 4294967295, got 'x'"),
     "out of range": (["risk=cvar1.5"], r"alpha must be in \(0, 1\], got 1.5"),
     "zero": (["risk=cvar", "risk.alpha=0"], r"alpha must be in \(0, 1\], got 0.0"),
     "unknown argument": (["actor.stepz=3"], "no setting 'actor.stepz'; actor has steps.*did you mean 'steps'"),
