@@ -16,11 +16,10 @@ __all__ = ["__version__", "load", "main", "make", "train"]
 
 def make(group: str, entry: str, *args: Any, **kwargs: Any) -> Any:
     """Build a registry entry: `make("risk", "cvar0.1")`, `make("actor", "flow20", Spec.unit(3, 2))`."""
-    from ramac.errors import InputError, nearest
+    from ramac.errors import known_group
     from ramac.registry import GROUPS
 
-    if group not in GROUPS:
-        raise InputError(f"no group {group!r}; choose from {', '.join(GROUPS)}{nearest(group, GROUPS)}")
+    known_group(group, GROUPS)
     return GROUPS[group].build({**GROUPS[group].plain(entry), **kwargs}, *args)
 
 

@@ -37,7 +37,7 @@ class Agent(nn.Module):
         """Agent of `parts["actor"]`, `["critic"]`, `["risk"]` (names or configuration nodes)."""
         risk = risks.build(parts["risk"])
         agent = cls(actors.build(parts["actor"], spec), critics.build(parts["critic"], spec), risk)
-        if agent.critic.levels == 1 and risk.cvar_level != 1:
+        if not agent.critic.distributional and risk.cvar_level != 1:
             name = risks.label(parts["risk"])
             warnings.warn(f"this critic learns the mean only: risk={name} reads as the mean", stacklevel=2)
         return agent

@@ -22,7 +22,7 @@ def explain(error: Exception, overrides: list[str]) -> str:
     """A composition error of Hydra or OmegaConf as one line: the value, what is allowed and the nearest choice."""
     from ramac.registry import GROUPS
 
-    for override in overrides:
+    for override in overrides if "Could not find" in str(error) else ():
         key, _, value = override.lstrip("+~").partition("=")
         if key in GROUPS and re.fullmatch(r"[\w.,\[\]-]+", value):  # one entry, a list, or a sweep over either
             for spec in filter(None, re.split(r"[\[\],]+", value)):
@@ -54,6 +54,16 @@ def suggest(key: str, choices: list[str]) -> str:
     return f"; {place} {', '.join(known) or 'no settings'}{nearest(last, known)}"
 
 
+def refuse_null(overrides: list[str]) -> None:
+    """Every group needs an entry. Raises InputError for `risk=null`."""
+    from ramac.registry import GROUPS
+
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key in GROUPS and value in ("", "null"):
+            raise InputError(f"{override!r}: {key} needs an entry; choose from {', '.join(GROUPS[key])}")
+
+
 def compose(overrides: list[str]) -> Any:
     """Configuration of one run from overrides, as the command line composes it. Raises InputError."""
     from hydra import compose as hydra_compose
@@ -63,6 +73,7 @@ def compose(overrides: list[str]) -> Any:
 
     import ramac.hydra_plugin  # noqa: F401  registers the config source
 
+    refuse_null(overrides)
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             return hydra_compose("config", overrides)
@@ -121,6 +132,7 @@ def run_hydra(arguments: list[str]) -> None:
 
     import ramac.hydra_plugin  # noqa: F401  registers the config source
 
+    refuse_null(arguments)
     asked = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing and exiting with 1
     try:

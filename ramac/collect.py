@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import gymnasium
 import numpy as np
@@ -36,12 +37,12 @@ class BehaviourPolicy:
                 self.arrays = dict(file)
             depth = sum(key[0] == "W" and key[1:].isdigit() for key in self.arrays)
             self.layers = [(self.arrays[f"W{i}"], self.arrays[f"b{i}"]) for i in range(depth)]
+            self.sizes = self.layers[0][0].shape[1], self.layers[-1][0].shape[0]  # observations, actions
             self.mean, self.std, self.clip = (self.arrays[f"obs_{key}"] for key in ("mean", "std", "clip"))
             self.tanh, self.squash = str(self.arrays["activation"]) == "tanh", str(self.arrays["squash"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile) as error:
             raise InputError(f"policy file {path} cannot be read: {error}") from error
         self.name = path.stem
-        self.sizes = self.layers[0][0].shape[1], self.layers[-1][0].shape[0]  # observations, actions
 
     def act(self, observation: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """observation [B, O] -> action [B, A] in [-1, 1], sampled."""

@@ -68,7 +68,7 @@ def exists(dataset_id: str) -> bool:
 
 
 def load(dataset_id: str) -> Log:
-    """Read a local Minari dataset. Raises InputError when there is none of this id or it has no steps."""
+    """Read a local Minari dataset. Raises InputError when there is none of this id or it is damaged."""
     import minari
 
     if not exists(dataset_id):
@@ -77,25 +77,23 @@ def load(dataset_id: str) -> Log:
             f"no dataset {dataset_id!r} on disk; on disk: {', '.join(known) or 'none'}{nearest(dataset_id, known)}"
             f"; a public one comes with: minari download {dataset_id}"
         )
-    try:
-        episodes = list(minari.load_dataset(dataset_id).iterate_episodes())
-    except Exception as error:  # whatever the storage layer makes of a damaged file
-        raise InputError(f"dataset {dataset_id!r} cannot be read: {error}") from error
-    lengths = [len(episode.rewards) for episode in episodes]
-    if not sum(lengths):
-        raise InputError(f"dataset {dataset_id!r} has no steps")
 
     def flat(part: Callable, dtype: type) -> np.ndarray:
         return np.concatenate([np.asarray(part(episode), dtype) for episode in episodes])
 
-    return Log(
-        observation=flat(lambda e: e.observations[:-1], np.float32),
-        action=flat(lambda e: e.actions, np.float32),
-        reward=flat(lambda e: e.rewards, np.float32),
-        next_observation=flat(lambda e: e.observations[1:], np.float32),
-        terminated=flat(lambda e: e.terminations, bool),
-        start=np.cumsum([0, *lengths[:-1]]),
-    )
+    try:
+        episodes = list(minari.load_dataset(dataset_id).iterate_episodes())
+        lengths = [len(episode.rewards) for episode in episodes]
+        return Log(
+            observation=flat(lambda e: e.observations[:-1], np.float32),
+            action=flat(lambda e: e.actions, np.float32),
+            reward=flat(lambda e: e.rewards, np.float32),
+            next_observation=flat(lambda e: e.observations[1:], np.float32),
+            terminated=flat(lambda e: e.terminations, bool),
+            start=np.cumsum([0, *lengths[:-1]]),
+        )
+    except Exception as error:  # whatever the storage layer makes of a damaged file, or of spaces that are no arrays
+        raise InputError(f"dataset {dataset_id!r} cannot be read: {error}") from error
 
 
 def check(log: Log, dataset_id: str, env: gymnasium.Env) -> None:

@@ -8,6 +8,20 @@ class InputError(ValueError):
     """Input that cannot be used; the message names the value, what is allowed and the nearest choice."""
 
 
+def at_least(bound: float, **values: float) -> None:
+    """Refuse arguments below `bound`, nan included. Raises ValueError that names the argument."""
+    for name, value in values.items():
+        if not value >= bound:
+            raise ValueError(f"{name} must be at least {bound}, got {value}")
+
+
+def known_group(group: str, groups: Iterable[str]) -> None:
+    """Refuse a registry group that does not exist. Raises InputError."""
+    known = list(groups)
+    if group not in known:
+        raise InputError(f"no group {group!r}; choose from {', '.join(known)}{nearest(group, known)}")
+
+
 def nearest(value: str, choices: Iterable[str]) -> str:
     """Text `"; did you mean 'flow'?"`, or nothing when no choice is close."""
     known = list(choices)

@@ -7,6 +7,7 @@ import torch
 from gymnasium.vector import SyncVectorEnv
 
 from ramac.agent import Agent
+from ramac.errors import at_least
 from ramac.registry import evaluations
 from ramac.risk import edges
 from ramac.risk.distortions import CVaR
@@ -26,7 +27,7 @@ def tails(returns: np.ndarray, alphas: tuple[float, ...]) -> dict[str, float]:
 
 @evaluations.register("default")
 class Evaluation:
-    """Roll out whole episodes. The same seed gives the same starts, hazards and policy noise to every method.
+    """Roll out whole episodes. The same seed gives the same starts and hazard draws to every method.
 
     100 episodes, not the paper's 10, whose CVaR_0.1 is the single worst one.
     `every`: updates between evaluations, 0 for one at the end.
@@ -41,9 +42,8 @@ class Evaluation:
         environments: int = 50,
         every: int = 0,
     ) -> None:
-        for name, value in {"episodes": episodes, "environments": environments}.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        at_least(1, episodes=episodes, environments=environments)
+        at_least(0, seed=seed, every=every)
         for alpha in alphas:
             CVaR(alpha=alpha)
         self.episodes, self.alphas, self.seed = episodes, tuple(alphas), seed

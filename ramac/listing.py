@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ramac.errors import InputError, nearest
+from ramac.errors import known_group
 from ramac.registry import GROUPS, Registry, paper, summary
 
 
@@ -30,8 +30,7 @@ def arguments(registry: Registry, name: str) -> str:
 def show(groups: list[str]) -> None:
     """Print the entries of the given groups, or of all. Raises InputError for an unknown group."""
     for group in groups:
-        if group not in GROUPS:
-            raise InputError(f"no group {group!r}; choose from {', '.join(GROUPS)}{nearest(group, GROUPS)}")
+        known_group(group, GROUPS)
     console = Console()
     for group in groups or GROUPS:
         registry = GROUPS[group]

@@ -5,11 +5,14 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ramac.errors import at_least
+
 
 def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
     """Fully connected network with SiLU: smooth like the Mish of Diffusion-QL, and 3 to 6 times cheaper on a CPU."""
     layers: list[nn.Module] = []
     for width in hidden:
+        at_least(1, hidden=width)
         layers += [nn.Linear(inputs, width), nn.SiLU()]
         inputs = width
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
@@ -67,6 +70,7 @@ def ensemble_mlp(ensemble: int, inputs: int, hidden: tuple[int, ...], outputs: i
     """
     layers: list[nn.Module] = []
     for width in hidden:
+        at_least(1, hidden=width)
         layers += [EnsembleLinear(ensemble, inputs, width), nn.LayerNorm(width, elementwise_affine=False), nn.SiLU()]
         inputs = width
     return nn.Sequential(*layers, EnsembleLinear(ensemble, inputs, outputs))

@@ -104,9 +104,11 @@ class Registry(Mapping[str, type]):
         """
         plain = self.plain(node)
         key = self.number[plain["name"]]
-        if key is None or (self.group != "risk" and plain[key] == self.parameters(plain["name"])[key].default):
+        if key is None:
             return plain["name"]
-        return f"{plain['name']}{plain[key]:g}"
+        default = self.parameters(plain["name"])[key].default
+        value = plain.get(key, default)  # a preset need not name it
+        return plain["name"] if self.group != "risk" and value == default else f"{plain['name']}{value:g}"
 
     def __getitem__(self, name: str) -> type:
         load()

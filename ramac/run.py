@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
+from tensordict import TensorDict
 from tqdm import tqdm
 
 from ramac.agent import Agent, save
@@ -40,7 +41,9 @@ def device_of(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        if device.type not in ("cpu", "cuda"):  # evaluation keeps the generators of these apart
+            raise RuntimeError(device.type)
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError(f"device={name} cannot be used here; choose auto, cpu or cuda") from error
     return device
 
@@ -53,23 +56,24 @@ def whole_number(config: DictConfig, key: str, least: int, most: int = 2**32 - 1
     return value
 
 
-def free_folder(run_dir: str | None, label: str) -> Path:
-    """The folder a run will write to: `run_dir`, or the first free `runs/<label>`. Raises InputError if it is taken."""
-    if run_dir is None:
-        names = (label if count == 1 else f"{label}-{count}" for count in itertools.count(1))
-        return next(folder for name in names if not (folder := Path("runs", name)).exists())
-    folder = Path(str(run_dir))
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+def refuse_taken(run_dir: str | None) -> None:
+    """Refuse a `run_dir` that holds something. Raises InputError."""
+    if run_dir is not None and (folder := Path(str(run_dir))).exists() and (folder.is_file() or any(folder.iterdir())):
         raise InputError(f"run_dir={folder} already holds something; name a new folder")
-    return folder
 
 
-def make_folder(folder: Path) -> None:
-    """Make the run folder. Raises InputError when that is not possible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"run folder {folder} cannot be made: {error.strerror}") from error
+def make_folder(run_dir: str | None, label: str) -> Path:
+    """Make the folder of a run: `run_dir`, or the first free `runs/<label>`. Raises InputError when that fails."""
+    names = (label if count == 1 else f"{label}-{count}" for count in itertools.count(1))
+    folder = Path(run_dir) if run_dir is not None else Path("runs", next(names))
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=run_dir is not None)
+            return folder
+        except FileExistsError:  # another run's, perhaps made a moment ago
+            folder = Path("runs", next(names))
+        except OSError as error:
+            raise InputError(f"run folder {folder} cannot be made: {error.strerror}") from error
 
 
 def keep_memory() -> None:
@@ -121,16 +125,18 @@ def train(config: DictConfig) -> dict[str, Any]:
     if not terms:
         raise InputError(f"loss=[] trains nothing; choose from {', '.join(losses)}")
     # tried without data first: a wrong argument must not wait for a dataset to be collected
-    risks.build(config.risk), actors.build(config.actor, Spec.unit(1, 1)), critics.build(config.critic, Spec.unit(1, 1))
+    unit = Spec.unit(1, 1)
+    trial = Agent(actors.build(config.actor, unit), critics.build(config.critic, unit), risks.build(config.risk))
+    trainers.build(config.trainer, trial, terms, TensorDict(batch_size=[1]), seed)
     names = {"task": tasks.label(config.task), "actor": actors.label(config.actor)}
     names |= {"critic": critics.label(config.critic), "risk": risks.label(config.risk)}
     label = "-".join([*names.values(), f"seed{seed}"])
-    folder = free_folder(config.run_dir, label)
+    refuse_taken(config.run_dir)
     data: Dataset = task.dataset()
     torch.manual_seed(seed)
     agent = Agent.build(config, data.spec).to(device)
     trainer: Trainer = trainers.build(config.trainer, agent, terms, data.transitions.to(device), seed)
-    make_folder(folder)
+    folder = make_folder(config.run_dir, label)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     (folder / "environment.txt").write_text(environment())
     print(f"data: {data.origin}\nrun folder: {folder}", file=sys.stderr)
@@ -156,7 +162,10 @@ def train(config: DictConfig) -> dict[str, Any]:
                 save(trainer.target, config, folder / "checkpoint")
                 started = time.perf_counter()
     title = "{actor} x {critic} x {risk}".format(**names) + f", {'+'.join(terms)}, seed {seed}, {trainer.steps} updates"
-    own = task.report(trainer.target.act, data, np.array([row["return"] for row in episodes]), title, folder)
+    returns = np.array([row["return"] for row in episodes])
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        own = task.report(trainer.target.act, data, returns, title, folder)
     summary = {
         **names, "loss": list(terms), "seed": seed, "steps": trainer.steps, "device": str(device),
         **evaluation.summary(episodes), **own,

@@ -41,13 +41,15 @@ class Scaling(nn.Module):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        low, high = torch.tensor(spec.low), torch.tensor(spec.high)
-        self.register_buffer("obs_mean", torch.tensor(spec.obs_mean))
-        self.register_buffer("obs_std", torch.tensor(spec.obs_std))
+        low, high, mean, std = (
+            torch.tensor(numbers, dtype=torch.float32) for numbers in (spec.low, spec.high, spec.obs_mean, spec.obs_std)
+        )
+        self.register_buffer("obs_mean", mean)
+        self.register_buffer("obs_std", std)
         self.register_buffer("centre", (high + low) / 2)
         self.register_buffer("half_width", (high - low) / 2)
-        self.register_buffer("return_mean", torch.tensor(spec.return_mean))
-        self.register_buffer("return_std", torch.tensor(spec.return_std))
+        self.register_buffer("return_mean", torch.tensor(spec.return_mean, dtype=torch.float32))
+        self.register_buffer("return_std", torch.tensor(spec.return_std, dtype=torch.float32))
 
     def observe(self, observation: Tensor) -> Tensor:
         """observation [*b, O] of any float type -> float32, standardised."""

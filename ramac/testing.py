@@ -162,7 +162,7 @@ def _learns(critic: Critic) -> Iterator[str]:
         critic.regress(_pair(128), target).mean().backward()
         optimiser.step()
     truth: dict[str, tuple[RiskMeasure, float]] = {"the mean": (Neutral(), 3.0)}
-    if critic.levels > 1:  # a critic of one level says that it holds the mean only
+    if critic.distributional:
         truth["CVaR_0.25"] = (CVaR(alpha=0.25), 3 - 2 * math.exp(-0.5 * 0.6744898**2) / math.sqrt(2 * math.pi) / 0.25)
     with torch.no_grad():
         for name, (measure, value) in truth.items():

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ramac.agent import Agent
+from ramac.errors import at_least
 from ramac.losses import CompositeLoss, Term
 from ramac.registry import trainers
 
@@ -42,9 +43,11 @@ class Trainer:
         average_decay: float = 0.995,  # RADAC, actor and critic
         clip: float = 5.0,  # RADAC: gradient norm of each group
     ) -> None:
-        for name, value in {"steps": steps, "batch_size": batch_size}.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        at_least(1, steps=steps, batch_size=batch_size)
+        if not clip > 0:
+            raise ValueError(f"clip must be positive, got {clip}")
+        if not 0 <= average_decay < 1:
+            raise ValueError(f"average_decay must be in [0, 1), got {average_decay}")
         self.steps, self.batch_size, self.clip = steps, batch_size, clip
         self.agent, self.data = agent, data
         self.averaged = average(agent, average_decay)

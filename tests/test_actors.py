@@ -78,16 +78,21 @@ def test_ddpm_clones_by_predicting_the_noise():
     assert torch.allclose(loss, (actor.predict(x, t, observation) - epsilon).square().mean(-1), atol=1e-5)
 
 
-def test_ddim_is_deterministic_given_its_start():
-    actor = actors.build("ddim", SPEC)
-    assert len(actor.scheduler.timesteps) == 5
+def test_ddim_samples_by_the_deterministic_formula():
+    """x0 predicted, clipped, and carried to the next of five levels along the same noise; only the start is drawn."""
+    actor, observation = actors.build("ddim", SPEC), torch.randn(16, 3)
     torch.manual_seed(1)
-    sample = actor.sample(torch.zeros(4, 3))
+    sample = actor.sample(observation)
     state = torch.get_rng_state()
     torch.manual_seed(1)
-    torch.randn(4, 2)
-    assert torch.equal(torch.get_rng_state(), state), "it draws its start and nothing else"
-    assert sample.shape == (4, 2)
+    x, signal = torch.randn(16, 2), (1 - torch.tensor(betas("vp", 50))).cumprod(0)
+    assert torch.equal(torch.get_rng_state(), state)
+    for t in (40, 30, 20, 10, 0):
+        epsilon = actor.predict(x, torch.full((16,), t), observation)
+        start = ((x - (1 - signal[t]).sqrt() * epsilon) / signal[t].sqrt()).clamp(-1, 1)
+        before = signal[t - 10] if t else torch.tensor(1.0)
+        x = before.sqrt() * start + (1 - before).sqrt() * epsilon
+    assert torch.allclose(sample, x.clamp(-1, 1), atol=1e-4)
 
 
 class Decay(torch.nn.Module):
@@ -147,7 +152,7 @@ def test_cloning_moves_the_policy_to_the_data(name):
         {"name": "flow", "steps": 0},
         {"name": "ddpm", "steps": 0},
         {"name": "ddim", "steps": 60},
-        {"name": "ddim", "steps": 0},
+        {"name": "ddim", "steps": 1},
     ],
 )
 def test_impossible_step_counts_are_refused(node):

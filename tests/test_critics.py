@@ -121,6 +121,31 @@ def test_imputed_atoms_have_the_expectiles_they_come_from():
         assert t * above == pytest.approx((1 - t) * below, abs=1e-5)
 
 
+def test_expectiles_bootstrap_without_losing_the_tail():
+    """Fifty backups of r = 1, or -49 with 5 %, gamma 0.99: drawn levels keep the mean, fixed midpoints lose it."""
+    critic = critics.build({"name": "expectile", "ensemble": 1}, Spec.unit(1, 1))
+    atoms, t = torch.zeros(4000), critic.grid(torch.zeros(1))
+    for _ in range(50):
+        y = torch.where(torch.rand(4000) < 0.05, -49.0, 1.0) + 0.99 * atoms
+        e = y.mean().expand(33).clone()
+        for _ in range(60):  # weighted means converge to the expectiles
+            weight = (t.unsqueeze(-1) - (y < e.unsqueeze(-1)).float()).abs()
+            e = (weight * y).sum(-1) / weight.sum(-1)
+        features = e.reshape(1, 1, -1).expand(1, 121, -1)
+        atoms = critic.quantile(features, critic.default_level(features)).flatten()
+        atoms = torch.cat([atoms, atoms[:7]])
+    truth = -1.5 * (1 - 0.99**50) / 0.01
+    assert atoms.mean().item() == pytest.approx(truth, abs=0.12 * abs(truth))
+
+
+def test_a_tail_beyond_the_expectiles_reads_as_the_worst_atom():
+    critic = critics.build({"name": "expectile", "ensemble": 1}, Spec.unit(1, 1))
+    features = exact_expectiles(33).float().reshape(1, 1, -1)
+    worst = critic.atoms(features)[0].min().item()
+    assert critic.measure(features, risks.build("cvar0.001")).item() == pytest.approx(worst)
+    assert worst > -3.4, "CVaR_0.001 of a normal is -3.37"
+
+
 @pytest.mark.parametrize("kappa", [0.0, 0.3, 1.0])
 def test_quantile_huber_equals_the_plain_formula(kappa):
     value, level, target = torch.randn(5), torch.rand(5), torch.randn(7)

@@ -3,7 +3,6 @@
 import json
 import os
 
-import gymnasium
 import minari
 import numpy as np
 import pytest
@@ -176,9 +175,11 @@ def test_tasks_of_the_paper(task, horizon):
     assert env.step(env.action_space.sample())[0].shape == env.observation_space.shape
 
 
-def test_truncation_bootstraps_and_termination_does_not():
-    log = data.load(store())
-    assert not log.terminated.any(), "the only episode was truncated"
+def test_only_termination_is_terminal(policies):
+    assert not data.load(store()).terminated.any(), "the only episode was truncated"
+    hopper(policies=str(policies)).dataset()
+    log = data.load("ramac/hopper/medium-expert-300-v0")
+    assert np.array_equal(np.flatnonzero(log.terminated) + 1, [*log.start[1:], len(log.reward)]), "each of these fell"
 
 
 def test_returns_to_go_stop_at_episode_ends():
@@ -237,4 +238,4 @@ def test_a_damaged_dataset_is_refused(tmp_path):
 def test_policies_that_do_not_fit_leave_nothing_behind(policies, tmp_path):
     write_policy(policies / "hopper-zoo-sac.npz", obs_dim=17)
     refused("hopper-zoo-sac takes 17 observations, Hopper-v5 has 11", policies=str(policies))
-    assert gymnasium.make("Hopper-v5").observation_space.shape == (11,)
+    assert [p for p in (tmp_path / "datasets").rglob("*") if p.is_file()] == []

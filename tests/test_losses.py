@@ -138,12 +138,11 @@ def test_the_average_follows_by_its_decay(batch):
 def test_gradients_are_clipped(batch):
     online = agent()
     trainer = Trainer(online, {"bc": losses.build("bc1000")}, batch, 0, steps=2, clip=1e-3)
-    step, norms = trainer.optimisers["actor"].step, []
+    norms = []
     trainer.optimisers["actor"].step = lambda: norms.append(  # type: ignore[method-assign,assignment]
         torch.nn.utils.get_total_norm([p.grad for p in online.actor.parameters() if p.grad is not None]).item()
     )
     metrics = trainer.update(batch)
-    assert step is not None
     assert metrics["gradient_norm_actor"] > 1
     assert norms == [pytest.approx(1e-3, rel=1e-2)]
 

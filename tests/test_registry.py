@@ -42,6 +42,7 @@ def test_config_is_typed_by_the_signature():
 def test_label_shows_what_identifies_an_entry():
     assert risks.label("cvar") == "cvar0.1"
     assert risks.label({"name": "cvar", "alpha": 0.3}) == "cvar0.3"
+    assert risks.label({"name": "cvar"}) == "cvar0.1", "a preset need not name the number"
     assert (actors.label("flow"), actors.label("flow20"), risks.label("neutral")) == ("flow", "flow20", "neutral")
 
 

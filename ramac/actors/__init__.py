@@ -35,23 +35,16 @@ class Actor(TensorDictModuleBase):
         """Set `action` [*b, A] inside the box, sampled for `observation` [*b, O]."""
         observation = self.scaling.observe(tensordict["observation"])
         shape = observation.shape[:-1]
-        unit = self.sample(observation.reshape(math.prod(shape), -1))
-        return tensordict.set("action", self.scaling.to_box(unit).reshape(*shape, -1))
+        unit = self.sample(observation.reshape(math.prod(shape), self.spec.obs_dim))
+        return tensordict.set("action", self.scaling.to_box(unit).reshape(*shape, self.spec.act_dim))
 
     def bc(self, tensordict: TensorDictBase) -> Tensor:
         """Behaviour-cloning loss [*b] of `observation` [*b, O] and `action` [*b, A]."""
         observation = self.scaling.observe(tensordict["observation"])
         action = self.scaling.to_unit(tensordict["action"])
         shape = observation.shape[:-1]
-        rows = math.prod(shape)
-        return self.clone(observation.reshape(rows, -1), action.reshape(rows, -1)).reshape(shape)
-
-
-def positive(**values: int) -> None:
-    """Refuse sizes and counts below 1. Raises ValueError that names the argument."""
-    for name, value in values.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+        flat = observation.reshape(-1, self.spec.obs_dim), action.reshape(-1, self.spec.act_dim)
+        return self.clone(*flat).reshape(shape)
 
 
 def noise(observation: Tensor, act_dim: int) -> Tensor:

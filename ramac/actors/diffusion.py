@@ -6,7 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ramac.actors import Actor, noise, positive
+from ramac.actors import Actor, noise
+from ramac.errors import at_least
 from ramac.nets import ConditionalNet
 from ramac.registry import actors
 from ramac.spec import Spec
@@ -24,6 +25,8 @@ def betas(schedule: str, steps: int) -> list[float]:
     if schedule == "vp":
         beta = 1 - torch.exp(-0.1 / steps - 0.5 * 9.9 * (2 * t - 1) / steps**2)
     elif schedule == "linear":
+        if steps <= 20:
+            raise ValueError(f"schedule linear needs more than 20 steps, got {steps}")
         beta = torch.linspace(1e-4, 0.02, steps, dtype=torch.float64) * 1000 / steps
     else:
         signal = torch.cos((torch.arange(steps + 1, dtype=torch.float64) / steps + 0.008) / 1.008 * math.pi / 2) ** 2
@@ -38,7 +41,7 @@ class Diffusion(Actor):
 
     def __init__(self, spec: Spec, *, scheduler: str, train_steps: int, schedule: str, hidden: tuple[int, ...]) -> None:
         super().__init__(spec)
-        positive(steps=train_steps)
+        at_least(1, steps=train_steps)
         import diffusers  # slow to import
 
         # clip_sample: x0 is clipped to the box at each step
@@ -97,11 +100,11 @@ class DDIM(Diffusion):
         spec: Spec,
         *,
         steps: int = 5,  # as many evaluations as RADAC's chain
-        train_steps: int = 50,
+        train_steps: int = 50,  # fine enough for a thin support: docs/bandit.md
         schedule: Schedule = "vp",
         hidden: tuple[int, ...] = (256, 256, 256),  # RADAC
     ) -> None:
-        if not 1 <= steps <= train_steps:
-            raise ValueError(f"steps must be between 1 and train_steps ({train_steps}), got {steps}")
+        if not 2 <= steps <= train_steps:  # one step would start, and end, at the lowest noise level
+            raise ValueError(f"steps must be between 2 and train_steps ({train_steps}), got {steps}")
         super().__init__(spec, scheduler="DDIMScheduler", train_steps=train_steps, schedule=schedule, hidden=hidden)
         self.scheduler.set_timesteps(steps)

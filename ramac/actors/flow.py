@@ -5,7 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ramac.actors import Actor, noise, positive
+from ramac.actors import Actor, noise
+from ramac.errors import at_least
 from ramac.nets import ConditionalNet
 from ramac.registry import actors
 from ramac.spec import Spec
@@ -28,7 +29,7 @@ class Flow(Actor):
         hidden: tuple[int, ...] = (128, 128, 128),  # RAFMAC
     ) -> None:
         super().__init__(spec)
-        positive(steps=steps)
+        at_least(1, steps=steps)
         self.steps, self.solver = steps, solver
         self.velocity = ConditionalNet(spec.obs_dim, spec.act_dim, hidden)
 

@@ -1,12 +1,14 @@
 """Critics: the distribution of the discounted return Z(s, a), by an ensemble of `E` members evaluated as one."""
 
 import math
+from typing import ClassVar
 
 import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 
+from ramac.errors import at_least
 from ramac.nets import ensemble_mlp
 from ramac.risk import RiskMeasure
 from ramac.spec import Scaling, Spec
@@ -22,11 +24,11 @@ class Critic(TensorDictModuleBase):
     """
 
     levels: int  # number of levels that `forward` returns when none are given
+    distributional: ClassVar[bool] = True  # False where only the mean is learned
 
     def __init__(self, spec: Spec, *, hidden: tuple[int, ...], outputs: int, ensemble: int) -> None:
         super().__init__()
-        if ensemble < 1:
-            raise ValueError(f"ensemble must be at least 1, got {ensemble}")
+        at_least(1, ensemble=ensemble)
         self.in_keys, self.out_keys = ["observation", "action"], ["level", "value"]
         self.spec, self.ensemble = spec, ensemble
         self.scaling = Scaling(spec)
@@ -53,7 +55,7 @@ class Critic(TensorDictModuleBase):
         """`observation` [*b, O], `action` [*b, A] -> trunk output [E, B, F] with B = prod(*b)."""
         observation = self.scaling.observe(tensordict["observation"])
         pair = torch.cat([observation, self.scaling.to_unit(tensordict["action"])], dim=-1)
-        rows = pair.reshape(math.prod(pair.shape[:-1]), -1)
+        rows = pair.reshape(math.prod(pair.shape[:-1]), pair.shape[-1])
         return self.trunk(rows.expand(self.ensemble, *rows.shape))
 
     def forward(self, tensordict: TensorDictBase, level: Tensor | None = None) -> TensorDictBase:

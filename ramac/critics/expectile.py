@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ramac.critics import Critic
 from ramac.registry import critics
-from ramac.risk import RiskMeasure
+from ramac.risk import RiskMeasure, stratified
 from ramac.spec import Spec
 
 
@@ -32,10 +32,18 @@ class Expectile(Critic):
         super().__init__(spec, hidden=hidden, outputs=expectiles, ensemble=ensemble)
         self.levels = expectiles
 
+    def default_level(self, features: Tensor) -> Tensor:
+        # drawn, not fixed: bootstrapping on midpoints would cut off both tails again at every backup
+        return stratified((features.shape[1],), self.levels, features)
+
+    def grid(self, features: Tensor) -> Tensor:
+        """Levels t_i of the expectiles: [N]."""
+        return (torch.arange(self.levels, device=features.device, dtype=features.dtype) + 0.5) / self.levels
+
     def shortfall(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean [E, B, 1], the other expectiles in order [E, B, N-1] and L at them."""
         value, middle = features.sort(-1).values, self.levels // 2
-        level = (torch.arange(self.levels, device=value.device, dtype=value.dtype) + 0.5) / self.levels
+        level = self.grid(value)
         keep = [i for i in range(self.levels) if i != middle]  # at t = 1/2 the condition says nothing about L
         mean, e, t = value[..., middle : middle + 1], value[..., keep], level[keep]
         return mean, e, t * (mean - e) / (1 - 2 * t)
@@ -62,7 +70,7 @@ class Expectile(Critic):
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:
         error = target.unsqueeze(-2) - features.unsqueeze(-1)  # [E, B, N, M]
-        level = self.default_level(features).unsqueeze(-1)
+        level = self.grid(features).unsqueeze(-1)
         weight = (level - (error.detach() < 0).to(error.dtype)).abs()
         return (weight * error.square()).mean((-2, -1))
 
@@ -71,5 +79,7 @@ class Expectile(Critic):
         if risk.cvar_level == 1:
             return mean.squeeze(-1)
         if risk.cvar_level is not None:
-            return (e - loss / risk.cvar_level).amax(-1)
+            # below the lowest slope of L the worst atom is all that the expectiles say
+            worst = self.atoms(features)[0][..., :1]
+            return torch.cat([worst, e - loss / risk.cvar_level], -1).amax(-1)
         return risk(*self.atoms(features))

@@ -16,6 +16,7 @@ class Mean(Critic):
     """
 
     levels = 1
+    distributional = False
 
     def __init__(self, spec: Spec, *, hidden: tuple[int, ...] = (256, 256), ensemble: int = 2) -> None:  # TD3
         super().__init__(spec, hidden=hidden, outputs=1, ensemble=ensemble)

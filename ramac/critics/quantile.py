@@ -6,19 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ramac.critics import Critic, quantile_huber
+from ramac.errors import at_least
 from ramac.nets import EnsembleLinear
 from ramac.registry import critics
 from ramac.risk import RiskMeasure, edges, stratified
 from ramac.spec import Spec
-
-
-def validate(kappa: float, **counts: int) -> None:
-    """Refuse a negative kappa and counts below 1. Raises ValueError that names the argument."""
-    if not 0 <= kappa < math.inf:
-        raise ValueError(f"kappa must be finite and not negative, got {kappa}")
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 @critics.register("qr", number="quantiles")
@@ -37,7 +29,8 @@ class QR(Critic):
         kappa: float = 0.01,  # in standard deviations of the return; 1 would bias CVaR_0.1 by 20 % (docs/bandit.md)
         ensemble: int = 2,  # RADAC
     ) -> None:
-        validate(kappa, quantiles=quantiles)
+        at_least(0, kappa=kappa)
+        at_least(1, quantiles=quantiles)
         super().__init__(spec, hidden=hidden, outputs=quantiles, ensemble=ensemble)
         self.levels, self.kappa = quantiles, kappa
 
@@ -74,7 +67,8 @@ class IQN(Critic):
         kappa: float = 0.01,  # as in qr
         ensemble: int = 2,  # RADAC
     ) -> None:
-        validate(kappa, quantiles=quantiles, risk_quantiles=risk_quantiles, cosines=cosines, embedding=embedding)
+        at_least(0, kappa=kappa)
+        at_least(1, quantiles=quantiles, risk_quantiles=risk_quantiles, cosines=cosines, embedding=embedding)
         super().__init__(spec, hidden=hidden, outputs=embedding, ensemble=ensemble)
         self.levels, self.risk_quantiles, self.cosines, self.kappa = quantiles, risk_quantiles, cosines, kappa
         self.level_embedding = EnsembleLinear(ensemble, cosines, embedding)

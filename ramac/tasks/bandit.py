@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tensordict import TensorDict
 
+from ramac.errors import at_least
 from ramac.registry import tasks
 from ramac.spec import Spec
 from ramac.tasks import Act, Dataset, Task
@@ -65,8 +66,8 @@ class Bandit(Task):
     def __init__(
         self, *, transitions: int = 10_000, data_seed: int = 0, steps: int = 3_000, gamma: float = 0.0
     ) -> None:  # gamma 0: one decision
-        if transitions < 1:
-            raise ValueError(f"transitions must be at least 1, got {transitions}")
+        at_least(1, transitions=transitions)
+        at_least(0, data_seed=data_seed)
         self.transitions, self.data_seed = transitions, data_seed
 
     def dataset(self) -> Dataset:

@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 
 from ramac import data
+from ramac.errors import InputError, at_least
 from ramac.hazards import Hazard, HazardWrapper
 from ramac.registry import tasks
 from ramac.tasks import Act, Dataset, Task
@@ -36,15 +37,18 @@ class MuJoCoTask(Task):
         steps: int = 10_000,
         gamma: float = 0.99,  # RADAC
     ) -> None:
-        if transitions < 1:
-            raise ValueError(f"transitions must be at least 1, got {transitions}")
+        at_least(1, transitions=transitions)
+        at_least(0, hazard_seed=hazard_seed)
         self.transitions, self.hazard_seed, self.gamma = transitions, hazard_seed, gamma
         self.policies = policies or os.environ.get("RAMAC_POLICIES")
         self.dataset_id = dataset or f"ramac/{self.name}-{transitions}-v0"
         self.own = dataset is None
 
     def dataset(self) -> Dataset:
-        env = gymnasium.make(self.environment_id)
+        try:
+            env = gymnasium.make(self.environment_id)
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise InputError(f"{self.environment_id} needs MuJoCo: pip install 'ramac[mujoco]'") from error
         assert isinstance(env.action_space, gymnasium.spaces.Box)
         origin = f"dataset {self.dataset_id}"
         if self.own and not data.exists(self.dataset_id):
@@ -73,7 +77,7 @@ class MuJoCoTask(Task):
 
 @tasks.register("halfcheetah-medium-expert")
 class HalfCheetahMediumExpert(MuJoCoTask):
-    """HalfCheetah-v5, 200 steps; above 10 m/s a penalty of 70 strikes with 5 % per step.
+    """HalfCheetah-v5, 200 steps; beyond 10 m/s either way a penalty of 70 strikes with 5 % per step.
 
     Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-expert).
     """
