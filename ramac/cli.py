@@ -22,7 +22,7 @@ def explain(error: Exception, overrides: list[str]) -> str:
     """A composition error of Hydra or OmegaConf as one line: the value, what is allowed and the nearest choice."""
     from ramac.registry import GROUPS
 
-    for override in overrides if "Could not find" in str(error) else ():
+    for override in overrides if re.search("Could not (find|load)", str(error)) else ():
         key, _, value = override.lstrip("+~").partition("=")
         if key in GROUPS and re.fullmatch(r"[\w.,\[\]-]+", value):  # one entry, a list, or a sweep over either
             for spec in filter(None, re.split(r"[\[\],]+", value)):
