@@ -9,9 +9,9 @@ class InputError(ValueError):
 
 
 def at_least(bound: float, **values: float) -> None:
-    """Refuse arguments below `bound`, nan included. Raises ValueError that names the argument."""
+    """Refuse arguments that are below `bound`, infinite or nan. Raises ValueError that names the argument."""
     for name, value in values.items():
-        if not value >= bound:
+        if not bound <= value < float("inf"):
             raise ValueError(f"{name} must be at least {bound}, got {value}")
 
 

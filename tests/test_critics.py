@@ -208,6 +208,7 @@ def test_risk_of_a_grid_uses_the_exact_weights():
         {"name": "qr", "ensemble": 0},
         {"name": "expectile", "expectiles": 8},
         {"name": "qr", "kappa": float("nan")},
+        {"name": "iqn", "kappa": float("inf")},
     ],
 )
 def test_impossible_arguments_are_refused(node):

@@ -1,7 +1,9 @@
 """Stochastic-D4RL on Gymnasium's MuJoCo v5 environments, with datasets built from behaviour policies."""
 
 import os
+import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +15,30 @@ from ramac.errors import InputError, at_least
 from ramac.hazards import Hazard, HazardWrapper
 from ramac.registry import tasks
 from ramac.tasks import Act, Dataset, Task
+
+
+@cache
+def say_once() -> None:
+    """Print each warning of MuJoCo once; by itself it prints and logs them for every environment that is made."""
+    import mujoco
+
+    said: set[str] = set()
+
+    def warn(message: str) -> None:
+        if message not in said and "deprecated" not in message:  # deprecations are for the environments' authors
+            print(f"mujoco: {message}", file=sys.stderr)
+        said.add(message)
+
+    mujoco.set_mju_user_warning(warn)  # pyright: ignore[reportAttributeAccessIssue]  (missing in its stubs)
+
+
+def make(environment_id: str, **options: Any) -> gymnasium.Env:
+    """A MuJoCo environment. Raises InputError when MuJoCo is not installed."""
+    try:
+        say_once()
+        return gymnasium.make(environment_id, **options)
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        raise InputError(f"{environment_id} needs MuJoCo: pip install 'ramac[mujoco]'") from error
 
 
 class MuJoCoTask(Task):
@@ -45,10 +71,7 @@ class MuJoCoTask(Task):
         self.own = dataset is None
 
     def dataset(self) -> Dataset:
-        try:
-            env = gymnasium.make(self.environment_id)
-        except gymnasium.error.DependencyNotInstalled as error:
-            raise InputError(f"{self.environment_id} needs MuJoCo: pip install 'ramac[mujoco]'") from error
+        env = make(self.environment_id)
         assert isinstance(env.action_space, gymnasium.spaces.Box)
         origin = f"dataset {self.dataset_id}"
         if self.own and not data.exists(self.dataset_id):
@@ -65,7 +88,7 @@ class MuJoCoTask(Task):
         return Dataset(log.transitions(), log.spec(env.action_space, self.gamma), log.returns(self.horizon), origin)
 
     def environment(self) -> gymnasium.Env:
-        env = gymnasium.make(self.environment_id, max_episode_steps=self.horizon, disable_env_checker=True)
+        env = make(self.environment_id, max_episode_steps=self.horizon, disable_env_checker=True)
         return HazardWrapper(env, self.hazard)
 
     def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
