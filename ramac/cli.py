@@ -1,4 +1,4 @@
-"""The command line: `ramac key=value ...` trains, `ramac list` shows what there is."""
+"""The command line: `ramac key=value ...` trains, `ramac list` shows what there is, `ramac doctor` checks critics."""
 
 import os
 import re
@@ -116,6 +116,10 @@ def main() -> None:
 
             show(arguments[1:])
             return
+        if arguments[:1] == ["doctor"]:
+            from ramac.doctor import command
+
+            raise SystemExit(command(arguments[1:]))
         run_hydra(arguments)
     except InputError as error:
         fail(str(error))

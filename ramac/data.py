@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 
 from ramac.errors import InputError, nearest
-from ramac.spec import Spec
+from ramac.spec import Spec, transitions
 
 
 @dataclass
@@ -40,24 +40,17 @@ class Log:
 
     def transitions(self) -> TensorDict:
         """The steps as a TensorDict [T] in the keys of ramac.spec."""
-        count = len(self.reward)
-        after = {
-            "observation": torch.from_numpy(self.next_observation),
-            "reward": torch.from_numpy(self.reward).unsqueeze(-1),
-            "terminated": torch.from_numpy(self.terminated).unsqueeze(-1),
-        }
-        now = {"observation": torch.from_numpy(self.observation), "action": torch.from_numpy(self.action)}
-        return TensorDict({**now, "next": TensorDict(after, [count])}, [count])
+        parts = self.observation, self.action, self.reward, self.next_observation, self.terminated
+        return transitions(*map(torch.from_numpy, parts))
 
     def spec(self, action_space: gymnasium.spaces.Box, gamma: float) -> Spec:
-        """Sizes, action box and statistics; 1e-3 is added to the deviations as in TD3+BC."""
+        """Sizes, action box and statistics; 1e-3 is added to deviations of observations as in TD3+BC."""
         low, high = (bound.astype(np.float32).tolist() for bound in (action_space.low, action_space.high))
         mean = self.observation.mean(0, dtype=np.float64).astype(np.float32)
         std = self.observation.std(0, dtype=np.float64).astype(np.float32) + np.float32(1e-3)
         sizes = self.observation.shape[1], self.action.shape[1]
-        value = self.returns_to_go(gamma)
         bounds = tuple(low), tuple(high), tuple(mean.tolist()), tuple(std.tolist())
-        return Spec(*sizes, *bounds, float(value.mean()), float(value.std()) + 1e-3)
+        return Spec(*sizes, *bounds).of_returns(self.returns_to_go(gamma))
 
 
 def exists(dataset_id: str) -> bool:

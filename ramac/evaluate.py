@@ -1,5 +1,6 @@
 """Evaluation: episodes in vectorised environments, with generators of its own, and the statistics of their returns."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,20 +10,22 @@ from gymnasium.vector import SyncVectorEnv
 from ramac.agent import Agent
 from ramac.errors import at_least
 from ramac.registry import evaluations
-from ramac.risk import edges
 from ramac.risk.distortions import CVaR
 from ramac.tasks import Task
 
 
 def cvar(returns: np.ndarray, alpha: float) -> float:
     """Mean of the worst `alpha` share of returns [episodes], the boundary episode counted in part."""
-    value = torch.as_tensor(returns, dtype=torch.float64).sort().values
-    return CVaR(alpha=alpha)(value, edges(len(value), value)).item()
+    return CVaR(alpha=alpha).of_samples(torch.as_tensor(returns, dtype=torch.float64)).item()
 
 
 def tails(returns: np.ndarray, alphas: tuple[float, ...]) -> dict[str, float]:
     """CVaR at each level, keyed by the level as text."""
     return {f"{alpha:g}": cvar(returns, alpha) for alpha in alphas}
+
+
+# step of the episodes, observation [n, O] before it, action [n, A], reward [n] (0 for episodes that are over)
+Watch = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
 
 
 @evaluations.register("default")
@@ -49,7 +52,7 @@ class Evaluation:
         self.episodes, self.alphas, self.seed = episodes, tuple(alphas), seed
         self.environments, self.every = environments, every
 
-    def run(self, agent: Agent, task: Task, seed: int) -> list[dict[str, Any]]:
+    def run(self, agent: Agent, task: Task, seed: int, watch: Watch | None = None) -> list[dict[str, Any]]:
         """One row per episode; `seed` is the run's, so that runs of several seeds see different episodes.
 
         Neither the training stream nor the result depends on the other: torch's generators are forked.
@@ -62,7 +65,7 @@ class Evaluation:
             torch.manual_seed(starts.pop())
             while starts:
                 chunk, starts = starts[: self.environments], starts[self.environments :]
-                rows += rollout(agent, task, chunk)
+                rows += rollout(agent, task, chunk, watch)
         return [{"episode": i, **row} for i, row in enumerate(rows)]
 
     def summary(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -79,14 +82,19 @@ class Evaluation:
         }
 
 
-def rollout(agent: Agent, task: Task, seeds: list[int]) -> list[dict[str, Any]]:
-    """First episode of one environment per seed, all stepped together."""
+def rollout(agent: Agent, task: Task, seeds: list[int], watch: Watch | None = None) -> list[dict[str, Any]]:
+    """First episode of one environment per seed, all stepped together; `watch` is told of every step."""
     envs = SyncVectorEnv([task.environment] * len(seeds))
     observation, _ = envs.reset(seed=list(seeds))
     alive = np.ones(len(seeds), bool)
     total = {key: np.zeros(len(seeds)) for key in ("return", "length", "risky_steps", "penalties")}
+    step = 0
     while alive.any():
-        observation, reward, terminated, truncated, info = envs.step(agent.act(observation))
+        before, action = observation, agent.act(observation)
+        observation, reward, terminated, truncated, info = envs.step(action)
+        if watch is not None:
+            watch(step, before, action, np.where(alive, reward, 0.0))
+        step += 1
         # an environment that starts anew reports no info
         risky, penalty = (info.get(key, np.zeros(len(seeds), bool)) for key in ("risky", "penalty"))
         for key, value in zip(total, (reward, 1, risky, penalty), strict=True):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ramac.agent import Agent
 from ramac.registry import losses
+from ramac.risk import RiskMeasure
 
 POLICY_ACTION: NestedKey = ("policy", "action")
 NEXT_POLICY_ACTION: NestedKey = ("next", "policy", "action")
@@ -46,10 +47,12 @@ class Term(TensorDictModuleBase):
 
 @losses.register("td", number="weight")
 class TD(Term):
-    """Distributional temporal difference: regress Z(s, a) on r + gamma min_E Z'(s', a'), a' from the averaged actor.
+    """Distributional temporal difference: regress Z(s, a) on r + gamma Z'(s', a'), a' from the averaged actor.
 
-    The minimum over the ensemble is taken level by level. Terminal states do not bootstrap.
-    Paper: Bellemare et al. 2017, A Distributional Perspective on Reinforcement Learning; minimum: Fujimoto et al. 2018.
+    `aggregation` makes one Z' of the ensemble: `quantile_min`, the lowest member level by level (RADAC, DSAC);
+    `risk_min`, all of the member whose risk measure is lowest; `mean`, the members' mean level by level; `tqc`, all
+    members' values together without the highest `drop` share. Terminal states do not bootstrap.
+    Paper: Bellemare et al. 2017, A Distributional Perspective on Reinforcement Learning; tqc: Kuznetsov et al. 2020.
     """
 
     group = "critic"
@@ -62,22 +65,46 @@ class TD(Term):
         NEXT_POLICY_ACTION,
     ]
 
-    def __init__(self, *, weight: float = 1.0, warmup: int = 0, ramp: int = 0, gamma: float = 0.99) -> None:  # RADAC
+    def __init__(
+        self,
+        *,
+        weight: float = 1.0,
+        warmup: int = 0,
+        ramp: int = 0,
+        gamma: float = 0.99,  # RADAC
+        aggregation: Literal["quantile_min", "risk_min", "mean", "tqc"] = "quantile_min",  # RADAC
+        drop: float = 0.08,  # TQC: 2 of 25 quantiles; only `tqc` uses it
+    ) -> None:
         super().__init__(weight=weight, warmup=warmup, ramp=ramp)
         if not 0 <= gamma <= 1:
             raise ValueError(f"gamma must be in [0, 1], got {gamma}")
-        self.gamma = gamma
+        if not 0 <= drop < 1:
+            raise ValueError(f"drop must be in [0, 1), got {drop}")
+        self.gamma, self.aggregation, self.drop = gamma, aggregation, drop
         if gamma == 0:  # a bandit: nothing follows, so no action is sampled for it
             self.in_keys = [key for key in self.reads if key != NEXT_POLICY_ACTION]
 
     def target(self, tensordict: TensorDictBase, target: Agent) -> Tensor:
-        """Equally likely returns r + gamma (1 - terminated) min_E Z'(s', a'): [B, M]."""
+        """Equally likely returns r + gamma (1 - terminated) Z'(s', a'): [B, M]."""
         reward = tensordict.get(("next", "reward"))
         if self.gamma == 0:
             return reward
         pair = {"observation": tensordict.get(("next", "observation")), "action": tensordict.get(NEXT_POLICY_ACTION)}
-        value = target.critic(TensorDict(pair, tensordict.batch_size)).get("value").amin(-2)
-        return reward + self.gamma * (~tensordict.get(("next", "terminated"))) * value
+        value = target.critic(TensorDict(pair, tensordict.batch_size)).get("value")
+        after = self.aggregate(value, target.risk)
+        return reward + self.gamma * (~tensordict.get(("next", "terminated"))) * after
+
+    def aggregate(self, value: Tensor, risk: RiskMeasure) -> Tensor:
+        """Equally likely returns of each member [B, E, N] -> of the ensemble [B, M]; M = N, for `tqc` less than E N."""
+        if self.aggregation == "quantile_min":
+            return value.amin(-2)
+        if self.aggregation == "mean":
+            return value.mean(-2)
+        if self.aggregation == "risk_min":
+            lowest = risk.of_samples(value).argmin(-1)
+            return value.gather(-2, lowest[..., None, None].expand(*lowest.shape, 1, value.shape[-1])).squeeze(-2)
+        pooled = value.flatten(-2).sort(-1).values
+        return pooled[..., : max(1, pooled.shape[-1] - round(self.drop * pooled.shape[-1]))]
 
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         with torch.no_grad():

@@ -1,6 +1,8 @@
 """Small networks shared by actors and critics."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +50,21 @@ class ConditionalNet(nn.Module):
     def forward(self, x: Tensor, t: Tensor, observation: Tensor) -> Tensor:
         time = self.time(t.unsqueeze(-1)).expand(x.shape[0], -1)
         return self.net(torch.cat([x, self.shape(x), time, observation], dim=-1))
+
+
+def integrate(
+    velocity: Callable[[Tensor, Tensor], Tensor], start: Tensor, steps: int, solver: str, end: float = 1
+) -> Tensor:
+    """Solution at time `end` of dx/dt = velocity(t [], x) with x(0) = start, by fixed steps of torchdyn's solver."""
+    from torchdyn.numerics import RungeKutta4, odeint  # slow to import, and the only use of torchdyn
+
+    method: Any = solver
+    if solver == "rk4":  # torchdyn 1.0.6 takes its stages at 0, 1/2, 1/2 of a step, not 1/2, 1/2, 1: of first order
+        method = RungeKutta4(start.dtype)
+        nodes, *rest = method.tableau
+        method.tableau = (nodes[1:], *rest)
+    span = torch.linspace(0, end, steps + 1, device=start.device)
+    return odeint(velocity, start, span, solver=method, save_at=span[-1:])[1][-1]
 
 
 class EnsembleLinear(nn.Module):

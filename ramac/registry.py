@@ -102,6 +102,7 @@ class Registry(Mapping[str, type]):
         A risk measure always shows its number (it is its identity); elsewhere a number is shown when it is not the
         default.
         """
+        load()
         plain = self.plain(node)
         key = self.number[plain["name"]]
         if key is None:

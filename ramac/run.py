@@ -96,6 +96,12 @@ def environment() -> str:
     return "\n".join(lines) + "\n"
 
 
+def progress(updates: Iterable[TensorDict], total: int, label: str) -> "tqdm[TensorDict]":
+    """The updates, with a bar on standard error: twice a second on a terminal, twice a minute in a log file."""
+    pause = 0.5 if sys.stderr.isatty() else 30
+    return tqdm(updates, total=total, unit="update", file=sys.stderr, desc=label, mininterval=pause)
+
+
 @contextmanager
 def table(path: Path, header: list[str]) -> Iterator[Callable[[Iterable[Row]], None]]:
     """A csv file that is written row by row and readable while the run goes on."""
@@ -147,8 +153,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     ):
         started = time.perf_counter()
         training = 0.0
-        pause = 0.5 if sys.stderr.isatty() else 30  # seconds between lines: a log file wants few
-        bar = tqdm(trainer.run(), total=trainer.steps, unit="update", file=sys.stderr, desc=label, mininterval=pause)
+        bar = progress(trainer.run(), trainer.steps, label)
         for step, metrics in enumerate(bar, 1):
             if step % log_every == 0 or step == trainer.steps:
                 values = {str(key): value.item() for key, value in metrics.items()}

@@ -4,9 +4,11 @@ A batch is a TensorDict [B] in TorchRL's keys: `observation [B, O]`, `action [B,
 `("next", "reward") [B, 1]`, `("next", "terminated") [B, 1]` (bool; truncation never appears: it always bootstraps).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from tensordict import TensorDict
 from torch import Tensor, nn
 
 
@@ -22,11 +24,31 @@ class Spec:
     obs_std: tuple[float, ...]
     return_mean: float = 0.0  # of the logged discounted returns-to-go
     return_std: float = 1.0
+    return_range: tuple[float, float] | None = None  # lowest and highest of them
 
     @classmethod
     def unit(cls, obs_dim: int, act_dim: int) -> "Spec":
         """Actions in [-1, 1] and observations left as they are."""
         return cls(obs_dim, act_dim, (-1.0,) * act_dim, (1.0,) * act_dim, (0.0,) * obs_dim, (1.0,) * obs_dim)
+
+    def of_returns(self, returns: np.ndarray) -> "Spec":
+        """The same with the statistics of these discounted returns-to-go; constant ones keep a deviation of 1."""
+        low, high, std = float(returns.min()), float(returns.max()), float(returns.std())
+        std = std if std > 1e-6 * max(abs(low), abs(high)) else 1.0
+        return replace(self, return_mean=float(returns.mean()), return_std=std, return_range=(low, high))
+
+
+def transitions(
+    observation: Tensor, action: Tensor, reward: Tensor, next_observation: Tensor, terminated: Tensor
+) -> TensorDict:
+    """Steps as a TensorDict [T] in these keys: observations [T, O], action [T, A], reward [T], terminated [T]."""
+    count = len(reward)
+    after = {
+        "observation": next_observation,
+        "reward": reward.float().reshape(count, 1),
+        "terminated": terminated.bool().reshape(count, 1),
+    }
+    return TensorDict({"observation": observation, "action": action, "next": TensorDict(after, [count])}, [count])
 
 
 class Scaling(nn.Module):

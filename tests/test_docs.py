@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ramac import doctor
 from ramac.cli import compose
 from ramac.registry import GROUPS
 
@@ -30,6 +31,11 @@ def test_commands_compose(page):
     for line in "\n".join(blocks(page, "")).splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] != ["ramac"] or words[1:2] in (["list"], ["--help"]):
+            continue
+        if words[1:2] == ["doctor"]:
+            if overrides := [word for word in words[2:] if "=" in word]:
+                doctor.refuse_others(overrides)
+                compose([*doctor.SETTINGS, *overrides])
             continue
         if "-m" in words:
             for group, value in (word.split("=", 1) for word in words[2:]):

@@ -5,7 +5,7 @@ from tensordict import TensorDict
 from ramac.agent import Agent
 from ramac.errors import InputError
 from ramac.losses import CompositeLoss
-from ramac.registry import losses
+from ramac.registry import losses, risks
 from ramac.spec import Spec
 from ramac.trainer import Trainer
 
@@ -32,11 +32,28 @@ def test_td_equals_the_plain_formula(batch):
         going = 1.0 - batch["next", "terminated"].float()
         y = batch["next", "reward"] + 0.9 * going * after
     z = online.critic.features(batch)  # [E, B, N], standardised
-    tau = (torch.arange(50) + 0.5) / 50
+    tau = (torch.arange(100) + 0.5) / 100
     u = ((y - 2.0) / 3.0)[None, :, None, :] - z.unsqueeze(-1)
-    huber = torch.where(u.abs() < 0.01, u**2 / 0.02, u.abs() - 0.005)
-    plain = ((tau[:, None] - (u < 0).float()).abs() * huber).mean((-2, -1)).sum(0)
+    plain = ((tau[:, None] - (u < 0).float()).abs() * u.abs()).mean((-2, -1)).sum(0)
     assert torch.allclose(found, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("aggregation", ["quantile_min", "risk_min", "mean", "tqc"])
+def test_aggregation_equals_the_plain_formula(aggregation):
+    value = torch.randn(6, 3, 10).sort(-1).values  # [B, E, N], equally likely
+    loss = losses.build({"name": "td", "aggregation": aggregation, "drop": 0.1})
+    found = loss.aggregate(value, risks.build("cvar0.2"))
+    for b in range(6):
+        members = value[b].tolist()
+        if aggregation == "quantile_min":
+            plain = [min(column) for column in zip(*members, strict=True)]
+        elif aggregation == "mean":
+            plain = [sum(column) / 3 for column in zip(*members, strict=True)]
+        elif aggregation == "risk_min":
+            plain = min(members, key=lambda member: member[0] + member[1])  # CVaR_0.2 of ten
+        else:
+            plain = sorted(value for member in members for value in member)[:27]  # without the highest tenth
+        assert found[b].tolist() == pytest.approx(plain)
 
 
 def test_terminal_states_do_not_bootstrap(batch):
@@ -64,8 +81,8 @@ def test_risk_is_minus_the_lowest_member(batch):
     torch.manual_seed(1)
     action = online.actor(batch.select("observation"))["action"]
     z = 2.0 + 3.0 * online.critic.features(pair(batch["observation"], action)).sort(-1).values
-    weight = torch.zeros(50)
-    weight[:12], weight[12] = 1 / 12.5, 0.5 / 12.5  # a quarter of fifty cells
+    weight = torch.zeros(100)
+    weight[:25] = 1 / 25  # a quarter of a hundred cells
     assert torch.allclose(found, -(z * weight).sum(-1).min(0).values, atol=1e-4)
 
 

@@ -210,7 +210,7 @@ def test_help_shows_the_registry():
     done = command("--help")
     assert done.returncode == 0, done.stderr
     assert "actor: ddim, ddpm, deterministic, flow, gaussian" in done.stdout
-    assert "risk: cpw, cvar, neutral, power, wang" in done.stdout
+    assert "risk: cpw, cvar, dual_power, entropic, expectile, maxminvar, maxvar" in done.stdout
     assert "ramac list" in done.stdout
 
 

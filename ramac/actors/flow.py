@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ramac.actors import Actor, noise
 from ramac.errors import at_least
-from ramac.nets import ConditionalNet
+from ramac.nets import ConditionalNet, integrate
 from ramac.registry import actors
 from ramac.spec import Spec
 
@@ -34,14 +34,10 @@ class Flow(Actor):
         self.velocity = ConditionalNet(spec.obs_dim, spec.act_dim, hidden)
 
     def sample(self, observation: Tensor) -> Tensor:
-        from torchdyn.numerics import odeint  # slow to import, and the only call into torchdyn
-
         def velocity(t: Tensor, x: Tensor) -> Tensor:
             return self.velocity(x, t.reshape(1), observation)
 
-        start = noise(observation, self.spec.act_dim)
-        span = torch.linspace(0, 1, self.steps + 1, device=start.device)
-        return odeint(velocity, start, span, solver=self.solver, save_at=span[-1:])[1][-1].clamp(-1, 1)
+        return integrate(velocity, noise(observation, self.spec.act_dim), self.steps, self.solver).clamp(-1, 1)
 
     def clone(self, observation: Tensor, action: Tensor) -> Tensor:
         start, t = torch.randn_like(action), torch.rand_like(action[:, 0])

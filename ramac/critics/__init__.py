@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ramac.errors import at_least
 from ramac.nets import ensemble_mlp
-from ramac.risk import RiskMeasure
+from ramac.risk import RiskMeasure, edges, midpoints, stratified
 from ramac.spec import Scaling, Spec
 
 
@@ -19,11 +19,11 @@ class Critic(TensorDictModuleBase):
 
     The trunk is evaluated once per (s, a): `features` [E, B, F]; heads work on it, whatever the number of levels.
     An entry sees standardised returns (zero mean and unit variance over the data), so that learning rates, clipping and
-    kappa mean the same on every task; the methods on TensorDicts speak reward units. Distortion risk measures commute
-    with this change of units.
+    kappa mean the same on every task; the methods on TensorDicts speak reward units. Risk measures commute with this
+    change of units, the entropic one if its beta is meant per standard deviation.
     """
 
-    levels: int  # number of levels that `forward` returns when none are given
+    levels: int = 32  # that `forward` draws when none are given: the size of a target
     distributional: ClassVar[bool] = True  # False where only the mean is learned
 
     def __init__(self, spec: Spec, *, hidden: tuple[int, ...], outputs: int, ensemble: int) -> None:
@@ -35,9 +35,8 @@ class Critic(TensorDictModuleBase):
         self.trunk = ensemble_mlp(ensemble, spec.obs_dim + spec.act_dim, hidden, outputs)
 
     def default_level(self, features: Tensor) -> Tensor:
-        """Levels [B, N] of this critic's own choice, spread over (0, 1): midpoints of N equal cells."""
-        midpoint = (torch.arange(self.levels, device=features.device, dtype=features.dtype) + 0.5) / self.levels
-        return midpoint.expand(features.shape[1], -1)
+        """Levels [B, N] of this critic's own choice, equally likely: one drawn in each of N equal cells of (0, 1)."""
+        return stratified((features.shape[1],), self.levels, features)
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
         """features [E, B, F], level [B, N] -> standardised Z at these levels [E, B, N]."""
@@ -50,6 +49,11 @@ class Critic(TensorDictModuleBase):
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
         """features [E, B, F] -> rho of standardised Z per member [E, B], by the representation's exact estimator."""
         raise NotImplementedError(f"{type(self).__name__} must define measure(features, risk)")
+
+    def crossing(self, features: Tensor) -> Tensor:
+        """Share of neighbouring levels, out of 100, whose unsorted values are out of order: [E, B]."""
+        level = midpoints(edges(101, features)).expand(features.shape[1], -1)
+        return crossed(self.quantile(features, level))
 
     def features(self, tensordict: TensorDictBase) -> Tensor:
         """`observation` [*b, O], `action` [*b, A] -> trunk output [E, B, F] with B = prod(*b)."""
@@ -76,6 +80,11 @@ class Critic(TensorDictModuleBase):
         """rho(Z(`observation`, `action`)) of each member: [*b, E]."""
         value = self.scaling.to_return(self.measure(self.features(tensordict), risk)).movedim(0, 1)
         return value.reshape(*tensordict["action"].shape[:-1], self.ensemble)
+
+
+def crossed(value: Tensor) -> Tensor:
+    """Share of neighbours in values [*b, N] that fall by more than a hundredth of the return's deviation: [*b]."""
+    return (value.diff(dim=-1) < -0.01).float().mean(-1)
 
 
 def quantile_huber(value: Tensor, level: Tensor, target: Tensor, kappa: float) -> Tensor:

@@ -1,11 +1,13 @@
 """Expectile critic: expectiles of the return distribution, read out in closed form."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from ramac.critics import Critic
 from ramac.registry import critics
-from ramac.risk import RiskMeasure, stratified
+from ramac.risk import RiskMeasure, closed, edges, midpoints, step
 from ramac.spec import Spec
 
 
@@ -30,21 +32,17 @@ class Expectile(Critic):
         if expectiles < 5 or expectiles % 2 == 0:
             raise ValueError(f"expectiles must be odd and at least 5, got {expectiles}")
         super().__init__(spec, hidden=hidden, outputs=expectiles, ensemble=ensemble)
-        self.levels = expectiles
-
-    def default_level(self, features: Tensor) -> Tensor:
-        # drawn, not fixed: bootstrapping on midpoints would cut off both tails again at every backup
-        return stratified((features.shape[1],), self.levels, features)
+        self.expectiles = expectiles
 
     def grid(self, features: Tensor) -> Tensor:
-        """Levels t_i of the expectiles: [N]."""
-        return (torch.arange(self.levels, device=features.device, dtype=features.dtype) + 0.5) / self.levels
+        """Levels t_i of the expectiles, denser at both ends, where an expectile says much less than a quantile: [N]."""
+        return (1 - (math.pi * midpoints(edges(self.expectiles, features))).cos()) / 2
 
     def shortfall(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean [E, B, 1], the other expectiles in order [E, B, N-1] and L at them."""
-        value, middle = features.sort(-1).values, self.levels // 2
+        value, middle = features.sort(-1).values, self.expectiles // 2
         level = self.grid(value)
-        keep = [i for i in range(self.levels) if i != middle]  # at t = 1/2 the condition says nothing about L
+        keep = [i for i in range(self.expectiles) if i != middle]  # at t = 1/2 the condition says nothing about L
         mean, e, t = value[..., middle : middle + 1], value[..., keep], level[keep]
         return mean, e, t * (mean - e) / (1 - 2 * t)
 
@@ -53,20 +51,18 @@ class Expectile(Critic):
         mean, e, loss = self.shortfall(features)
         tiny = torch.finfo(e.dtype).eps
         width = (e[..., -1:] - e[..., :1]).detach() + tiny
-        # a network's expectiles need not belong to any distribution: its L is forced to be convex, slopes in [0, 1]
-        slope = loss.diff(dim=-1) / e.diff(dim=-1).clamp_min(tiny)
-        slope = slope.clamp(0, 1).cummax(-1).values  # [E, B, N-2]
+        # a network's expectiles need not belong to any distribution: L gives way to its greatest convex minorant
+        slope = convex_slopes(e, loss).clamp(0, 1)  # [E, B, N-2]
         first = e[..., :1] - torch.minimum(loss[..., :1] / slope[..., :1].clamp_min(tiny), width)
         gain = mean - e[..., -1:] + loss[..., -1:]  # E[(Z - e_N)+]
         last = e[..., -1:] + torch.minimum(gain / (1 - slope[..., -1:]).clamp_min(tiny), width)
-        zero = torch.zeros_like(slope[..., :1])
-        return torch.cat([first, e[..., 1:-1], last], -1), torch.cat([zero, slope, zero + 1], -1)
+        atom, edge = torch.cat([first, e[..., 1:-1], last], -1), closed(slope)
+        # what forcing took from the mean goes back, or it would add up over backups
+        return atom + mean - (atom * edge.diff(dim=-1)).sum(-1, keepdim=True), edge
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
-        atom, edge = self.atoms(features)
-        inner = edge[..., 1:-1].contiguous()
-        index = torch.searchsorted(inner.detach(), level.expand(*inner.shape[:-1], -1).contiguous())
-        return atom.gather(-1, index)
+        # its levels are drawn, not fixed: bootstrapping on midpoints would cut off both tails again at every backup
+        return step(*self.atoms(features), level)
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:
         error = target.unsqueeze(-2) - features.unsqueeze(-1)  # [E, B, N, M]
@@ -83,3 +79,15 @@ class Expectile(Critic):
             worst = self.atoms(features)[0][..., :1]
             return torch.cat([worst, e - loss / risk.cvar_level], -1).amax(-1)
         return risk(*self.atoms(features))
+
+
+def convex_slopes(x: Tensor, y: Tensor) -> Tensor:
+    """Slopes of the greatest convex minorant of points (x, y) [*b, N], x sorted, between neighbours: [*b, N-1].
+
+    Slope i is max over j <= i of min over k >= i of the chord from point j to point k+1 (isotonic regression).
+    """
+    rise, run = (part[..., None, 1:] - part[..., :-1, None] for part in (y, x))  # [*b, j, k]
+    chord = rise / run.clamp_min(torch.finfo(x.dtype).eps)
+    before = torch.ones(chord.shape[-2:], dtype=torch.bool, device=x.device).tril(-1)  # k < j: no chord
+    least = chord.masked_fill(before, torch.inf).flip(-1).cummin(-1).values.flip(-1)
+    return least.masked_fill(before, -torch.inf).amax(-2)

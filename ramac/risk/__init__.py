@@ -1,29 +1,72 @@
 """Risk measures of a return Z (higher is better); level 0 is the worst outcome.
 
-A distortion risk measure has two faces. `level(u)` is the sampling map beta: rho(Z) = E_u[F^-1(beta(u))], u uniform.
-`distort(tau)` is its inverse g: rho(Z) = integral of F^-1(tau) dg(tau), which gives exact weights on a fixed grid.
+Every measure reads three representations: weighted atoms (`forward`: fixed grids, categorical and imputed atoms), raw
+samples (`of_samples`), and a quantile function that answers at any level (`of_quantiles`).
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 
 class RiskMeasure(nn.Module):
-    """A distortion risk measure; an entry defines `level` and `distort`, each monotone from [0, 1] onto [0, 1]."""
+    """A risk measure rho; an entry defines `forward`, or is a `Distortion` and defines `level` and `distort`."""
 
     cvar_level: float | None = None  # alpha where the measure is CVaR_alpha (1: the mean), for closed-form readouts
 
+    def forward(self, value: Tensor, edges: Tensor) -> Tensor:
+        """Exact rho of weighted atoms: value [*b, N], sorted; edges [N+1] or [*b, N+1] of their probabilities -> [*b].
+
+        Atom i has the probability edges[i+1] - edges[i]; the first edge is 0, the last 1.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define forward(value, edges)")
+
+    def of_samples(self, value: Tensor) -> Tensor:
+        """rho of equally likely values in any order: [*b, M] -> [*b]."""
+        return self(value.sort(-1).values, edges(value.shape[-1], value))
+
+    def of_quantiles(self, quantile: Callable[[Tensor], Tensor], u: Tensor) -> Tensor:
+        """rho of a quantile function (levels [B, K] -> values [*b, B, K]) at stratified draws u [B, K] -> [*b, B]."""
+        return self.of_samples(quantile(u))
+
+
+class Distortion(RiskMeasure):
+    """A measure with three faces: rho(Z) = E_u F^-1(beta(u)) = integral F^-1 dg = integral F^-1(tau) w(tau) dtau.
+
+    `level` is beta, the sampling map; `distort` is g = beta^-1, the distortion of cumulative probabilities; `density`
+    is w = g', the weight of each level. g concave, beta convex and w falling all say: risk-averse.
+    """
+
     def level(self, u: Tensor) -> Tensor:
-        """Sampling map beta: uniform u -> level, same shape."""
+        """Sampling map beta: uniform u -> level, same shape, non-decreasing."""
         raise NotImplementedError(f"{type(self).__name__} must define level(u)")
 
     def distort(self, tau: Tensor) -> Tensor:
-        """Distortion g = beta^-1 of cumulative probabilities, same shape."""
+        """Distortion g of cumulative probabilities, same shape, non-decreasing from [0, 1] onto [0, 1]."""
         raise NotImplementedError(f"{type(self).__name__} must define distort(tau)")
 
+    def density(self, tau: Tensor) -> Tensor:
+        """Weight w = g' of levels inside (0, 1), same shape. Raises ValueError where a measure has none."""
+        with torch.enable_grad():
+            leaf = tau.detach().requires_grad_()
+            return torch.autograd.grad(self.distort(leaf).sum(), leaf)[0]
+
     def forward(self, value: Tensor, edges: Tensor) -> Tensor:
-        """Exact rho of a stepwise quantile function: value [*b, N], sorted, edges [N+1] or [*b, N+1] -> [*b]."""
-        return (value * self.distort(edges).diff(dim=-1)).sum(-1)
+        # inner edges may round to 0 or 1, where some distortions have no finite slope
+        info = torch.finfo(edges.dtype)
+        inner = self.distort(edges[..., 1:-1].clamp(info.tiny, 1 - info.eps))
+        return (value * closed(inner).diff(dim=-1)).sum(-1)
+
+    def of_quantiles(self, quantile: Callable[[Tensor], Tensor], u: Tensor) -> Tensor:
+        return quantile(self.level(u)).mean(-1)
+
+
+def finite(name: str, value: float) -> float:
+    """The value itself. Raises ValueError when it is nan or infinite."""
+    if not abs(value) < float("inf"):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return value
 
 
 def stratified(shape: tuple[int, ...], count: int, like: Tensor) -> Tensor:
@@ -32,6 +75,43 @@ def stratified(shape: tuple[int, ...], count: int, like: Tensor) -> Tensor:
     return (torch.arange(count, device=like.device, dtype=like.dtype) + draw) / count
 
 
+def normal_score(level: Tensor) -> Tensor:
+    """Phi^-1 of levels, those within a millionth of 0 and 1 held there: finite in float32 too."""
+    return torch.special.ndtri(level.clamp(1e-6, 1 - 1e-6))
+
+
 def edges(count: int, like: Tensor) -> Tensor:
     """Edges of `count` equally probable cells: [count + 1]."""
     return torch.linspace(0, 1, count + 1, device=like.device, dtype=like.dtype)
+
+
+def midpoints(edges: Tensor) -> Tensor:
+    """Middle levels of the cells between edges: [*b, N+1] -> [*b, N]."""
+    return (edges[..., 1:] + edges[..., :-1]) / 2
+
+
+def closed(inner: Tensor) -> Tensor:
+    """Inner edges with the ends 0 and 1 added: [*b, N-1] -> [*b, N+1]."""
+    zero = inner.new_zeros(*inner.shape[:-1], 1)
+    return torch.cat([zero, inner, zero + 1], -1)
+
+
+def step(value: Tensor, edges: Tensor, level: Tensor) -> Tensor:
+    """Quantile function of sorted atoms: value [*b, N], edges [*b, N+1], read at `level` [L] or [*b, L] -> [*b, L]."""
+    inner = edges[..., 1:-1].detach().contiguous()
+    return value.gather(-1, torch.searchsorted(inner, level.expand(*inner.shape[:-1], -1).contiguous()))
+
+
+def interpolate(value: Tensor, at: Tensor, level: Tensor) -> Tensor:
+    """Quantile function through `value` [*b, N] at the levels `at` [N] or [*b, N], read at `level` [L] or [*b, L].
+
+    Linear between neighbours, and beyond the ends with the slope of the last two -> [*b, L].
+    """
+    shape = value.shape[:-1]
+    at, level = at.expand(*shape, -1).contiguous(), level.expand(*shape, -1).contiguous()
+    above = torch.searchsorted(at.detach(), level.detach()).clamp(1, max(at.shape[-1] - 1, 1))
+    below = above - 1
+    above = above.clamp(max=at.shape[-1] - 1)  # a single value
+    start, end = at.gather(-1, below), at.gather(-1, above)
+    share = (level - start) / (end - start).clamp_min(torch.finfo(at.dtype).tiny)
+    return torch.lerp(value.gather(-1, below), value.gather(-1, above), share)

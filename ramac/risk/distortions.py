@@ -1,6 +1,5 @@
-"""Distortion risk measures; formulas and reference values are tested in tests/test_risk.py."""
+"""Distortion risk measures of the literature; formulas and reference values are tested in tests/test_risk.py."""
 
-import math
 from typing import Literal
 
 import torch
@@ -8,18 +7,11 @@ from torch import Tensor
 from torch.special import ndtr, ndtri
 
 from ramac.registry import risks
-from ramac.risk import RiskMeasure
-
-
-def finite(name: str, value: float) -> float:
-    """The value itself. Raises ValueError when it is nan or infinite."""
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value}")
-    return value
+from ramac.risk import Distortion, finite, interpolate, midpoints
 
 
 @risks.register("neutral")
-class Neutral(RiskMeasure):
+class Neutral(Distortion):
     """The mean: beta(u) = u, g(tau) = tau."""
 
     cvar_level = 1.0
@@ -31,8 +23,15 @@ class Neutral(RiskMeasure):
         return tau
 
 
+def share(alpha: float) -> float:
+    """A share of outcomes. Raises ValueError outside (0, 1]."""
+    if not 0 < alpha <= 1:
+        raise ValueError(f"alpha must be in (0, 1], got {alpha}")
+    return alpha
+
+
 @risks.register("cvar", number="alpha")
-class CVaR(RiskMeasure):
+class CVaR(Distortion):
     """Mean of the worst `alpha` share of returns: beta(u) = alpha u, g(tau) = min(tau / alpha, 1).
 
     Paper: Rockafellar & Uryasev 2000, Optimization of Conditional Value-at-Risk.
@@ -40,9 +39,7 @@ class CVaR(RiskMeasure):
 
     def __init__(self, *, alpha: float = 0.1) -> None:  # 0.1: RAMAC, ORAAC, CODAC
         super().__init__()
-        if not 0 < alpha <= 1:
-            raise ValueError(f"alpha must be in (0, 1], got {alpha}")
-        self.alpha = self.cvar_level = alpha
+        self.alpha = self.cvar_level = share(alpha)
 
     def level(self, u: Tensor) -> Tensor:
         return self.alpha * u
@@ -51,9 +48,36 @@ class CVaR(RiskMeasure):
         return (tau / self.alpha).clamp(max=1)
 
 
+@risks.register("var", number="alpha")
+class VaR(Distortion):
+    """The `alpha` quantile of the return: beta(u) = alpha, g(tau) = 1{tau >= alpha}; not coherent.
+
+    Between the middles of two atoms it is interpolated; there is no density of weights.
+    Paper: Jorion 2006, Value at Risk.
+    """
+
+    def __init__(self, *, alpha: float = 0.1) -> None:  # as cvar
+        super().__init__()
+        self.alpha = share(alpha)
+
+    def level(self, u: Tensor) -> Tensor:
+        return torch.full_like(u, self.alpha)
+
+    def distort(self, tau: Tensor) -> Tensor:
+        return (tau >= self.alpha).to(tau.dtype)
+
+    def density(self, tau: Tensor) -> Tensor:
+        raise ValueError(f"var puts all weight on the level {self.alpha}: it has no density")
+
+    def forward(self, value: Tensor, edges: Tensor) -> Tensor:
+        middle = midpoints(edges)
+        level = torch.full_like(value[..., :1], self.alpha).clamp(middle[..., :1], middle[..., -1:])
+        return interpolate(value, middle, level).squeeze(-1)
+
+
 @risks.register("wang", number="eta")
-class Wang(RiskMeasure):
-    """Shift in normal scores: beta(u) = Phi(Phi^-1(u) + eta); eta < 0 is risk-averse.
+class Wang(Distortion):
+    """Shift in normal scores: beta(u) = Phi(Phi^-1(u) + eta); eta < 0 is risk-averse (CODAC's parameter is -eta).
 
     Paper: Wang 2000, A Class of Distortion Operators; sign as in IQN (Dabney et al. 2018).
     """
@@ -70,7 +94,7 @@ class Wang(RiskMeasure):
 
 
 @risks.register("cpw", number="eta")
-class CPW(RiskMeasure):
+class CPW(Distortion):
     """Cumulative probability weighting W(p) = p^eta / (p^eta + (1-p)^eta)^(1/eta); `convention` says where W stands.
 
     `iqn`: beta = W (IQN, ORAAC, RAMAC; under-weights both tails). `cdf`: g = W (DSAC, CODAC; over-weights both tails).
@@ -90,13 +114,20 @@ class CPW(RiskMeasure):
         return up / (up + down) ** (1 / self.eta)
 
     def inverse(self, p: Tensor) -> Tensor:
-        """W^-1(p) by bisection, to the last bit of the float type."""
-        low, high = torch.zeros_like(p), torch.ones_like(p)
-        for _ in range(60 if p.dtype == torch.float64 else 30):
-            middle = (low + high) / 2
-            below = self.weight(middle) < p
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return torch.where(p >= 1, torch.ones_like(p), torch.where(p <= 0, torch.zeros_like(p), (low + high) / 2))
+        """W^-1(p) by bisection, to the last bit of the float type; differentiable in p."""
+        with torch.no_grad():
+            low, high = torch.zeros_like(p), torch.ones_like(p)
+            for _ in range(60 if p.dtype == torch.float64 else 30):
+                middle = (low + high) / 2
+                below = self.weight(middle) < p
+                low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+            root = torch.where(p >= 1, torch.ones_like(p), torch.where(p <= 0, torch.zeros_like(p), (low + high) / 2))
+        if not p.requires_grad:
+            return root
+        with torch.enable_grad():  # one step of Newton changes no value and carries the slope 1 / W'
+            leaf = root.clone().requires_grad_()
+            (slope,) = torch.autograd.grad(self.weight(leaf).sum(), leaf)
+        return root + (p - p.detach()) / slope
 
     def level(self, u: Tensor) -> Tensor:
         if self.convention == "iqn":
@@ -109,21 +140,39 @@ class CPW(RiskMeasure):
         return self.weight(tau) if self.convention == "cdf" else 1 - self.weight(1 - tau)
 
 
+@risks.register("dual_power", number="nu")
+class DualPower(Distortion):
+    """Expected worst of nu >= 1 independent returns: beta(u) = 1 - (1-u)^(1/nu), g(tau) = 1 - (1-tau)^nu.
+
+    The same as MINVAR with parameter nu - 1. Paper: Cherny & Madan 2009, New Measures for Performance Evaluation.
+    """
+
+    def __init__(self, *, nu: float = 3.0) -> None:  # the power measure at its -2
+        super().__init__()
+        if not finite("nu", nu) >= 1:
+            raise ValueError(f"nu must be at least 1, got {nu}")
+        self.nu = nu
+
+    def level(self, u: Tensor) -> Tensor:
+        return 1 - (1 - u) ** (1 / self.nu)
+
+    def distort(self, tau: Tensor) -> Tensor:
+        return 1 - (1 - tau) ** self.nu
+
+
 @risks.register("power", number="eta")
-class Power(RiskMeasure):
-    """Worst (eta < 0) or best (eta > 0) of k = 1 + |eta| draws: beta(u) = 1 - (1-u)^(1/k), or u^(1/k).
+class Power(DualPower):
+    """Expected worst (eta < 0) or best (eta > 0) of k = 1 + |eta| returns: beta(u) = 1 - (1-u)^(1/k), or u^(1/k).
 
     Paper: Dabney et al. 2018, Implicit Quantile Networks.
     """
 
     def __init__(self, *, eta: float = -2.0) -> None:  # -2: IQN
-        super().__init__()
-        self.eta = finite("eta", eta)
+        super().__init__(nu=1 + abs(finite("eta", eta)))
+        self.eta = eta
 
     def level(self, u: Tensor) -> Tensor:
-        k = 1 + abs(self.eta)
-        return 1 - (1 - u) ** (1 / k) if self.eta < 0 else u ** (1 / k)
+        return super().level(u) if self.eta < 0 else u ** (1 / self.nu)
 
     def distort(self, tau: Tensor) -> Tensor:
-        k = 1 + abs(self.eta)
-        return 1 - (1 - tau) ** k if self.eta < 0 else tau**k
+        return super().distort(tau) if self.eta < 0 else tau**self.nu

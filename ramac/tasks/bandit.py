@@ -1,17 +1,15 @@
 """The 2-D risky bandit: a safe centre and a ring that pays more on average but now and then costs 50."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
-from tensordict import TensorDict
 
 from ramac.errors import at_least
 from ramac.registry import tasks
-from ramac.spec import Spec
+from ramac.spec import Spec, transitions
 from ramac.tasks import Act, Dataset, Task
 
 CENTRE, RING = 0.3, (0.75, 1.1)  # |a| up to CENTRE is the centre, |a| within RING the ring, the rest off the support
@@ -78,17 +76,10 @@ class Bandit(Task):
         place = (random.random(count) >= 0.25).astype(int)  # the mode that was drawn decides the reward
         action = np.where(place[:, None] == 0, centre, ring).clip(-1, 1).astype(np.float32)
         value, _ = reward(place, random)
-        observation = torch.zeros(count, 1)
-        after = {
-            "observation": observation.clone(),
-            "reward": torch.tensor(value, dtype=torch.float32).unsqueeze(-1),
-            "terminated": torch.ones(count, 1, dtype=torch.bool),
-        }
-        transitions = TensorDict(
-            {"observation": observation, "action": torch.tensor(action), "next": TensorDict(after, [count])}, [count]
-        )
-        spec = replace(Spec.unit(1, 2), return_mean=float(value.mean()), return_std=float(value.std()) + 1e-3)
-        return Dataset(transitions, spec, value, f"{count} draws of the 2-D risky bandit, made in memory")
+        nothing = torch.zeros(count, 1)
+        steps = transitions(nothing, torch.tensor(action), torch.tensor(value), nothing.clone(), torch.ones(count))
+        spec = Spec.unit(1, 2).of_returns(value)
+        return Dataset(steps, spec, value, f"{count} draws of the 2-D risky bandit, made in memory")
 
     def environment(self) -> gymnasium.Env:
         return gymnasium.wrappers.TimeLimit(BanditEnv(), 1)

@@ -1,0 +1,124 @@
+"""Categorical critics: probabilities of fixed returns, by projected (C51) or smoothed (HL-Gauss) targets."""
+
+import torch
+from torch import Tensor
+
+from ramac.critics import Critic
+from ramac.errors import at_least
+from ramac.registry import critics
+from ramac.risk import RiskMeasure, closed, step
+from ramac.spec import Spec
+
+
+class Categorical(Critic):
+    """Probabilities of `atoms` equally spaced returns; an entry writes `project`.
+
+    The support reaches from `low` to `high` (reward units); left out, a tenth of the logged returns' range beyond them
+    on either side. Returns outside are clipped.
+    """
+
+    atom: Tensor
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        atoms: int = 101,  # Farebrother et al. 2024; with C51's 51 a chain of 20 backups gains 5 % deviation
+        low: float | None = None,
+        high: float | None = None,
+        hidden: tuple[int, ...] = (256, 256),  # CODAC
+        ensemble: int = 2,  # RADAC
+    ) -> None:
+        at_least(2, atoms=atoms)
+        super().__init__(spec, hidden=hidden, outputs=atoms, ensemble=ensemble)
+        least, most = spec.return_range or (
+            spec.return_mean - 5 * spec.return_std,
+            spec.return_mean + 5 * spec.return_std,
+        )
+        margin = 0.1 * max(most - least, spec.return_std)
+        start = least - margin if low is None else low
+        end = most + margin if high is None else high
+        if not float("-inf") < start < end < float("inf"):
+            raise ValueError(f"low must be below high and both finite, got {start:g} and {end:g}")
+        if spec.return_range and not start <= least <= most <= end:
+            raise ValueError(f"atoms from {start:g} to {end:g} leave out logged returns from {least:g} to {most:g}")
+        support = torch.linspace(start, end, atoms, dtype=torch.float64)
+        self.register_buffer("atom", ((support - spec.return_mean) / spec.return_std).float())
+        self.width = (end - start) / (atoms - 1) / spec.return_std  # between atoms, standardised
+
+    def project(self, target: Tensor) -> Tensor:
+        """Standardised returns [B, M] inside the support -> probability each lends to every atom: [B, M, N]."""
+        raise NotImplementedError(f"{type(self).__name__} must define project(target)")
+
+    def log_probability(self, features: Tensor) -> Tensor:
+        """Log-probabilities of the atoms [E, B, N], starting near the standard normal.
+
+        From equal ones the mass far out would fade slowly, and every backup would spread it further.
+        """
+        return (features - self.atom.square() / 2).log_softmax(-1)
+
+    def support(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Atoms [E, B, N] in order and the edges [E, B, N+1] of their probabilities."""
+        return self.atom.expand_as(features), closed(
+            self.log_probability(features).exp().cumsum(-1)[..., :-1].clamp(max=1)
+        )
+
+    def quantile(self, features: Tensor, level: Tensor) -> Tensor:
+        return step(*self.support(features), level)
+
+    def regression(self, features: Tensor, target: Tensor) -> Tensor:
+        inside = target.clamp(self.atom[0], self.atom[-1])
+        return -(self.project(inside).mean(-2) * self.log_probability(features)).sum(-1)
+
+    def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
+        return risk(*self.support(features))
+
+
+@critics.register("c51", number="atoms")
+class C51(Categorical):
+    """Categorical: each target return is shared between the two nearest atoms, which widens it by up to half a gap.
+
+    Paper: Bellemare et al. 2017, A Distributional Perspective on Reinforcement Learning.
+    """
+
+    def project(self, target: Tensor) -> Tensor:
+        return (1 - (target.unsqueeze(-1) - self.atom).abs() / self.width).clamp_min(0)
+
+
+@critics.register("hlgauss", number="atoms")
+class HLGauss(Categorical):
+    """Categorical: each target return is spread by a normal over the bins around the atoms (histogram loss).
+
+    The variance this adds is known and is taken out again at readout, by shrinking the atoms towards the mean.
+    Paper: Imani & White 2018, Improving Regression Performance with Distributional Losses.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        atoms: int = 101,  # Farebrother et al. 2024
+        low: float | None = None,
+        high: float | None = None,
+        smoothing: float = 0.75,  # standard deviation in bins: Farebrother et al. 2024
+        hidden: tuple[int, ...] = (256, 256),  # CODAC
+        ensemble: int = 2,  # RADAC
+    ) -> None:
+        if not 0 < smoothing < float("inf"):
+            raise ValueError(f"smoothing must be positive and finite, got {smoothing}")
+        super().__init__(spec, atoms=atoms, low=low, high=high, hidden=hidden, ensemble=ensemble)
+        self.smoothing = smoothing
+
+    def project(self, target: Tensor) -> Tensor:
+        edge = torch.cat([self.atom - self.width / 2, self.atom[-1:] + self.width / 2])
+        below = torch.special.ndtr((edge - target.unsqueeze(-1)) / (self.smoothing * self.width))
+        return below.diff(dim=-1) / (below[..., -1:] - below[..., :1])
+
+    def support(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        atom, edges = super().support(features)
+        probability = edges.diff(dim=-1)
+        mean = (probability * atom).sum(-1, keepdim=True)
+        variance = (probability * (atom - mean).square()).sum(-1, keepdim=True)
+        added = (self.smoothing**2 + 1 / 12) * self.width**2  # of the normal and of rounding to the bins (Sheppard)
+        kept = (1 - added / variance.clamp_min(1e-12)).clamp_min(1e-4).sqrt()
+        return mean + kept * (atom - mean), edges

@@ -1,0 +1,113 @@
+"""Implicit quantile critics, asked for any level: drawn ones (IQN) and learned ones (FQF)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ramac.critics import Critic, quantile_huber
+from ramac.errors import at_least
+from ramac.nets import EnsembleLinear
+from ramac.registry import critics
+from ramac.risk import RiskMeasure, closed, interpolate, midpoints, normal_score, stratified
+from ramac.spec import Spec
+
+
+@critics.register("iqn", number="quantiles")
+class IQN(Critic):
+    """Implicit quantile network: Z(s, a; tau) for any level tau, embedded by cosines; levels are stratified draws.
+
+    Paper: Dabney et al. 2018, Implicit Quantile Networks for Distributional Reinforcement Learning.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        quantiles: int = 8,  # of value and of target: RADAC's least; stratified, worth 32-64 plain ones
+        risk_quantiles: int = 8,  # levels of a risk estimate: ORAAC
+        hidden: tuple[int, ...] = (256, 256),  # RADAC
+        embedding: int = 64,  # RADAC on Hopper and Walker2d
+        head: int = 256,  # RADAC: width of the layer after the embedding, which is evaluated at every level
+        cosines: int = 64,  # IQN
+        kappa: float = 0.0,  # as qr
+        ensemble: int = 2,  # RADAC
+    ) -> None:
+        at_least(0, kappa=kappa)
+        at_least(1, quantiles=quantiles, risk_quantiles=risk_quantiles, cosines=cosines, embedding=embedding, head=head)
+        super().__init__(spec, hidden=hidden, outputs=embedding, ensemble=ensemble)
+        self.levels, self.risk_quantiles, self.cosines, self.kappa = quantiles, risk_quantiles, cosines, kappa
+        self.level_embedding = EnsembleLinear(ensemble, cosines, embedding)
+        last = EnsembleLinear(ensemble, head, 1)
+        self.head = nn.Sequential(EnsembleLinear(ensemble, embedding, head), nn.ReLU(), last)
+
+    def quantile(self, features: Tensor, level: Tensor) -> Tensor:
+        # levels [B, N] are common to the members, [E, B, N] their own
+        members, rows, width = features.shape
+        order = torch.arange(self.cosines, device=level.device, dtype=level.dtype)
+        cosine = (math.pi * order * level.unsqueeze(-1)).cos().reshape(*level.shape[:-2], -1, self.cosines)
+        embedded = self.level_embedding(cosine.expand(members, -1, -1)).relu().reshape(members, rows, -1, width)
+        return self.head((features.unsqueeze(-2) * embedded).reshape(members, -1, width)).reshape(members, rows, -1)
+
+    def regression(self, features: Tensor, target: Tensor) -> Tensor:
+        level = self.default_level(features)
+        return quantile_huber(self.quantile(features, level), level, target, self.kappa)
+
+    def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
+        draws = stratified((features.shape[1],), self.risk_quantiles, features)
+        return risk.of_quantiles(lambda level: self.quantile(features, level), draws)
+
+
+@critics.register("fqf", number="quantiles")
+class FQF(IQN):
+    """IQN at levels that a second network places where they lower the Wasserstein distance; risk by exact cell weights.
+
+    With fractions tau_i and midpoints m_i, dW1/dtau_i = 2 Z(tau_i) - Z(m_i) - Z(m_i-1). Targets are read at drawn
+    levels: learned ones are not equally likely. Paper: Yang et al. 2019, Fully Parameterized Quantile Function.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        quantiles: int = 16,  # FQF: 32; half of it for the time it takes
+        hidden: tuple[int, ...] = (256, 256),  # as iqn
+        embedding: int = 64,  # as iqn
+        head: int = 128,  # for the time it takes
+        cosines: int = 64,  # IQN
+        kappa: float = 0.0,  # as qr
+        ensemble: int = 2,  # RADAC
+        entropy: float = 1e-3,  # FQF: keeps the fractions from collapsing
+        fraction_rate: float = 0.01,  # the fractions' learning rate over the critic's: FQF's is slower; docs/critics.md
+    ) -> None:
+        at_least(2, quantiles=quantiles)
+        at_least(0, entropy=entropy, fraction_rate=fraction_rate)
+        widths = {"hidden": hidden, "embedding": embedding, "head": head, "cosines": cosines}
+        super().__init__(spec, quantiles=quantiles, kappa=kappa, ensemble=ensemble, **widths)
+        self.entropy, self.fraction_rate = entropy, fraction_rate
+        self.fraction = EnsembleLinear(ensemble, embedding, quantiles)
+
+    def cells(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Edges [E, B, N+1] of the cells, from 0 to 1, and the logarithms [E, B, N] of their probabilities."""
+        logit = self.fraction_rate * self.fraction(features.detach())  # Adam's steps have no scale: slowed down here
+        log = logit.log_softmax(-1)
+        return closed(log.exp().cumsum(-1)[..., :-1].clamp(max=1)), log
+
+    def quantile(self, features: Tensor, level: Tensor) -> Tensor:
+        # only its own levels were learned: the rest is read between and beyond them, as in qr
+        own = midpoints(self.cells(features)[0].detach())
+        return interpolate(super().quantile(features, own), normal_score(own), normal_score(level))
+
+    def regression(self, features: Tensor, target: Tensor) -> Tensor:
+        edges, log = self.cells(features)
+        level = midpoints(edges).detach()
+        value = super().quantile(features, level)
+        with torch.no_grad():
+            slope = 2 * super().quantile(features, edges[..., 1:-1]) - value[..., 1:] - value[..., :-1]
+        distance = (slope * edges[..., 1:-1]).sum(-1)  # its gradient, not its value, is that of W1
+        entropy = -(log.exp() * log).sum(-1)
+        return quantile_huber(value, level, target, self.kappa) + distance - self.entropy * entropy
+
+    def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
+        edges = self.cells(features)[0].detach()
+        return risk(super().quantile(features, midpoints(edges)).cummax(-1).values, edges)

@@ -1,0 +1,131 @@
+"""`ramac doctor RUN`: the returns a run's critic predicted, against those that its evaluation episodes realised."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+from tensordict import TensorDict
+
+from ramac.agent import load
+from ramac.calibration import miscalibration, pit
+from ramac.errors import InputError
+from ramac.evaluate import cvar
+from ramac.problems import levels
+from ramac.registry import evaluations, tasks
+
+LEVELS = 200  # of each predicted distribution
+RESAMPLES = 2000  # of the bootstrap
+
+
+class Watcher:
+    """First observations and actions of episodes, and their discounted returns."""
+
+    def __init__(self, gamma: float) -> None:
+        self.gamma = gamma
+        self.observation: list[np.ndarray] = []
+        self.action: list[np.ndarray] = []
+        self.returns: list[np.ndarray] = []
+
+    def __call__(self, step: int, observation: np.ndarray, action: np.ndarray, reward: np.ndarray) -> None:
+        """As `ramac.evaluate.Watch`; step 0 begins the next set of episodes."""
+        if step == 0:
+            self.observation.append(observation.copy())
+            self.action.append(action.copy())
+            self.returns.append(np.zeros(len(reward)))
+        self.returns[-1] += self.gamma**step * reward
+
+
+def configuration(run: Path) -> DictConfig:
+    """Configuration of a run folder. Raises InputError when it is none."""
+    try:
+        config = OmegaConf.load(run / "config.yaml")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run} is no run folder: {error}") from error
+    missing = [key for key in ("task", "evaluation", "loss.td.gamma", "seed") if OmegaConf.select(config, key) is None]
+    if missing or not isinstance(config, DictConfig):
+        raise InputError(f"{run}/config.yaml has no {' and no '.join(missing) or 'settings'}: no run of ramac")
+    return config
+
+
+def compare(run: Path, episodes: int | None = None) -> dict[str, Any]:
+    """Repeat the run's evaluation episodes, or play so many; write `calibration.json` and `calibration.png` into it.
+
+    Each episode has one prediction: the level-by-level mean over members of Z at its first state and action. Raises
+    InputError when the folder cannot be used.
+    """
+    from ramac.figures import calibration_figure
+
+    config, agent = configuration(run), load(run)
+    if "td" not in config.loss or "name" not in config.loss.td:
+        raise InputError(f"{run} was trained without loss=[td,...]: its critic predicts nothing")
+    settings = evaluations.plain(config.evaluation)
+    evaluation = evaluations.build({**settings, "episodes": episodes or settings["episodes"]})
+    gamma = float(config.loss.td.gamma)
+    watcher = Watcher(gamma)
+    rows = evaluation.run(agent, tasks.build(config.task), config.seed, watcher)
+    outcome = np.concatenate(watcher.returns)
+    first = {"observation": np.concatenate(watcher.observation), "action": np.concatenate(watcher.action)}
+    pair = TensorDict({key: torch.as_tensor(value) for key, value in first.items()}, [len(outcome)])
+    with torch.no_grad():
+        value = agent.critic(pair, levels(LEVELS).float().expand(len(outcome), -1))["value"]
+    predicted = value.mean(-2).double()  # [episodes, LEVELS]
+    curve = pit(predicted, torch.as_tensor(outcome).unsqueeze(-1), 0.01 * float(outcome.std()), bins=10)
+    pooled = predicted.flatten().numpy()
+    resample = np.random.default_rng(0).integers(len(outcome), size=(RESAMPLES, len(outcome)))
+    lines = [line(1.0, pooled, outcome, resample), *(line(a, pooled, outcome, resample) for a in evaluation.alphas)]
+    longest = max(row["length"] for row in rows)
+    report = {
+        "run_dir": str(run),
+        "episodes": len(outcome),
+        "gamma": gamma,
+        "beyond_horizon": gamma**longest if longest > 1 else 0.0,
+        "miscalibration": miscalibration(curve),
+        "miscalibration_of_chance": 1.36 / len(outcome) ** 0.5,  # Kolmogorov's 95 % bound for n independent outcomes
+        "cvar": lines,
+    }
+    (run / "calibration.json").write_text(json.dumps(report, indent=2) + "\n")
+    calibration_figure(pooled, outcome, curve.numpy(), f"{run.name}: {len(outcome)} episodes", run / "calibration.png")
+    return report
+
+
+def line(alpha: float, predicted: np.ndarray, outcome: np.ndarray, resample: np.ndarray) -> dict[str, float]:
+    """CVaR_alpha (1: the mean) predicted and realised, with a 95 % bootstrap interval over episodes."""
+    draws = [cvar(outcome[index], alpha) for index in resample]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    read = {"predicted": cvar(predicted, alpha), "realised": cvar(outcome, alpha)}
+    return {"alpha": alpha, **read, "low": float(low), "high": float(high)}
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print the comparison."""
+    console = Console()
+    title = "{run_dir}: discounted return from the first step, {episodes} episodes, gamma {gamma:g}".format(**report)
+    table = Table(title=title, title_justify="left")
+    for column in ("", "predicted", "realised", "95 % interval of realised"):
+        table.add_column(column, justify="left" if column == "" else "right")
+    for row in report["cvar"]:
+        name = "mean" if row["alpha"] == 1 else f"CVaR {row['alpha']:g}"
+        inside = row["low"] <= row["predicted"] <= row["high"]
+        predicted = f"{row['predicted']:.2f}" if inside else f"[red]{row['predicted']:.2f}[/red]"
+        table.add_row(name, predicted, f"{row['realised']:.2f}", f"{row['low']:.2f} to {row['high']:.2f}")
+    console.print(table)
+    worst = min(row["alpha"] for row in report["cvar"])
+    if worst * report["episodes"] < 5:
+        count = f"{worst * report['episodes']:.1f}"
+        console.print(
+            f"CVaR {worst:g} rests on {count} episodes; more: ramac doctor RUN episodes=1000", highlight=False
+        )
+    found, chance = report["miscalibration"], report["miscalibration_of_chance"]
+    verdict = "more than chance explains" if found > chance else "within chance"
+    console.print(
+        f"calibration: the PIT is up to {found:.3f} from uniform, {verdict} ({chance:.3f} at 95 %)", highlight=False
+    )
+    if (beyond := report["beyond_horizon"]) > 0.01:
+        text = f"episodes end at the horizon, predictions do not: {beyond:.0%} of a steady reward lies beyond it"
+        console.print(text, highlight=False)
+    console.print(f"figure and figures: [bold]{report['run_dir']}/calibration.*[/bold]", highlight=False)

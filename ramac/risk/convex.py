@@ -1,0 +1,52 @@
+"""Risk measures that are no distortions: a utility of the return, or a minimiser, instead of a weight of levels.
+
+Formulas and reference values are tested in tests/test_risk.py.
+"""
+
+import torch
+from torch import Tensor
+
+from ramac.registry import risks
+from ramac.risk import RiskMeasure, finite
+
+
+@risks.register("entropic", number="beta")
+class Entropic(RiskMeasure):
+    """-(1/beta) log E exp(-beta Z); beta > 0 is risk-averse, beta -> 0 the mean. Not positively homogeneous.
+
+    A critic measures standardised returns, so there `beta` counts per standard deviation of the logged returns.
+    Paper: Foellmer & Schied 2002, Convex Measures of Risk.
+    """
+
+    def __init__(self, *, beta: float = 1.0) -> None:  # a normal loses half a standard deviation
+        super().__init__()
+        if finite("beta", beta) == 0:
+            raise ValueError("beta must not be 0; risk=neutral is the mean")
+        self.beta = beta
+
+    def forward(self, value: Tensor, edges: Tensor) -> Tensor:
+        probability = edges.diff(dim=-1).clamp_min(torch.finfo(edges.dtype).tiny)
+        return -torch.logsumexp(probability.log() - self.beta * value, -1) / self.beta
+
+
+@risks.register("expectile", number="level")
+class Expectile(RiskMeasure):
+    """The e where level E[(Z - e)+] = (1 - level) E[(e - Z)+]; level < 1/2 is risk-averse and coherent, 1/2 the mean.
+
+    Paper: Bellini et al. 2014, Generalized Quantiles as Risk Measures.
+    """
+
+    def __init__(self, *, level: float = 0.1) -> None:  # as alpha of cvar
+        super().__init__()
+        if not 0 < level < 1:
+            raise ValueError(f"level must be in (0, 1), got {level}")
+        self.level = level
+
+    def forward(self, value: Tensor, edges: Tensor) -> Tensor:
+        # with the lowest k atoms weighed by 1 - level and the others by level, the mean is e for the right k, and for
+        # any other k on the safer side of it (dual representation)
+        below = edges[..., 1:]
+        part = (value * edges.diff(dim=-1)).cumsum(-1)
+        weighed = self.level * part[..., -1:] + (1 - 2 * self.level) * part
+        mean = weighed / (self.level + (1 - 2 * self.level) * below)
+        return mean.amin(-1) if self.level <= 0.5 else mean.amax(-1)

@@ -1,0 +1,109 @@
+"""Spectral risk measures: a falling weight of levels, so that every one of them is risk-averse and coherent.
+
+Formulas and reference values are tested in tests/test_risk.py.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ramac.registry import risks
+from ramac.risk import Distortion, finite
+from ramac.risk.distortions import share
+
+
+@risks.register("spectral", number="k")
+class Spectral(Distortion):
+    """Exponential weights w(tau) = k e^(-k tau) / (1 - e^-k); k > 0 is risk-averse, k -> 0 the mean.
+
+    Paper: Acerbi 2002, Spectral Measures of Risk; as used by ACSRM (Moghimi & Ku 2025).
+    """
+
+    def __init__(self, *, k: float = 5.0) -> None:  # mean level 0.19
+        super().__init__()
+        if finite("k", k) == 0:
+            raise ValueError("k must not be 0; risk=neutral is the mean")
+        self.k = k
+
+    def level(self, u: Tensor) -> Tensor:
+        return (-torch.log1p(u * math.expm1(-self.k)) / self.k).clamp(0, 1)
+
+    def distort(self, tau: Tensor) -> Tensor:
+        return torch.expm1(-self.k * tau) / math.expm1(-self.k)
+
+
+@risks.register("mean_cvar", number="alpha")
+class MeanCVaR(Distortion):
+    """c E[Z] + (1 - c) CVaR_alpha(Z) with c = `mean_weight`: g(tau) = c tau + (1-c) min(tau / alpha, 1).
+
+    Paper: Rockafellar, Uryasev & Zabarankin 2006, Generalized Deviations in Risk Analysis.
+    """
+
+    def __init__(self, *, alpha: float = 0.1, mean_weight: float = 0.5) -> None:  # alpha as cvar; both halves equal
+        super().__init__()
+        if not 0 <= mean_weight <= 1:
+            raise ValueError(f"mean_weight must be in [0, 1], got {mean_weight}")
+        self.alpha, self.mean_weight = share(alpha), mean_weight
+
+    def level(self, u: Tensor) -> Tensor:
+        c, alpha = self.mean_weight, self.alpha
+        kink = c * alpha + 1 - c  # g(alpha)
+        above = alpha + (u - kink).clamp_min(0) / max(c, torch.finfo(u.dtype).tiny)
+        return torch.where(u <= kink, u / (c + (1 - c) / alpha), above.clamp(max=1))
+
+    def distort(self, tau: Tensor) -> Tensor:
+        return self.mean_weight * tau + (1 - self.mean_weight) * (tau / self.alpha).clamp(max=1)
+
+
+class Stressed(Distortion):
+    """A measure of Cherny and Madan with a stress >= 0; 0 is the mean."""
+
+    def __init__(self, *, stress: float = 1.0) -> None:  # two draws: the least whole number of them
+        super().__init__()
+        if not finite("stress", stress) >= 0:
+            raise ValueError(f"stress must be at least 0, got {stress}")
+        self.power = 1 + stress
+
+
+@risks.register("maxvar", number="stress")
+class MaxVaR(Stressed):
+    """The return whose best of 1 + stress copies is Z: beta(u) = u^(1 + stress); the worst levels weigh without bound.
+
+    Paper: Cherny & Madan 2009, New Measures for Performance Evaluation.
+    """
+
+    def level(self, u: Tensor) -> Tensor:
+        return u**self.power
+
+    def distort(self, tau: Tensor) -> Tensor:
+        return tau ** (1 / self.power)
+
+
+@risks.register("minmaxvar", number="stress")
+class MinMaxVaR(Stressed):
+    """Worst of 1 + stress copies of the return of maxvar: g(tau) = 1 - (1 - tau^(1/p))^p, p = 1 + stress.
+
+    Paper: Cherny & Madan 2009, New Measures for Performance Evaluation.
+    """
+
+    def level(self, u: Tensor) -> Tensor:
+        return (1 - (1 - u) ** (1 / self.power)) ** self.power
+
+    def distort(self, tau: Tensor) -> Tensor:
+        return 1 - (1 - tau ** (1 / self.power)) ** self.power
+
+
+@risks.register("maxminvar", number="stress")
+class MaxMinVaR(Stressed):
+    """The return whose best of p = 1 + stress copies is the worst of p of Z: g(tau) = (1 - (1-tau)^p)^(1/p).
+
+    Paper: Cherny & Madan 2009, New Measures for Performance Evaluation.
+    """
+
+    def level(self, u: Tensor) -> Tensor:
+        return 1 - (1 - u**self.power) ** (1 / self.power)
+
+    def distort(self, tau: Tensor) -> Tensor:
+        # 1 - (1 - tau)^p written so that it does not vanish with tiny tau: its root has no slope at 0
+        return (-torch.expm1(self.power * torch.log1p(-tau))) ** (1 / self.power)
