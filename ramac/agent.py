@@ -76,6 +76,8 @@ def load(path: str | Path) -> Agent:
         spec = Spec(**values)
         agent = Agent.build(description, spec)
         agent.load_state_dict(load_file(folder / "agent.safetensors"))
-    except (OSError, KeyError, TypeError, RuntimeError, json.JSONDecodeError, SafetensorError) as error:
+    except InputError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
         raise InputError(f"no usable checkpoint in {folder}: {error}") from error
     return agent.eval()

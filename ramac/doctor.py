@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ramac.problems import PROBLEMS, Law, Problem, Question, levels
 from ramac.registry import critics, losses, risks, trainers
 from ramac.risk import RiskMeasure
 from ramac.run import device_of, environment, keep_memory, make_folder, progress, refuse_taken, whole_number
+from ramac.trainer import Trainer
 
 # short runs of many backups: a larger step and a faster target than in training; pessimism would not be the critic's
 SETTINGS = ["loss=[td]", "actor=deterministic", "loss.td.aggregation=mean"]
@@ -37,7 +39,7 @@ REPEATS = 256  # of a risk readout: critics that draw levels are read without th
 def refuse_others(overrides: list[str]) -> None:
     """Refuse settings that the doctor does not take. Raises InputError."""
     for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
+        key = override.partition("=")[0]
         if "=" not in override or not any(key == name or key.startswith(f"{name}.") for name in TAKES):
             raise InputError(f"doctor takes a run folder, or settings of {', '.join(TAKES)}; got {override!r}")
 
@@ -55,23 +57,27 @@ def examine(overrides: list[str]) -> dict[str, Any]:
     seed, device = whole_number(config, "seed", 0), device_of(config.device)
     keep_memory()
     given = {override.partition("=")[0] for override in overrides}
-    asked = {f"CVaR {alpha:g}": risks.build({"name": "cvar", "alpha": alpha}) for alpha in ALPHAS}
-    if {"risk"} & {key.partition(".")[0] for key in given}:
-        asked.setdefault(risks.label(config.risk), risks.build(config.risk))
+    measures = [risks.plain(f"cvar{alpha}") for alpha in ALPHAS]
+    if any(key.partition(".")[0] == "risk" for key in given):
+        measures.append(risks.plain(config.risk))
+    asked = {risks.label(measure): risks.build(measure) for measure in measures}
     problems = [make() for make in PROBLEMS]
+    if "trainer.steps" in given:
+        problems = [replace(problem, steps=config.trainer.steps) for problem in problems]
     for problem in problems:  # a wrong argument must not wait for the problems before it
-        critics.build(config.critic, problem.spec)
+        prepare(problem, config, seed, device)
+    name = critics.label(config.critic)
     refuse_taken(config.run_dir)
+    folder = make_folder(config.run_dir, f"doctor-{name}-seed{seed}")
     rows, pictures = [], []
     for problem in problems:
-        steps = config.trainer.steps if "trainer.steps" in given else problem.steps
-        critic = fit(problem, config, steps, seed, device)
+        trainer = prepare(problem, config, seed, device)
+        for _ in progress(trainer.run(), problem.steps, problem.questions[0].label.partition(" ")[0]):
+            pass
         for question in problem.questions:
-            row, picture = answer(critic, problem, question, asked)
-            rows.append({"problem": question.label, "steps": steps, **row})
+            row, picture = answer(trainer.target.critic, problem, question, asked)
+            rows.append({"problem": question.label, "steps": problem.steps, **row})
             pictures.append((question.label, *picture))
-    name = critics.label(config.critic)
-    folder = make_folder(config.run_dir, f"doctor-{name}-seed{seed}")
     report = {"critic": critics.plain(config.critic), "seed": seed, "marks": MARKS, "questions": rows}
     report["failed"] = [f"{row['problem']}: {key}" for row in rows for key in failures(row)]
     (folder / "doctor.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -80,18 +86,15 @@ def examine(overrides: list[str]) -> dict[str, Any]:
     return {**report, "run_dir": str(folder)}
 
 
-def fit(problem: Problem, config: DictConfig, steps: int, seed: int, device: torch.device) -> Critic:
-    """The critic of `config` after `steps` updates of temporal differences, averaged over updates as in training."""
+def prepare(problem: Problem, config: DictConfig, seed: int, device: torch.device) -> Trainer:
+    """A trainer of temporal differences for the critic of `config`; its moving average is what will be examined."""
     torch.manual_seed(seed)
-    parts = {"actor": config.actor, "critic": config.critic, "risk": "neutral"}
+    lowest = config.loss.td.aggregation == "risk_min"  # the only part that asks for the agent's own measure
+    parts = {"actor": config.actor, "critic": config.critic, "risk": config.risk if lowest else "neutral"}
     agent = Agent.build(parts, problem.spec).to(device)
     td = losses.build({**losses.plain(config.loss.td), "gamma": problem.gamma})
-    settings = {**trainers.plain(config.trainer), "steps": steps}
-    trainer = trainers.build(settings, agent, {"td": td}, problem.transitions.to(device), seed)
-    label = problem.questions[0].label.partition(" ")[0]
-    for _ in progress(trainer.run(), steps, label):
-        pass
-    return trainer.target.critic
+    settings = {**trainers.plain(config.trainer), "steps": problem.steps}
+    return trainers.build(settings, agent, {"td": td}, problem.transitions.to(device), seed)
 
 
 @torch.no_grad()

@@ -24,8 +24,9 @@ def tails(returns: np.ndarray, alphas: tuple[float, ...]) -> dict[str, float]:
     return {f"{alpha:g}": cvar(returns, alpha) for alpha in alphas}
 
 
-# step of the episodes, observation [n, O] before it, action [n, A], reward [n] (0 for episodes that are over)
-Watch = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
+# step of the episodes, observation [n, O] before it, action [n, A], reward [n] (0 for episodes that are over), and
+# which episodes [n] this step cut off
+Watch = Callable[[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 
 
 @evaluations.register("default")
@@ -93,7 +94,7 @@ def rollout(agent: Agent, task: Task, seeds: list[int], watch: Watch | None = No
         before, action = observation, agent.act(observation)
         observation, reward, terminated, truncated, info = envs.step(action)
         if watch is not None:
-            watch(step, before, action, np.where(alive, reward, 0.0))
+            watch(step, before, action, np.where(alive, reward, 0.0), alive & truncated & ~terminated)
         step += 1
         # an environment that starts anew reports no info
         risky, penalty = (info.get(key, np.zeros(len(seeds), bool)) for key in ("risky", "penalty"))

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ramac.agent import Agent
 from ramac.registry import losses
-from ramac.risk import RiskMeasure
 
 POLICY_ACTION: NestedKey = ("policy", "action")
 NEXT_POLICY_ACTION: NestedKey = ("next", "policy", "action")
@@ -91,17 +90,17 @@ class TD(Term):
             return reward
         pair = {"observation": tensordict.get(("next", "observation")), "action": tensordict.get(NEXT_POLICY_ACTION)}
         value = target.critic(TensorDict(pair, tensordict.batch_size)).get("value")
-        after = self.aggregate(value, target.risk)
+        after = self.aggregate(value, target)
         return reward + self.gamma * (~tensordict.get(("next", "terminated"))) * after
 
-    def aggregate(self, value: Tensor, risk: RiskMeasure) -> Tensor:
+    def aggregate(self, value: Tensor, target: Agent) -> Tensor:
         """Equally likely returns of each member [B, E, N] -> of the ensemble [B, M]; M = N, for `tqc` less than E N."""
         if self.aggregation == "quantile_min":
             return value.amin(-2)
         if self.aggregation == "mean":
             return value.mean(-2)
         if self.aggregation == "risk_min":
-            lowest = risk.of_samples(value).argmin(-1)
+            lowest = target.risk.of_samples(target.critic.scaling.to_standard(value)).argmin(-1)
             return value.gather(-2, lowest[..., None, None].expand(*lowest.shape, 1, value.shape[-1])).squeeze(-2)
         pooled = value.flatten(-2).sort(-1).values
         return pooled[..., : max(1, pooled.shape[-1] - round(self.drop * pooled.shape[-1]))]

@@ -1,12 +1,13 @@
 """`ramac doctor RUN`: the returns a run's critic predicted, against those that its evaluation episodes realised."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 from tensordict import TensorDict
@@ -17,6 +18,7 @@ from ramac.errors import InputError
 from ramac.evaluate import cvar
 from ramac.problems import levels
 from ramac.registry import evaluations, tasks
+from ramac.run import whole_number
 
 LEVELS = 200  # of each predicted distribution
 RESAMPLES = 2000  # of the bootstrap
@@ -30,26 +32,35 @@ class Watcher:
         self.observation: list[np.ndarray] = []
         self.action: list[np.ndarray] = []
         self.returns: list[np.ndarray] = []
+        self.horizon = 0  # steps of the longest episode that was cut off
 
-    def __call__(self, step: int, observation: np.ndarray, action: np.ndarray, reward: np.ndarray) -> None:
+    def __call__(
+        self, step: int, observation: np.ndarray, action: np.ndarray, reward: np.ndarray, cut: np.ndarray
+    ) -> None:
         """As `ramac.evaluate.Watch`; step 0 begins the next set of episodes."""
         if step == 0:
             self.observation.append(observation.copy())
             self.action.append(action.copy())
             self.returns.append(np.zeros(len(reward)))
         self.returns[-1] += self.gamma**step * reward
+        self.horizon = step + 1 if cut.any() else self.horizon
 
 
-def configuration(run: Path) -> DictConfig:
-    """Configuration of a run folder. Raises InputError when it is none."""
+def configuration(run: Path) -> tuple[dict[str, Any], float, int]:
+    """Settings, discount and seed of a run folder. Raises InputError when it is none."""
     try:
-        config = OmegaConf.load(run / "config.yaml")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{run} is no run folder: {error}") from error
-    missing = [key for key in ("task", "evaluation", "loss.td.gamma", "seed") if OmegaConf.select(config, key) is None]
-    if missing or not isinstance(config, DictConfig):
-        raise InputError(f"{run}/config.yaml has no {' and no '.join(missing) or 'settings'}: no run of ramac")
-    return config
+        loaded = OmegaConf.load(run / "config.yaml")
+        settings: Any = OmegaConf.to_container(loaded, resolve=True)
+        missing = [key for key in ("task", "evaluation", "loss", "seed") if key not in settings]
+        if missing:
+            raise InputError(f"{run}/config.yaml has no {' and no '.join(missing)}: no run of ramac")
+        if "name" not in settings["loss"].get("td", {}):
+            raise InputError(f"{run} was trained without loss=[td,...]: its critic predicts nothing")
+        return settings, float(settings["loss"]["td"]["gamma"]), whole_number(settings, "seed", 0)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of yaml, OmegaConf and us
+        raise InputError(f"{run} is no run folder: {' '.join(str(error).split())}") from error
 
 
 def compare(run: Path, episodes: int | None = None) -> dict[str, Any]:
@@ -60,14 +71,17 @@ def compare(run: Path, episodes: int | None = None) -> dict[str, Any]:
     """
     from ramac.figures import calibration_figure
 
-    config, agent = configuration(run), load(run)
-    if "td" not in config.loss or "name" not in config.loss.td:
-        raise InputError(f"{run} was trained without loss=[td,...]: its critic predicts nothing")
-    settings = evaluations.plain(config.evaluation)
-    evaluation = evaluations.build({**settings, "episodes": episodes or settings["episodes"]})
-    gamma = float(config.loss.td.gamma)
+    (config, gamma, seed), agent = configuration(run), load(run)
+    try:
+        settings = evaluations.plain(config["evaluation"])
+        evaluation = evaluations.build({**settings, "episodes": episodes or settings["episodes"]})
+        task = tasks.build(config["task"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{run}/config.yaml cannot be used: {error}") from error
+    if not os.access(run, os.W_OK):
+        raise InputError(f"{run} cannot be written to")
     watcher = Watcher(gamma)
-    rows = evaluation.run(agent, tasks.build(config.task), config.seed, watcher)
+    evaluation.run(agent, task, seed, watcher)
     outcome = np.concatenate(watcher.returns)
     first = {"observation": np.concatenate(watcher.observation), "action": np.concatenate(watcher.action)}
     pair = TensorDict({key: torch.as_tensor(value) for key, value in first.items()}, [len(outcome)])
@@ -78,12 +92,11 @@ def compare(run: Path, episodes: int | None = None) -> dict[str, Any]:
     pooled = predicted.flatten().numpy()
     resample = np.random.default_rng(0).integers(len(outcome), size=(RESAMPLES, len(outcome)))
     lines = [line(1.0, pooled, outcome, resample), *(line(a, pooled, outcome, resample) for a in evaluation.alphas)]
-    longest = max(row["length"] for row in rows)
     report = {
         "run_dir": str(run),
         "episodes": len(outcome),
         "gamma": gamma,
-        "beyond_horizon": gamma**longest if longest > 1 else 0.0,
+        "beyond_horizon": gamma**watcher.horizon if watcher.horizon else 0.0,
         "miscalibration": miscalibration(curve),
         "miscalibration_of_chance": 1.36 / len(outcome) ** 0.5,  # Kolmogorov's 95 % bound for n independent outcomes
         "cvar": lines,

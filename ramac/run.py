@@ -48,7 +48,7 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def whole_number(config: DictConfig, key: str, least: int, most: int = 2**32 - 1) -> int:
+def whole_number(config: Mapping[Any, Any], key: str, least: int, most: int = 2**32 - 1) -> int:
     """An integer setting. Raises InputError when it is something else or outside [least, most]."""
     value = config[key]
     if type(value) is not int or not least <= value <= most:
@@ -65,7 +65,7 @@ def refuse_taken(run_dir: str | None) -> None:
 def make_folder(run_dir: str | None, label: str) -> Path:
     """Make the folder of a run: `run_dir`, or the first free `runs/<label>`. Raises InputError when that fails."""
     names = (label if count == 1 else f"{label}-{count}" for count in itertools.count(1))
-    folder = Path(run_dir) if run_dir is not None else Path("runs", next(names))
+    folder = Path(str(run_dir)) if run_dir is not None else Path("runs", next(names))
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=run_dir is not None)

@@ -33,9 +33,11 @@ def test_commands_compose(page):
         if words[:1] != ["ramac"] or words[1:2] in (["list"], ["--help"]):
             continue
         if words[1:2] == ["doctor"]:
-            if overrides := [word for word in words[2:] if "=" in word]:
-                doctor.refuse_others(overrides)
-                compose([*doctor.SETTINGS, *overrides])
+            if "=" in words[2]:
+                doctor.refuse_others(words[2:])
+                compose([*doctor.SETTINGS, *words[2:]])
+            else:
+                doctor.episodes(words[3:])
             continue
         if "-m" in words:
             for group, value in (word.split("=", 1) for word in words[2:]):

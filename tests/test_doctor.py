@@ -21,7 +21,7 @@ from ramac.risk.distortions import CVaR
 from ramac.tasks.bandit import reward
 
 NORMAL = torch.special.ndtri(levels(400))
-FIGURES = ("quantile error", "CRPS excess", "deviation error", "CVaR 0.05", "CVaR 0.1", "CVaR 0.25", "calibration")
+FIGURES = ("quantile error", "CRPS excess", "deviation error", "cvar0.05", "cvar0.1", "cvar0.25", "calibration")
 SMALL = ["critic.hidden=[32,32]", "trainer.steps=400"]
 
 
@@ -100,7 +100,7 @@ def test_a_right_critic_passes_and_a_broken_one_fails(monkeypatch, tmp_path):
     right = doctor.examine(["critic=iqn", *SMALL, "risk=wang-0.75", "run_dir=right"])
     gaussian = right["questions"][0]
     assert set(right["failed"]) & {f"gaussian: {figure}" for figure in FIGURES} == set()
-    assert gaussian["risk"]["CVaR 0.1"]["truth"] == pytest.approx(-17.55, abs=0.01)
+    assert gaussian["risk"]["cvar0.1"]["truth"] == pytest.approx(-17.55, abs=0.01)
     assert gaussian["risk"]["wang-0.75"]["truth"] == pytest.approx(-7.5, abs=0.01)
     assert {file.name for file in (tmp_path / "right").iterdir()} == {"doctor.json", "doctor.png", "environment.txt"}
     assert json.loads((tmp_path / "right/doctor.json").read_text())["questions"][0] == gaussian
@@ -113,7 +113,7 @@ def test_a_right_critic_passes_and_a_broken_one_fails(monkeypatch, tmp_path):
     assert doctor.command(["critic=iqn", *SMALL, "run_dir=broken"]) == 1
     failed = json.loads((tmp_path / "broken/doctor.json").read_text())["failed"]
     assert {f"gaussian: {figure}" for figure in FIGURES} <= set(failed)
-    assert {"hazard: deviation error", "hazard: CVaR 0.05", "hazard: CVaR 0.1", "hazard: CVaR 0.25"} <= set(failed)
+    assert {"hazard: deviation error", "hazard: cvar0.05", "hazard: cvar0.1", "hazard: cvar0.25"} <= set(failed)
 
 
 def test_a_scalar_critic_knows_the_mean_only(monkeypatch, tmp_path, capsys):
@@ -161,8 +161,11 @@ def test_realised_returns_are_discounted():
     assert np.concatenate(watcher.observation).shape == (3, 11)
     half = realised.Watcher(0.5)
     for step, value in enumerate((8.0, 4.0, 2.0)):
-        half(step, np.zeros((1, 2)), np.zeros((1, 1)), np.array([value]))
+        half(step, np.zeros((1, 2)), np.zeros((1, 1)), np.array([value]), np.array([False]))
     assert half.returns[0].tolist() == [8 + 2 + 0.5]
+    assert half.horizon == 0, "nothing was cut off"
+    half(499, np.zeros((1, 2)), np.zeros((1, 1)), np.array([0.0]), np.array([True]))
+    assert half.horizon == 500
 
 
 @pytest.mark.parametrize(
@@ -174,6 +177,10 @@ def test_realised_returns_are_discounted():
             ["critic=c51", "critic.low=0", "critic.high=10"],
             r"atoms from 0 to 10 leave out logged returns from -38.* to 38",
         ),
+        (["++trainer.steps=3"], "doctor takes a run folder"),
+        (["~critic=iqn"], "doctor takes a run folder"),
+        (["trainer.batch_size=0"], "batch_size must be at least 1"),
+        (["run_dir=/proc/x"], "run folder /proc/x cannot be made"),
         (["risk=cvar0"], r"alpha must be in \(0, 1\], got 0"),
         (["nowhere"], "nowhere is no run folder"),
         (["nowhere", "episodes=x"], "after a run folder doctor takes episodes=NUMBER only; got 'episodes=x'"),
@@ -187,10 +194,27 @@ def test_wrong_input_is_refused_before_anything_is_written(arguments, message, m
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_of_another_kind_is_refused(tmp_path):
-    (tmp_path / "config.yaml").write_text("a: 1\n")
-    with pytest.raises(InputError, match=r"has no task and no evaluation"):
+GOOD = "task: {name: bandit}\nevaluation: {name: default}\nloss: {td: {name: td, gamma: 0}}\nseed: 0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\n", "has no task and no evaluation and no loss and no seed"),
+        ("a: [\n", "is no run folder"),
+        ("- a\n", "has no task"),
+        (GOOD.replace("seed: 0", "seed: x"), "seed must be a whole number"),
+        (GOOD.replace("gamma: 0", "gamma: x"), "could not convert string to float: 'x'"),
+        (GOOD.replace("seed: 0", "seed: ${nope}"), "is no run folder: Interpolation key 'nope' not found"),
+        (GOOD.replace("td: {name: td, gamma: 0}", "bc: {name: bc}"), "its critic predicts nothing"),
+        (GOOD, "no usable checkpoint"),
+    ],
+)
+def test_a_folder_of_another_kind_is_refused(text, message, tmp_path):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
         realised.compare(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["config.yaml"]
 
 
 def test_the_command_line_ends_with_status_2(tmp_path):

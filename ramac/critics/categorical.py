@@ -38,7 +38,8 @@ class Categorical(Critic):
         margin = 0.1 * max(most - least, spec.return_std)
         start = least - margin if low is None else low
         end = most + margin if high is None else high
-        if not float("-inf") < start < end < float("inf"):
+        known = spec.return_range or (low is not None and high is not None)  # otherwise a bound of ours is a guess
+        if not (abs(start) < float("inf") and abs(end) < float("inf") and (start < end or not known)):
             raise ValueError(f"low must be below high and both finite, got {start:g} and {end:g}")
         if spec.return_range and not start <= least <= most <= end:
             raise ValueError(f"atoms from {start:g} to {end:g} leave out logged returns from {least:g} to {most:g}")

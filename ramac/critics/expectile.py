@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ramac.critics import Critic
+from ramac.critics import Critic, crossed
 from ramac.registry import critics
 from ramac.risk import RiskMeasure, closed, edges, midpoints, step
 from ramac.spec import Spec
@@ -63,6 +63,9 @@ class Expectile(Critic):
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
         # its levels are drawn, not fixed: bootstrapping on midpoints would cut off both tails again at every backup
         return step(*self.atoms(features), level)
+
+    def crossing(self, features: Tensor) -> Tensor:
+        return crossed(features)
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:
         error = target.unsqueeze(-2) - features.unsqueeze(-1)  # [E, B, N, M]

@@ -110,4 +110,6 @@ class FQF(IQN):
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
         edges = self.cells(features)[0].detach()
-        return risk(super().quantile(features, midpoints(edges)).cummax(-1).values, edges)
+        value, order = super().quantile(features, midpoints(edges)).sort(-1)
+        probability = edges.diff(dim=-1).gather(-1, order)  # each value keeps that of its cell
+        return risk(value, closed(probability.cumsum(-1)[..., :-1].clamp(max=1)))

@@ -61,7 +61,7 @@ class QR(Critic):
 
 @critics.register("ncqr", number="quantiles")
 class NCQR(QR):
-    """Quantile regression whose quantiles cannot cross: a median and positive gaps, summed outwards to both tails.
+    """Quantile regression whose quantiles cannot cross: a middle one and positive gaps, summed outwards to both tails.
 
     A gap is softplus of an output, in units of the standard normal's gap at these levels.
     Paper: Zhou et al. 2020, Non-Crossing Quantile Regression for Distributional Reinforcement Learning.
@@ -71,5 +71,5 @@ class NCQR(QR):
         middle = self.quantiles // 2
         gap = softplus(features[..., 1:]) / math.log(2) * normal_score(self.grid(features)).diff()
         down, up = gap[..., :middle].flip(-1).cumsum(-1).flip(-1), gap[..., middle:].cumsum(-1)
-        median = features[..., :1]
-        return torch.cat([median - down, median, median + up], -1)
+        centre = features[..., :1]
+        return torch.cat([centre - down, centre, centre + up], -1)

@@ -108,13 +108,13 @@ class CPW(Distortion):
             raise ValueError(f"eta must be in [0.28, 1], where the weighting is monotone, got {eta}")
         self.eta, self.convention = eta, convention
 
-    def weight(self, p: Tensor) -> Tensor:
-        """W(p)."""
-        up, down = p**self.eta, (1 - p) ** self.eta
+    def weight(self, p: Tensor, rest: Tensor | None = None) -> Tensor:
+        """W(p); `rest` is 1 - p where that is known more exactly."""
+        up, down = p**self.eta, (1 - p if rest is None else rest) ** self.eta
         return up / (up + down) ** (1 / self.eta)
 
     def inverse(self, p: Tensor) -> Tensor:
-        """W^-1(p) by bisection, to the last bit of the float type; differentiable in p."""
+        """W^-1(p) by bisection, to 2^-61 in float64 and 2^-31 in float32; differentiable in p."""
         with torch.no_grad():
             low, high = torch.zeros_like(p), torch.ones_like(p)
             for _ in range(60 if p.dtype == torch.float64 else 30):
@@ -137,7 +137,7 @@ class CPW(Distortion):
     def distort(self, tau: Tensor) -> Tensor:
         if self.convention == "iqn":
             return self.inverse(tau)
-        return self.weight(tau) if self.convention == "cdf" else 1 - self.weight(1 - tau)
+        return self.weight(tau) if self.convention == "cdf" else 1 - self.weight(1 - tau, tau)
 
 
 @risks.register("dual_power", number="nu")

@@ -15,15 +15,15 @@ from ramac.risk.distortions import share
 
 @risks.register("spectral", number="k")
 class Spectral(Distortion):
-    """Exponential weights w(tau) = k e^(-k tau) / (1 - e^-k); k > 0 is risk-averse, k -> 0 the mean.
+    """Exponential weights w(tau) = k e^(-k tau) / (1 - e^-k), k > 0; k -> 0 is the mean.
 
     Paper: Acerbi 2002, Spectral Measures of Risk; as used by ACSRM (Moghimi & Ku 2025).
     """
 
     def __init__(self, *, k: float = 5.0) -> None:  # mean level 0.19
         super().__init__()
-        if finite("k", k) == 0:
-            raise ValueError("k must not be 0; risk=neutral is the mean")
+        if not finite("k", k) > 0:
+            raise ValueError(f"k must be positive, got {k}; risk=neutral is the mean")
         self.k = k
 
     def level(self, u: Tensor) -> Tensor:
