@@ -13,7 +13,7 @@ from ramac.spec import Spec
 
 @critics.register("expectile", number="expectiles")
 class Expectile(Critic):
-    """Expectiles e_i of Z(s, a) at the midpoints t_i (not IQL's value over dataset actions).
+    """Expectiles e_i of Z(s, a) at levels t_i, dense at both ends (not IQL's value over dataset actions).
 
     Their count is odd, so that one of them is the mean m = e_1/2.
     With L(q) = E[(q - Z)+], an expectile satisfies L(e_t) = t (m - e_t) / (1 - 2t). CVaR_a = max_i {e_i - L(e_i) / a};
