@@ -6,7 +6,7 @@ from torch import Tensor
 from ramac.critics import Critic
 from ramac.errors import at_least
 from ramac.registry import critics
-from ramac.risk import RiskMeasure, closed, step
+from ramac.risk import RiskMeasure, cumulative, step
 from ramac.spec import Spec
 
 
@@ -60,9 +60,7 @@ class Categorical(Critic):
 
     def support(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Atoms [E, B, N] in order and the edges [E, B, N+1] of their probabilities."""
-        return self.atom.expand_as(features), closed(
-            self.log_probability(features).exp().cumsum(-1)[..., :-1].clamp(max=1)
-        )
+        return self.atom.expand_as(features), cumulative(self.log_probability(features).exp())
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
         return step(*self.support(features), level)

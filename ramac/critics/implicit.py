@@ -9,7 +9,7 @@ from ramac.critics import Critic, quantile_huber
 from ramac.errors import at_least
 from ramac.nets import EnsembleLinear
 from ramac.registry import critics
-from ramac.risk import RiskMeasure, closed, interpolate, midpoints, normal_score, stratified
+from ramac.risk import RiskMeasure, cumulative, interpolate, midpoints, normal_score, stratified
 from ramac.spec import Spec
 
 
@@ -91,7 +91,7 @@ class FQF(IQN):
         """Edges [E, B, N+1] of the cells, from 0 to 1, and the logarithms [E, B, N] of their probabilities."""
         logit = self.fraction_rate * self.fraction(features.detach())  # Adam's steps have no scale: slowed down here
         log = logit.log_softmax(-1)
-        return closed(log.exp().cumsum(-1)[..., :-1].clamp(max=1)), log
+        return cumulative(log.exp()), log
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
         # only its own levels were learned: the rest is read between and beyond them, as in qr
@@ -112,4 +112,4 @@ class FQF(IQN):
         edges = self.cells(features)[0].detach()
         value, order = super().quantile(features, midpoints(edges)).sort(-1)
         probability = edges.diff(dim=-1).gather(-1, order)  # each value keeps that of its cell
-        return risk(value, closed(probability.cumsum(-1)[..., :-1].clamp(max=1)))
+        return risk(value, cumulative(probability))

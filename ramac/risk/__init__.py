@@ -96,6 +96,11 @@ def closed(inner: Tensor) -> Tensor:
     return torch.cat([zero, inner, zero + 1], -1)
 
 
+def cumulative(probability: Tensor) -> Tensor:
+    """Edges of cells with these probabilities: [*b, N] -> [*b, N+1]; rounding keeps them inside [0, 1]."""
+    return closed(probability.cumsum(-1)[..., :-1].clamp(max=1))
+
+
 def step(value: Tensor, edges: Tensor, level: Tensor) -> Tensor:
     """Quantile function of sorted atoms: value [*b, N], edges [*b, N+1], read at `level` [L] or [*b, L] -> [*b, L]."""
     inner = edges[..., 1:-1].detach().contiguous()
