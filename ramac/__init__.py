@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ramac.agent import Agent
+    from ramac.data import Log
 
 __version__ = version("ramac")
 __all__ = ["__version__", "load", "main", "make", "train"]
@@ -30,12 +31,15 @@ def load(path: str | Path) -> "Agent":
     return load_agent(path)
 
 
-def train(*overrides: str) -> dict[str, Any]:
-    """Train one cell, `train("actor=flow", "risk=cvar0.1", "task=bandit")`; returns its summary and run folder."""
+def train(*overrides: str, data: "Log | None" = None) -> dict[str, Any]:
+    """Train one cell, `train("actor=flow", "risk=cvar0.1", "task=bandit")`; returns its summary and run folder.
+
+    `data`: your own, `ramac.data.from_arrays(...)`, for a task such as `task=gymnasium task.environment=Hopper-v5`.
+    """
     from ramac.cli import compose
     from ramac.run import train as run
 
-    return run(compose(list(overrides)))
+    return run(compose(list(overrides)), data)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The command line: `ramac key=value ...` trains, `ramac list` shows what there is, `ramac doctor` checks critics."""
+"""The command line: `ramac key=value ...` trains; `ramac list`, `ramac doctor` and `ramac data` are commands."""
 
 import os
 import re
@@ -118,6 +118,10 @@ def main() -> None:
             return
         if arguments[:1] == ["doctor"]:
             from ramac.doctor import command
+
+            raise SystemExit(command(arguments[1:]))
+        if arguments[:1] == ["data"]:
+            from ramac.data.command import command
 
             raise SystemExit(command(arguments[1:]))
         run_hydra(arguments)

@@ -1,12 +1,10 @@
 """Build an offline dataset in Minari format from behaviour policies stored as plain arrays."""
 
-import itertools
+import hashlib
 import json
 import os
-import shutil
-import tempfile
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,13 @@ from minari.data_collector import EpisodeBuffer
 from minari.storage import get_dataset_path
 from tqdm import tqdm
 
+from ramac.data.storage import datasets_root, exists, staged
+from ramac.environments import make
 from ramac.errors import InputError, nearest
 
 ENVIRONMENTS = 8  # stepped together, so that one matrix product serves all
+OWN = Path(__file__).parent / "policies"
+COLUMNS = ("observations", "actions", "rewards", "terminations", "truncations")
 
 
 class BehaviourPolicy:
@@ -40,6 +42,7 @@ class BehaviourPolicy:
             self.sizes = self.layers[0][0].shape[1], self.layers[-1][0].shape[0]  # observations, actions
             self.mean, self.std, self.clip = (self.arrays[f"obs_{key}"] for key in ("mean", "std", "clip"))
             self.tanh, self.squash = str(self.arrays["activation"]) == "tanh", str(self.arrays["squash"])
+            self.digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
         except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile) as error:
             raise InputError(f"policy file {path} cannot be read: {error}") from error
         self.name = path.stem
@@ -61,19 +64,14 @@ class BehaviourPolicy:
         return action.clip(-1, 1).astype(np.float32)
 
 
-def find_policies(folder: str | None, names: Sequence[str]) -> list[BehaviourPolicy]:
+def find_policies(folder: str | Path, names: Sequence[str]) -> list[BehaviourPolicy]:
     """Policies `<name>.npz` of a folder. Raises InputError that names the folder or file that is missing."""
-    if folder is None:
-        raise InputError(
-            "no behaviour policies to build the dataset from; set task.policies=FOLDER (or the variable RAMAC_POLICIES)"
-            f" with {', '.join(f'{name}.npz' for name in names)}"
-        )
     if not Path(folder).is_dir():
-        raise InputError(f"policies folder {folder!r} does not exist")
+        raise InputError(f"policies folder {str(folder)!r} does not exist")
     present = sorted(path.stem for path in Path(folder).glob("*.npz"))
     for name in names:
         if name not in present:
-            raise InputError(f"policies folder {folder!r} has no {name}.npz{nearest(name, present)}")
+            raise InputError(f"policies folder {str(folder)!r} has no {name}.npz{nearest(name, present)}")
     return [BehaviourPolicy(Path(folder, f"{name}.npz")) for name in names]
 
 
@@ -82,21 +80,23 @@ def episodes(
 ) -> Iterator[EpisodeBuffer]:
     """Whole episodes of at least `transitions` steps in all; the same seed gives the same episodes, bit for bit.
 
-    A new episode starts only while the steps taken are too few, and every started one is finished: stopping at a
-    step count would drop the long ones.
+    A new episode starts only while those that run, at the mean length so far, will not do; every started one is
+    finished: stopping at a step count would drop the long ones.
     """
-    envs = [gymnasium.make(environment_id, disable_env_checker=True) for _ in range(ENVIRONMENTS)]
+    envs = [make(environment_id, disable_env_checker=True) for _ in range(ENVIRONMENTS)]
+    assert envs[0].spec
+    finished: list[int] = []
     random, started, taken = np.random.default_rng(seed), 0, 0
     running: dict[int, tuple[list, list, list, list, list]] = {}
     free = list(range(ENVIRONMENTS))
-    while free or running:
-        while free and (taken < transitions or started == 0):
+    while taken < transitions or running:
+        expected = np.mean(finished) if finished else envs[0].spec.max_episode_steps or transitions
+        due = taken + sum(max(expected - len(columns[1]), 0) for columns in running.values())
+        while free and taken < transitions and (due < transitions or not running):
             slot = free.pop()
             first, _ = envs[slot].reset(seed=seed * 1_000_000 + started)
             running[slot] = ([first.astype(np.float32)], [], [], [], [])
-            started += 1
-        if not running:
-            break
+            started, due = started + 1, due + expected
         slots = list(running)
         actions = policy.act(np.stack([running[slot][0][-1] for slot in slots]), random)
         for slot, action in zip(slots, actions, strict=True):
@@ -108,23 +108,29 @@ def episodes(
             if terminated or truncated:
                 columns: list[Any] = [np.array(column) for column in running.pop(slot)]
                 free.append(slot)
+                finished.append(len(columns[1]))
                 yield EpisodeBuffer(None, None, None, *columns)
         bar.update(len(slots))
     for env in envs:
         env.close()
 
 
-@contextmanager
-def _datasets_root(path: Path) -> Iterator[None]:
-    before = os.environ.get("MINARI_DATASETS_PATH")
-    os.environ["MINARI_DATASETS_PATH"] = str(path)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["MINARI_DATASETS_PATH"]
-        else:
-            os.environ["MINARI_DATASETS_PATH"] = before
+def collected(path: Path, parts: Iterator[EpisodeBuffer]) -> Iterator[EpisodeBuffer]:
+    """The episodes, by way of one file that appears whole: a build that was killed does not collect them again."""
+    if not path.exists():
+        kept = list(parts)
+        flat = {key: np.concatenate([getattr(buffer, key) for buffer in kept]) for key in COLUMNS}
+        flat["lengths"] = np.array([len(buffer.rewards) for buffer in kept])
+        np.savez(path.with_suffix(".tmp.npz"), **flat)  # pyright: ignore[reportArgumentType]  (its stub)
+        os.replace(path.with_suffix(".tmp.npz"), path)
+    with np.load(path) as file:
+        flat = dict(file)
+    first = 0
+    for i, length in enumerate(flat["lengths"]):
+        rows = slice(first, first + length)
+        observations = flat["observations"][rows.start + i : rows.stop + i + 1]  # one more than steps per episode
+        yield EpisodeBuffer(None, None, None, observations, *(flat[key][rows] for key in COLUMNS[1:]))
+        first = rows.stop
 
 
 def build(
@@ -132,31 +138,40 @@ def build(
 ) -> Path:
     """Collect an equal share of `transitions` from each policy and store them under `dataset_id`; returns the folder.
 
-    The dataset is written beside its place and moved there whole, so a killed build leaves no half of one.
+    Raises InputError when a policy does not fit the environment or the disk cannot take the dataset.
     """
-    env = gymnasium.make(environment_id)
-    sizes = [(space.shape or (0,))[0] for space in (env.observation_space, env.action_space)]
+    env = make(environment_id)
+    observation_size, action_size = [(space.shape or (0,))[0] for space in (env.observation_space, env.action_space)]
     for policy in policies:
-        for size, found, what in zip(sizes, policy.sizes, ("observations", "actions"), strict=True):
+        for size, found, what in zip(
+            (observation_size, action_size), policy.sizes, ("observations", "actions"), strict=True
+        ):
             if size != found:
                 raise InputError(f"policy {policy.name} takes {found} {what}, {environment_id} has {size}")
-    final = get_dataset_path(dataset_id)
-    final.parent.mkdir(parents=True, exist_ok=True)
     names = ", ".join(policy.name for policy in policies)
     share = -(-transitions // len(policies))
+    total = share * len(policies)
+    needed = 3 * total * 4 * (observation_size + action_size + 2)  # parts, dataset, and room to spare
     buffers: Any  # Minari asks for a list, and takes any iterable: memory stays flat
     spaces = {
         "observation_space": gymnasium.spaces.Box(-np.inf, np.inf, env.observation_space.shape, np.float32),
         "action_space": env.action_space,
     }
-    with (
-        tempfile.TemporaryDirectory(prefix=".building-", dir=final.parent) as part,
-        tqdm(total=share * len(policies), unit="step", desc=f"building {dataset_id}") as bar,
-    ):
-        # numbered seeds keep the policies' episodes apart
-        runs = [episodes(environment_id, policy, share, seed + i, bar) for i, policy in enumerate(policies)]
-        buffers = itertools.chain.from_iterable(runs)
-        with _datasets_root(Path(part)):
+    pause = 0.5 if sys.stderr.isatty() else 30  # in a log file
+    label = f"building {dataset_id}"
+    with staged(dataset_id, needed) as part, tqdm(total=total, unit="step", desc=label, mininterval=pause) as bar:
+        if exists(dataset_id):  # another process has made it meanwhile
+            return get_dataset_path(dataset_id)
+
+        def all_episodes() -> Iterator[EpisodeBuffer]:
+            for i, policy in enumerate(policies):  # numbered seeds keep the policies' episodes apart
+                yield from collected(
+                    part / f"{i}-{policy.digest}.npz", episodes(environment_id, policy, share, seed + i, bar)
+                )
+                bar.n = max(bar.n, (i + 1) * share)  # counts those that an earlier build has left
+
+        buffers = all_episodes()
+        with datasets_root(part):
             create_dataset_from_buffers(
                 dataset_id,
                 buffers,
@@ -171,7 +186,4 @@ def build(
                 requirements=[f"mujoco=={version('mujoco')}", f"gymnasium=={version('gymnasium')}"],
                 **spaces,
             )  # fmt: skip
-        if final.exists():
-            shutil.rmtree(final)
-        os.replace(Path(part, dataset_id), final)
-    return final
+    return get_dataset_path(dataset_id)

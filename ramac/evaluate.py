@@ -98,7 +98,7 @@ def rollout(agent: Agent, task: Task, seeds: list[int], watch: Watch | None = No
         step += 1
         # an environment that starts anew reports no info
         risky, penalty = (info.get(key, np.zeros(len(seeds), bool)) for key in ("risky", "penalty"))
-        for key, value in zip(total, (reward, 1, risky, penalty), strict=True):
+        for key, value in zip(total, (reward, 1, risky, penalty != 0), strict=True):
             total[key] += np.where(alive, value, 0)
         alive &= ~(terminated | truncated)
     envs.close()

@@ -41,7 +41,7 @@ def bandit_figure(
     save(figure, path)
 
 
-def return_figure(returns: np.ndarray, behaviour: np.ndarray, horizon: int, title: str, path: Path) -> None:
+def return_figure(returns: np.ndarray, behaviour: np.ndarray, horizon: int | None, title: str, path: Path) -> None:
     """Histograms of the policy's and the behaviour's episode returns, each with its worst tenth shaded."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     edges = np.histogram_bin_edges(np.concatenate([returns, behaviour]), 40).tolist()
@@ -49,7 +49,8 @@ def return_figure(returns: np.ndarray, behaviour: np.ndarray, horizon: int, titl
     upper.set_title(title, fontsize=10)
     panel(upper, returns, edges, f"policy, {len(returns)} episodes", BLUE)
     panel(lower, behaviour, edges, f"behaviour data, {len(behaviour)} episodes", ORANGE)
-    lower.set_xlabel(f"return of an episode over {horizon} steps, hazards included (reward units)")
+    over = "" if horizon is None else f" over {horizon} steps"
+    lower.set_xlabel(f"return of an episode{over}, hazards included (reward units)")
     save(figure, path)
 
 

@@ -1,38 +1,164 @@
 """Hazards of Stochastic-D4RL: in a risky state a penalty strikes with a fixed probability.
 
-One object serves both sides: it relabels logged rewards from next observations, and wraps the environment.
+One object serves both sides: it relabels logged data from next observations, and wraps the environment. What strikes is
+a function of the step and of one uniform number per step, so the same seed gives the same data bit for bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from ramac.data import Log
+from ramac.errors import InputError, at_least
+from ramac.registry import hazards
 
-@dataclass(frozen=True)
+
 class Hazard:
     """Penalty (reward units) with `probability` per step whose next observation leaves [low, high] in a coordinate."""
 
-    coordinate: int
-    low: float
-    high: float
-    probability: float
-    penalty: float
+    def __init__(self, *, coordinate: int, low: float, high: float, probability: float, penalty: float) -> None:
+        at_least(0, coordinate=coordinate, probability=probability)
+        if not low < high:
+            raise ValueError(f"low must be below high, got {low:g} and {high:g}")
+        if probability > 1:
+            raise ValueError(f"probability must be in [0, 1], got {probability:g}")
+        if not -np.inf < penalty <= 0:
+            raise ValueError(f"penalty is added to the reward: it must be finite and at most 0, got {penalty:g}")
+        self.coordinate, self.low, self.high = coordinate, low, high
+        self.probability, self.penalty = probability, penalty
 
-    def risky(self, next_observation: np.ndarray) -> np.ndarray:
-        """next_observation [*b, O] -> risky [*b]."""
-        value = next_observation[..., self.coordinate]
-        return (value < self.low) | (value > self.high)
+    def value(self, action: np.ndarray, clean_reward: np.ndarray, next_observation: np.ndarray) -> np.ndarray:
+        """What [low, high] bounds: [*b] float32, as data are stored, so that both sides round alike."""
+        if self.coordinate >= next_observation.shape[-1]:
+            size = next_observation.shape[-1]
+            raise InputError(
+                f"hazard: coordinate must be below {size}, the size of an observation; got {self.coordinate}"
+            )
+        return next_observation[..., self.coordinate].astype(np.float32)
 
-    def draw(self, next_observation: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def risky(self, action: np.ndarray, clean_reward: np.ndarray, next_observation: np.ndarray) -> np.ndarray:
+        """action [*b, A], clean_reward [*b], next_observation [*b, O] -> whether a penalty could strike [*b]."""
+        value = self.value(action, clean_reward, next_observation)
+        return (value < np.float32(self.low)) | (value > np.float32(self.high))
+
+    def cost(self, action: np.ndarray, clean_reward: np.ndarray) -> np.ndarray:
+        """What a penalty adds to the reward: [*b]."""
+        return np.full(clean_reward.shape, self.penalty)
+
+    def fallen(self, next_observation: np.ndarray) -> np.ndarray:
+        """Whether the hazard's own rule ends the episode: [*b]."""
+        return np.zeros(next_observation.shape[:-1], bool)
+
+    def draw(
+        self,
+        action: np.ndarray,
+        clean_reward: np.ndarray,
+        next_observation: np.ndarray,
+        random: np.random.Generator,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Penalties [*b] (0 where none struck) and risky flags [*b]; one draw per step, risky or not.
 
         The draw of step k therefore depends on the seed and on k alone: policies face common random hazards.
         """
-        risky = self.risky(next_observation)
+        risky = self.risky(action, clean_reward, next_observation)
         hit = risky & (random.random(risky.shape) < self.probability)
-        return np.where(hit, self.penalty, 0.0), risky
+        return np.where(hit, self.cost(action, clean_reward), 0.0), risky
+
+    def relabel(self, log: Log, seed: int) -> Log:
+        """Logged steps with this hazard, from the clean rewards, without a simulator."""
+        clean = log.reward if log.clean_reward is None else log.clean_reward
+        penalty, risky = self.draw(log.action, clean, log.next_observation, np.random.default_rng(seed))
+        penalty = penalty.astype(np.float32)
+        return replace(log, reward=clean + penalty, clean_reward=clean, penalty=penalty, risky=risky)
+
+
+@hazards.register("none")
+class NoHazard(Hazard):
+    """The task as it is: no penalties."""
+
+    def __init__(self) -> None:
+        super().__init__(coordinate=0, low=-np.inf, high=np.inf, probability=0.0, penalty=0.0)
+
+
+@hazards.register("velocity")
+class Velocity(Hazard):
+    """A penalty strikes while the forward velocity is outside [low, high] m/s (RAMAC: HalfCheetah medium-expert).
+
+    `step_average`: the velocity is the mean over the step, which HalfCheetah's clean reward contains, instead of the
+    one at its end; a penalty then takes the step's forward reward too, as ORAAC's wrapper does.
+    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL); Urpi et al. 2021, O-RAAC.
+    """
+
+    def __init__(
+        self,
+        *,
+        low: float = -10.0,
+        high: float = 10.0,
+        probability: float = 0.05,
+        penalty: float = -70.0,
+        coordinate: int = 8,  # HalfCheetah's and Walker2d's velocity of the torso; Hopper's is 5
+        step_average: bool = False,
+    ) -> None:
+        super().__init__(coordinate=coordinate, low=low, high=high, probability=probability, penalty=penalty)
+        self.step_average = step_average
+
+    def value(self, action: np.ndarray, clean_reward: np.ndarray, next_observation: np.ndarray) -> np.ndarray:
+        if self.step_average:
+            return _forward_reward(action, clean_reward).astype(np.float32)
+        return super().value(action, clean_reward, next_observation)
+
+    def cost(self, action: np.ndarray, clean_reward: np.ndarray) -> np.ndarray:
+        return self.penalty - self.step_average * _forward_reward(action, clean_reward)
+
+
+def _forward_reward(action: np.ndarray, clean_reward: np.ndarray) -> np.ndarray:
+    """HalfCheetah's reward is the step's mean velocity less a tenth of the squared action: [*b]."""
+    return clean_reward + 0.1 * np.square(action, dtype=np.float64).sum(-1)
+
+
+@hazards.register("pose")
+class Pose(Hazard):
+    """A penalty strikes while the torso's pitch is outside [low, high] rad; defaults: RAMAC, Hopper medium-expert.
+
+    `healthy`: none strikes from this |pitch| on. `fall`: from this |pitch| on the episode ends, in the environment and,
+    unless `fall_in_data` is false, in the data, whose later steps of the episode are left out.
+    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL); Urpi et al. 2021, O-RAAC.
+    """
+
+    def __init__(
+        self,
+        *,
+        low: float = -0.17,
+        high: float = 0.04,
+        probability: float = 0.1,
+        penalty: float = -50.0,
+        coordinate: int = 1,
+        healthy: float = np.inf,
+        fall: float = np.inf,
+        fall_in_data: bool = True,
+    ) -> None:
+        super().__init__(coordinate=coordinate, low=low, high=high, probability=probability, penalty=penalty)
+        if not healthy > 0 or not fall > 0:
+            raise ValueError(f"healthy and fall must be above 0, got {healthy:g} and {fall:g}")
+        self.healthy, self.fall, self.fall_in_data = healthy, fall, fall_in_data
+
+    def risky(self, action: np.ndarray, clean_reward: np.ndarray, next_observation: np.ndarray) -> np.ndarray:
+        pitch = self.value(action, clean_reward, next_observation)
+        return super().risky(action, clean_reward, next_observation) & (np.abs(pitch) < np.float32(self.healthy))
+
+    def fallen(self, next_observation: np.ndarray) -> np.ndarray:
+        return np.abs(next_observation[..., self.coordinate].astype(np.float32)) > np.float32(self.fall)
+
+    def relabel(self, log: Log, seed: int) -> Log:
+        log = super().relabel(log, seed)
+        if not self.fall_in_data or not (fallen := self.fallen(log.next_observation)).any():
+            return log
+        before = np.cumsum(fallen) - fallen  # falls before each step, in the whole log
+        lengths = log.stop - log.start
+        kept = before == np.repeat(before[log.start], lengths)  # none earlier in its own episode
+        return replace(log, terminated=log.terminated | fallen).keep(kept)
 
 
 class HazardWrapper(gymnasium.Wrapper):
@@ -49,6 +175,8 @@ class HazardWrapper(gymnasium.Wrapper):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = super().step(action)
-        penalty, risky = self.hazard.draw(np.asarray(observation), self.random)
-        info = {**info, "clean_reward": reward, "penalty": bool(penalty), "risky": bool(risky)}
+        after = np.asarray(observation)
+        penalty, risky = self.hazard.draw(np.asarray(action), np.asarray(reward, np.float32), after, self.random)
+        info = {**info, "clean_reward": float(reward), "penalty": float(penalty), "risky": bool(risky)}
+        terminated = terminated or bool(self.hazard.fallen(after))
         return observation, float(reward) + float(penalty), terminated, truncated, info

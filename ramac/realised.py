@@ -17,8 +17,9 @@ from ramac.calibration import miscalibration, pit
 from ramac.errors import InputError
 from ramac.evaluate import cvar
 from ramac.problems import levels
-from ramac.registry import evaluations, tasks
+from ramac.registry import evaluations
 from ramac.run import whole_number
+from ramac.tasks import configured
 
 LEVELS = 200  # of each predicted distribution
 RESAMPLES = 2000  # of the bootstrap
@@ -75,7 +76,7 @@ def compare(run: Path, episodes: int | None = None) -> dict[str, Any]:
     try:
         settings = evaluations.plain(config["evaluation"])
         evaluation = evaluations.build({**settings, "episodes": episodes or settings["episodes"]})
-        task = tasks.build(config["task"])
+        task = configured(config)
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{run}/config.yaml cannot be used: {error}") from error
     if not os.access(run, os.W_OK):

@@ -132,10 +132,13 @@ actors = Registry("actor", "ramac.actors")
 critics = Registry("critic", "ramac.critics")
 risks = Registry("risk", "ramac.risk")
 losses = Registry("loss", "ramac.losses")
+hazards = Registry("hazard", "ramac.hazards")
 tasks = Registry("task", "ramac.tasks")
 trainers = Registry("trainer", "ramac.trainer")
 evaluations = Registry("evaluation", "ramac.evaluate")
-GROUPS = {registry.group: registry for registry in (actors, critics, risks, losses, tasks, trainers, evaluations)}
+GROUPS = {
+    registry.group: registry for registry in (actors, critics, risks, losses, tasks, hazards, trainers, evaluations)
+}
 
 
 def summary(entry: type) -> str:

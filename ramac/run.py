@@ -21,11 +21,12 @@ from tensordict import TensorDict
 from tqdm import tqdm
 
 from ramac.agent import Agent, save
+from ramac.data import Log
 from ramac.errors import InputError
 from ramac.evaluate import tails
 from ramac.registry import actors, critics, evaluations, losses, risks, tasks, trainers
 from ramac.spec import Spec
-from ramac.tasks import Dataset
+from ramac.tasks import Dataset, configured
 from ramac.trainer import Trainer
 
 PACKAGES = ["ramac", "torch", "tensordict", "torchrl", "diffusers", "torchdyn", "hydra-core", "minari"]
@@ -116,8 +117,10 @@ def table(path: Path, header: list[str]) -> Iterator[Callable[[Iterable[Row]], N
         yield write
 
 
-def train(config: DictConfig) -> dict[str, Any]:
+def train(config: DictConfig, log: Log | None = None) -> dict[str, Any]:
     """Train, evaluate and write the run folder; returns the content of summary.json plus `run_dir`.
+
+    `log`: the task's data instead of its own.
 
     Raises InputError before anything is written when the configuration or the data cannot be used.
     """
@@ -125,7 +128,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     seed, log_every = whole_number(config, "seed", 0), whole_number(config, "log_every", 1)
     device = device_of(config.device)
     keep_memory()
-    task, evaluation = tasks.build(config.task), evaluations.build(config.evaluation)
+    task, evaluation = configured(config, log), evaluations.build(config.evaluation)
     # a setting such as loss.td.gamma stays in the configuration when its term is not asked for
     terms = {key: losses.build(node) for key, node in config.loss.items() if OmegaConf.is_dict(node) and "name" in node}
     if not terms:
@@ -172,7 +175,7 @@ def train(config: DictConfig) -> dict[str, Any]:
         torch.manual_seed(seed)
         own = task.report(trainer.target.act, data, returns, title, folder)
     summary = {
-        **names, "loss": list(terms), "seed": seed, "steps": trainer.steps, "device": str(device),
+        **names, "data": data.origin, "loss": list(terms), "seed": seed, "steps": trainer.steps, "device": str(device),
         **evaluation.summary(episodes), **own,
         "behaviour": {"episodes": len(data.returns), "return_mean": float(data.returns.mean()),
                       "return_cvar": tails(data.returns, evaluation.alphas)},

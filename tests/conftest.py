@@ -19,3 +19,9 @@ def batch() -> TensorDict:
     }
     now = {"observation": torch.randn(32, 3), "action": torch.rand(32, 2) * 2 - 1}
     return TensorDict({**now, "next": TensorDict(after, [32])}, [32])
+
+
+@pytest.fixture(autouse=True)
+def own_datasets(tmp_path, monkeypatch):
+    """No test sees, or leaves, a dataset of the user's."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))

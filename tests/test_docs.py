@@ -32,6 +32,11 @@ def test_commands_compose(page):
         words = shlex.split(line, comments=True)
         if words[:1] != ["ramac"] or words[1:2] in (["list"], ["--help"]):
             continue
+        if words[1:2] == ["data"]:
+            assert words[2] in ("list", "show", "build", "check")
+            for name in words[3:] if words[2] == "build" else ():
+                assert "=" in name or name in GROUPS["task"]
+            continue
         if words[1:2] == ["doctor"]:
             if "=" in words[2]:
                 doctor.refuse_others(words[2:])
@@ -56,6 +61,6 @@ def test_links_lead_somewhere(page):
 
 def test_the_readme_names_every_entry():
     text = (ROOT / "README.md").read_text()
-    for group in ("actor", "critic", "risk", "loss", "task"):
+    for group in ("actor", "critic", "risk", "loss", "task", "hazard"):
         for name in GROUPS[group]:
             assert f"`{name}`" in text, f"{group}={name}"

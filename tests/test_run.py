@@ -100,16 +100,19 @@ def test_behaviour_cloning_needs_no_risk():
 
 
 def test_hopper_end_to_end(tmp_path):
-    from test_data import write_policy
+    from datasets import write_policy
 
-    for name in ("hopper-zoo-sac", "hopper-zoo-tqc"):
+    for name in ("low", "high"):
         write_policy(tmp_path / f"{name}.npz")
-    task = ("task=hopper-medium-expert", f"task.policies={tmp_path}", "task.transitions=300")
+    folder = (f"task.policies={tmp_path}", "task.behaviour=[low,high]")
+    task = ("task=hopper-medium-expert", *folder, "task.transitions=300")
     summary = ramac.train(*SHORT, *task, "actor=ddpm", "run_dir=a")
     assert summary["task"] == "hopper-medium-expert"
     assert Path("a/returns.png").stat().st_size > 10_000
     assert {"return_mean", "return_cvar", "episodes"} <= set(summary["behaviour"])
     assert summary["hazard_rate"] >= 0
+    assert {"rate", "standard_error", "data", "uniform", "states"} == set(summary["ood"])
+    assert summary["score"] == pytest.approx(100 * (summary["return_mean"] + 20.272305) / (3234.3 + 20.272305))
     assert ramac.load("a").act(np.zeros(11)).shape == (3,)
 
 
@@ -152,10 +155,16 @@ BAD = {
     ),
     "grammar": (["risk=cvar(0.1)"], "risk=cvar.0.1.*group=entryNUMBER"),
     "missing policies folder": (
-        ["task=hopper-medium-expert", "task.policies=nowhere"],
+        ["task=hopper-medium-expert", "task.policies=nowhere", "task.behaviour=[low]"],
         "folder 'nowhere' does not exist",
     ),
-    "missing dataset": (["task=hopper-medium-expert", "task.dataset=a/b-v0"], "no dataset 'a/b-v0' on disk"),
+    "missing data": (["task=hopper-medium-expert", "data=nowhere.hdf5"], "no file 'nowhere.hdf5'"),
+    "data without a place": (["data=a/b-v0"], "Bandit makes its own data; data= goes with task=gymnasium"),
+    "hazard": (["task=hopper-mixed", "hazard=pose", "hazard.penalty=5"], "hazard=pose: penalty .* at most 0, got 5"),
+    "version": (
+        ["task=hopper-mixed", "task.hazard=v2"],
+        r"task.hazard: Invalid value 'v2', expected one of \[v1, ramac",
+    ),
     "device": (["device=meta"], "device=meta cannot be used here"),
     "unknown group": (["list", "actr"], "no group 'actr'.*did you mean 'actor'"),
 }
@@ -186,11 +195,11 @@ def test_a_taken_run_dir_is_left_alone(tmp_path):
 
 
 def test_bad_data_write_nothing(tmp_path):
-    from test_data import store
+    from datasets import store
 
     dataset = store(change=lambda parts: parts["rewards"].__setitem__(0, np.nan))
     with pytest.raises(InputError, match="reward is nan"):
-        ramac.train(*SHORT, "task=hopper-medium-expert", f"task.dataset={dataset}", "run_dir=here")
+        ramac.train(*SHORT, "task=hopper-medium-expert", f"data={dataset}", "run_dir=here")
     assert not Path("here").exists()
 
 

@@ -1,15 +1,21 @@
 """Tasks: where the logged data come from, the environment that judges a policy, and the figures of a run."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
+from omegaconf import DictConfig
 from tensordict import TensorDict
 
+from ramac.data import Log
+from ramac.errors import InputError
+from ramac.hazards import Hazard
+from ramac.registry import hazards, tasks
 from ramac.spec import Spec
 
 Act = Callable[[np.ndarray], np.ndarray]  # observation [B, O] -> action [B, A]
@@ -19,14 +25,27 @@ Act = Callable[[np.ndarray], np.ndarray]  # observation [B, O] -> action [B, A]
 class Dataset:
     """Logged data, ready for training."""
 
-    transitions: TensorDict  # [T], keys as in ramac.spec
+    log: Log
     spec: Spec
     returns: np.ndarray  # [episodes] return of the behaviour over the task's horizon, hazards included
     origin: str  # one line: what it is and where it lies
 
+    @cached_property
+    def transitions(self) -> TensorDict:
+        """The steps [T] in the keys of ramac.spec."""
+        return self.log.transitions()
+
 
 class Task(ABC):
     """A problem. The arguments `steps` (updates of a run) and `gamma` (discount) are what its runs take by default."""
+
+    def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None) -> None:
+        """Take other data or another hazard than the task's own. Raises InputError when it has no place for them."""
+        if data is not None or hazard is not None:
+            what = "data" if data is not None else "hazard"
+            raise InputError(
+                f"{type(self).__name__} makes its own {what}; {what}= goes with task=gymnasium or one of MuJoCo's"
+            )
 
     @abstractmethod
     def dataset(self) -> Dataset:
@@ -39,3 +58,11 @@ class Task(ABC):
     @abstractmethod
     def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
         """Write the figures of a policy, with its episode `returns`, into `folder`; return own summary fields."""
+
+
+def configured(config: Mapping[str, Any] | DictConfig, log: Log | None = None) -> Task:
+    """The task of a run's configuration: `task`, with `data` and `hazard` in place of its own where they are set."""
+    task: Task = tasks.build(config["task"])
+    hazard = config.get("hazard")
+    task.use(data=config.get("data") if log is None else log, hazard=None if hazard is None else hazards.build(hazard))
+    return task

@@ -5,11 +5,11 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 
+from ramac.data import Log
 from ramac.errors import at_least
 from ramac.registry import tasks
-from ramac.spec import Spec, transitions
+from ramac.spec import Spec
 from ramac.tasks import Act, Dataset, Task
 
 CENTRE, RING = 0.3, (0.75, 1.1)  # |a| up to CENTRE is the centre, |a| within RING the ring, the rest off the support
@@ -76,10 +76,11 @@ class Bandit(Task):
         place = (random.random(count) >= 0.25).astype(int)  # the mode that was drawn decides the reward
         action = np.where(place[:, None] == 0, centre, ring).clip(-1, 1).astype(np.float32)
         value, _ = reward(place, random)
-        nothing = torch.zeros(count, 1)
-        steps = transitions(nothing, torch.tensor(action), torch.tensor(value), nothing.clone(), torch.ones(count))
-        spec = Spec.unit(1, 2).of_returns(value)
-        return Dataset(steps, spec, value, f"{count} draws of the 2-D risky bandit, made in memory")
+        nothing, each = np.zeros((count, 1), np.float32), np.arange(count)
+        log = Log(nothing, action, value.astype(np.float32), nothing, np.ones(count, bool), each)
+        return Dataset(
+            log, Spec.unit(1, 2).of_returns(value), value, f"{count} draws of the 2-D risky bandit, made in memory"
+        )
 
     def environment(self) -> gymnasium.Env:
         return gymnasium.wrappers.TimeLimit(BanditEnv(), 1)
@@ -88,6 +89,6 @@ class Bandit(Task):
         from ramac.figures import bandit_figure
 
         learned = act(np.zeros((10_000, 1), np.float32))
-        logged = data.transitions["action"].numpy()
+        logged = data.log.action
         bandit_figure(logged, data.returns, learned, shares(learned), title, folder / "bandit.png")
         return {**shares(learned), **{f"data_{key}": value for key, value in shares(logged).items()}}

@@ -1,140 +1,210 @@
-"""Stochastic-D4RL on Gymnasium's MuJoCo v5 environments, with datasets built from behaviour policies."""
+"""Stochastic-D4RL on Gymnasium's MuJoCo v5 environments, with datasets built from behaviour policies of our own."""
 
-import os
-import sys
-from dataclasses import replace
-from functools import cache
-from pathlib import Path
-from typing import Any, ClassVar
+import math
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, ClassVar, Literal
 
-import gymnasium
-import numpy as np
-
-from ramac import data
-from ramac.errors import InputError, at_least
-from ramac.hazards import Hazard, HazardWrapper
-from ramac.registry import tasks
-from ramac.tasks import Act, Dataset, Task
+from ramac.data import Log
+from ramac.data.storage import exists
+from ramac.errors import at_least
+from ramac.registry import hazards, tasks
+from ramac.tasks.logged import LoggedTask
 
 
-@cache
-def say_once() -> None:
-    """Print each warning of MuJoCo once; by itself it prints and logs them for every environment that is made."""
-    import mujoco
-
-    said: set[str] = set()
-
-    def warn(message: str) -> None:
-        if message not in said and "deprecated" not in message:  # deprecations are for the environments' authors
-            print(f"mujoco: {message}", file=sys.stderr)
-        said.add(message)
-
-    mujoco.set_mju_user_warning(warn)  # pyright: ignore[reportAttributeAccessIssue]  (missing in its stubs)
+def velocity(limit: float, penalty: float, **more: Any) -> dict[str, Any]:
+    """Forward velocity beyond `limit` m/s either way; 5 % per step."""
+    return {"name": "velocity", "low": -limit, "high": limit, "penalty": penalty, **more}
 
 
-def make(environment_id: str, **options: Any) -> gymnasium.Env:
-    """A MuJoCo environment. Raises InputError when MuJoCo is not installed."""
-    try:
-        say_once()
-        return gymnasium.make(environment_id, **options)
-    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
-        raise InputError(f"{environment_id} needs MuJoCo: pip install 'ramac[mujoco]'") from error
+def oraac_velocity(limit: float, penalty: float) -> dict[str, Any]:
+    """Mean forward velocity of the step above `limit` m/s; 5 % per step, and the forward reward is lost too."""
+    return velocity(limit, penalty, low=-math.inf, step_average=True)
 
 
-class MuJoCoTask(Task):
-    """Logged locomotion with hazards. The hazard below is the only place that defines it, for data and environment.
+def pose(low: float, high: float, penalty: float, **more: Any) -> dict[str, Any]:
+    """Pitch outside [low, high] rad; 10 % per step."""
+    return {"name": "pose", "low": low, "high": high, "penalty": penalty, **more}
 
-    The dataset is a local Minari dataset with clean rewards; penalties are added on loading, from `hazard_seed`.
+
+WALKER = {
+    "v1": pose(-0.5, 0.5, -30, fall=1.0),
+    "ramac-v2": pose(-0.5, 0.5, -30, fall=1.0, fall_in_data=False),
+    "oraac-v0": pose(-0.5, 0.5, -30, healthy=1.0),
+}
+HAZARDS: Mapping[str, Mapping[str, dict[str, Any]]] = {  # task -> version -> entry of the hazard registry
+    "halfcheetah-medium-expert": {
+        "v1": velocity(5, -70),  # our cheetahs run at 4 to 5 m/s; at 10 nothing would ever strike
+        "ramac-v2": velocity(10, -70),
+        "oraac-v0": oraac_velocity(10, -60),
+    },
+    "halfcheetah-mixed": {
+        "v1": velocity(4, -60),
+        "ramac-v2": velocity(5, -60),
+        "oraac-v0": oraac_velocity(4, -70),
+    },
+    "hopper-medium-expert": {
+        "v1": pose(-0.17, 0.04, -50, fall=0.2),
+        "ramac-v2": pose(-0.17, 0.04, -50, fall=4.0, fall_in_data=False),
+        "oraac-v0": pose(-0.1, 0.1, -50, healthy=0.2),
+    },
+    "hopper-mixed": {
+        "v1": pose(-0.1, 0.1, -50, fall=0.2),
+        "ramac-v2": pose(-0.1, 0.1, -50, fall=0.2, fall_in_data=False),
+        "oraac-v0": pose(-0.1, 0.1, -50, healthy=0.2),
+    },
+    "walker2d-medium-expert": WALKER,
+    "walker2d-mixed": WALKER,
+}
+MIXES: Mapping[str, tuple[str, ...]] = {  # policies by their part of the final return in training, in percent
+    "medium-expert": ("050", "100"),
+    "mixed": ("010", "025", "050", "075", "100"),
+}
+
+
+class MuJoCoTask(LoggedTask):
+    """A mix of behaviour policies in one environment.
+
+    `hazard`: version of the task's hazard; v1 is ours, seeded and the same in data and environment down to the ends of
+    episodes, the others are those of published code. `horizon`: steps of an evaluation episode, the paper's if null.
+    `behaviour`: names of policies in the folder `policies`, an equal share each, instead of our own.
     """
 
-    environment_id: ClassVar[str]
-    hazard: ClassVar[Hazard]
-    horizon: ClassVar[int]  # steps of an evaluation episode
-    behaviour: ClassVar[tuple[str, ...]]  # policy files: medium, expert
-    name: ClassVar[str]
+    name: ClassVar[str]  # environment and mix
+    environment_name: ClassVar[str]
+    paper_horizon: ClassVar[int]
+    gaits: ClassVar[str]  # letters of our training runs: each gives one policy per level
 
     def __init__(
         self,
         *,
-        transitions: int = 200_000,
-        policies: str | None = None,
-        dataset: str | None = None,
+        transitions: int = 100_000,
+        hazard: Literal["v1", "ramac-v2", "oraac-v0", "none"] = "v1",
         hazard_seed: int = 0,
+        horizon: int | None = None,
+        behaviour: tuple[str, ...] = (),
+        policies: str | None = None,
         steps: int = 10_000,
         gamma: float = 0.99,  # RADAC
     ) -> None:
-        at_least(1, transitions=transitions)
+        at_least(1, transitions=transitions, **({} if horizon is None else {"horizon": horizon}))
         at_least(0, hazard_seed=hazard_seed)
+        if bool(behaviour) != bool(policies):
+            raise ValueError("behaviour (names) and policies (their folder) go together")
         self.transitions, self.hazard_seed, self.gamma = transitions, hazard_seed, gamma
-        self.policies = policies or os.environ.get("RAMAC_POLICIES")
-        self.dataset_id = dataset or f"ramac/{self.name}-{transitions}-v0"
-        self.own = dataset is None
+        self.environment_id, self.horizon = self.environment_name, horizon or self.paper_horizon
+        self.hazard = hazards.build("none" if hazard == "none" else HAZARDS[self.name][hazard])
+        self.policies, self.behaviour = policies, behaviour or self.own_behaviour()
 
-    def dataset(self) -> Dataset:
-        env = make(self.environment_id)
-        assert isinstance(env.action_space, gymnasium.spaces.Box)
-        origin = f"dataset {self.dataset_id}"
-        if self.own and not data.exists(self.dataset_id):
-            from ramac import collect
+    @classmethod
+    def own_behaviour(cls) -> tuple[str, ...]:
+        """Names of our policies in this mix, the weakest first."""
+        stem, _, mix = cls.name.partition("-")
+        return tuple(f"{stem}-{gait}-{level}" for level, gait in product(MIXES[mix], cls.gaits))
 
-            policies = collect.find_policies(self.policies, self.behaviour)
-            folder = collect.build(self.dataset_id, self.environment_id, policies, self.transitions)
-            origin += f", built from {' and '.join(self.behaviour)} in {folder}"
-        log = data.load(self.dataset_id)
-        data.check(log, self.dataset_id, env)
-        penalty, _ = self.hazard.draw(log.next_observation, np.random.default_rng(self.hazard_seed))
-        log = replace(log, reward=(log.reward + penalty).astype(np.float32))
-        origin += f": {len(log.reward)} steps in {len(log.start)} episodes"
-        return Dataset(log.transitions(), log.spec(env.action_space, self.gamma), log.returns(self.horizon), origin)
+    @property
+    def dataset_id(self) -> str:
+        """Minari id of the dataset that this task builds."""
+        stem, _, mix = self.name.partition("-")
+        return f"ramac/{stem}/{mix if self.policies is None else '_'.join(self.behaviour)}-{self.transitions}-v1"
 
-    def environment(self) -> gymnasium.Env:
-        env = make(self.environment_id, max_episode_steps=self.horizon, disable_env_checker=True)
-        return HazardWrapper(env, self.hazard)
+    def clean(self) -> tuple[Log, str]:
+        if self.source is not None:
+            return super().clean()
+        from ramac.data.sources import load
 
-    def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
-        from ramac.figures import return_figure
+        built = not exists(self.dataset_id)
+        folder = self.build()
+        return load(self.dataset_id), f"dataset {self.dataset_id}" + (f", built in {folder}" if built else "")
 
-        return_figure(returns, data.returns, self.horizon, title, folder / "returns.png")
-        return {}
+    def build(self) -> str:
+        """Make the dataset when it is not on disk; returns its folder. Raises InputError when it cannot be made."""
+        from minari.storage import get_dataset_path
+
+        from ramac import collect
+
+        if not exists(self.dataset_id):
+            found = collect.find_policies(self.policies or collect.OWN, self.behaviour)
+            collect.build(self.dataset_id, self.environment_name, found, self.transitions)
+        return str(get_dataset_path(self.dataset_id))
+
+
+class HalfCheetah(MuJoCoTask):
+    """HalfCheetah-v5, 200 steps."""
+
+    environment_name, paper_horizon, gaits = "HalfCheetah-v5", 200, "ab"
+    reference = -280.178953, 12135.0  # D4RL
+
+
+class Hopper(MuJoCoTask):
+    """Hopper-v5, 500 steps."""
+
+    environment_name, paper_horizon, gaits = "Hopper-v5", 500, "ab"
+    reference = -20.272305, 3234.3  # D4RL
+
+
+class Walker2d(MuJoCoTask):
+    """Walker2d-v5, 500 steps."""
+
+    environment_name, paper_horizon, gaits = "Walker2d-v5", 500, "ab"
+    reference = 1.629008, 4592.3  # D4RL
 
 
 @tasks.register("halfcheetah-medium-expert")
-class HalfCheetahMediumExpert(MuJoCoTask):
-    """HalfCheetah-v5, 200 steps; beyond 10 m/s either way a penalty of 70 strikes with 5 % per step.
+class HalfCheetahMediumExpert(HalfCheetah):
+    """HalfCheetah-v5, 200 steps; beyond 5 m/s either way a penalty of 70 strikes with 5 % per step.
 
     Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-expert).
     """
 
-    name = "halfcheetah/medium-expert"
-    environment_id = "HalfCheetah-v5"
-    hazard = Hazard(coordinate=8, low=-10.0, high=10.0, probability=0.05, penalty=-70.0)
-    horizon = 200
-    behaviour = ("halfcheetah-zoo-ppo", "halfcheetah-zoo-tqc")
+    name = "halfcheetah-medium-expert"
+
+
+@tasks.register("halfcheetah-mixed")
+class HalfCheetahMixed(HalfCheetah):
+    """HalfCheetah-v5, 200 steps; beyond 4 m/s either way a penalty of 60 strikes with 5 % per step.
+
+    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-replay).
+    """
+
+    name = "halfcheetah-mixed"
 
 
 @tasks.register("hopper-medium-expert")
-class HopperMediumExpert(MuJoCoTask):
+class HopperMediumExpert(Hopper):
     """Hopper-v5, 500 steps; with a pitch outside [-0.17, 0.04] rad a penalty of 50 strikes with 10 % per step.
 
     Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-expert).
     """
 
-    name = "hopper/medium-expert"
-    environment_id = "Hopper-v5"
-    hazard = Hazard(coordinate=1, low=-0.17, high=0.04, probability=0.1, penalty=-50.0)
-    horizon = 500
-    behaviour = ("hopper-zoo-sac", "hopper-zoo-tqc")
+    name = "hopper-medium-expert"
+
+
+@tasks.register("hopper-mixed")
+class HopperMixed(Hopper):
+    """Hopper-v5, 500 steps; with a pitch outside [-0.1, 0.1] rad a penalty of 50 strikes with 10 % per step.
+
+    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-replay).
+    """
+
+    name = "hopper-mixed"
 
 
 @tasks.register("walker2d-medium-expert")
-class Walker2dMediumExpert(MuJoCoTask):
+class Walker2dMediumExpert(Walker2d):
     """Walker2d-v5, 500 steps; with a pitch outside [-0.5, 0.5] rad a penalty of 30 strikes with 10 % per step.
 
     Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-expert).
     """
 
-    name = "walker2d/medium-expert"
-    environment_id = "Walker2d-v5"
-    hazard = Hazard(coordinate=1, low=-0.5, high=0.5, probability=0.1, penalty=-30.0)
-    horizon = 500
-    behaviour = ("walker2d-zoo-trpo", "walker2d-zoo-tqc")
+    name = "walker2d-medium-expert"
+
+
+@tasks.register("walker2d-mixed")
+class Walker2dMixed(Walker2d):
+    """Walker2d-v5, 500 steps; with a pitch outside [-0.5, 0.5] rad a penalty of 30 strikes with 10 % per step.
+
+    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-replay).
+    """
+
+    name = "walker2d-mixed"

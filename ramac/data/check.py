@@ -1,0 +1,99 @@
+"""What is right and wrong with logged data, one line per finding."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from ramac.data import Log
+from ramac.errors import InputError
+
+
+class Finding(NamedTuple):
+    """One line: `error` cannot be learned from, `warning` deserves a look."""
+
+    level: Literal["ok", "warning", "error"]
+    text: str
+
+
+def errors(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
+    """Numbers that are none, and actions outside the box [low, high], each [A]."""
+    for part in ("observation", "action", "reward", "next_observation"):
+        values = getattr(log, part)
+        bad: np.ndarray = np.logical_not(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+        if bad.any():
+            count = f"{bad.sum()} of {len(values)} steps, first at step {bad.argmax()}"
+            yield Finding("error", f"{part} is nan or infinite in {count}")
+    outside = ((log.action < low - 1e-5) | (log.action > high + 1e-5)).any(-1)
+    if outside.any():
+        first = outside.argmax()
+        text = f"actions outside the box [{low.min():g}, {high.max():g}] in {outside.sum()} of {len(log.action)} steps,"
+        yield Finding("error", f"{text} first at step {first}: {log.action[first].tolist()}")
+
+
+def findings(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
+    """Everything there is to say about a log whose actions belong in the box [low, high], each [A]."""
+    steps, episodes, lengths = len(log.reward), len(log.start), log.stop - log.start
+    sizes = f"{log.observation.shape[1]} numbers per observation, {log.action.shape[1]} per action"
+    yield Finding("ok", f"{steps} steps in {episodes} episodes; {sizes}")
+    wrong = list(errors(log, low, high))
+    yield from wrong or [Finding("ok", f"all numbers finite, all actions inside [{low.min():g}, {high.max():g}]")]
+    last = log.stop - 1
+    inner = np.ones(steps, bool)
+    inner[last] = False
+    if (early := inner & log.terminated).any():
+        text = f"{early.sum()} steps are terminal and have a successor in their episode, first at step {early.argmax()}"
+        yield Finding("error", text)
+    ended = int(log.terminated[last].sum())
+    yield Finding("ok", f"{ended} episodes end in a terminal state, {episodes - ended} are cut and bootstrap")
+    if episodes == 1 and steps > 1:
+        yield Finding("warning", "one episode only: are terminals and timeouts set?")
+    rows = np.flatnonzero(inner)
+    jump = rows[(np.abs(log.next_observation[rows] - log.observation[rows + 1]) > 1e-4).any(-1)]
+    if len(jump):
+        text = (
+            f"{len(jump)} steps are not followed by their next observation, first at step {jump[0]}: a missing timeout?"
+        )
+        yield Finding("error", text)
+    else:
+        yield Finding("ok", "each next observation is the following step's observation")
+    again = steps - len(np.unique(_hash(np.hstack([log.observation, log.action]))))
+    if again:
+        yield Finding("warning", f"{again} steps ({again / steps:.1%}) repeat the observation and action of another")
+    else:
+        yield Finding("ok", "no step repeats another's observation and action")
+    for part in ("observation", "action"):
+        if constant := np.flatnonzero(np.ptp(getattr(log, part), axis=0) == 0).tolist():
+            yield Finding("warning", f"{part} never varies in coordinates {constant}")
+    if np.ptp(log.reward) == 0:
+        yield Finding("warning", f"every reward is {log.reward[0]:g}")
+    if lengths.max() > 10 * np.median(lengths):
+        text = f"the longest episode has {lengths.max()} steps, the median {np.median(lengths):g}: a missing end?"
+        yield Finding("warning", text)
+
+
+def _hash(rows: np.ndarray) -> np.ndarray:
+    """rows [n, d] float32 -> [n] 64-bit sums that tell different rows apart but for one pair in 10^19."""
+    odd = np.random.default_rng(0).integers(2**63, size=rows.shape[1], dtype=np.uint64) | np.uint64(1)
+    bits = np.ascontiguousarray(rows + np.float32(0)).view(np.uint32)  # + 0 makes one zero of two
+    total = np.zeros(len(rows), np.uint64)
+    for column, factor in zip(bits.T, odd, strict=True):  # column by column: no [n, d] array of 64 bits
+        total = (total ^ (column * factor)) * np.uint64(0x9E3779B97F4A7C15)
+    return total
+
+
+def refuse(log: Log, name: str, env: gymnasium.Env) -> None:
+    """Refuse data that do not fit `env` or cannot be learned from. Raises InputError naming the first finding."""
+    box = env.action_space
+    environment = env.spec.id if env.spec else str(env)
+    if not isinstance(box, gymnasium.spaces.Box):
+        raise InputError(f"environment {environment} has no continuous actions")
+    if log.environment and env.spec and log.environment.name != env.spec.name:
+        raise InputError(f"dataset {name!r} was collected in {log.environment.id}, the task is {environment}")
+    for part, shape in (("observation", env.observation_space.shape), ("action", box.shape)):
+        found = getattr(log, part).shape[1:]
+        if found != shape:
+            raise InputError(f"dataset {name!r} does not fit {environment}: {part}s have shape {found}, not {shape}")
+    for finding in errors(log, box.low, box.high):
+        raise InputError(f"dataset {name!r}: {finding.text}")

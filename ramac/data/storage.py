@@ -1,0 +1,96 @@
+"""Datasets on disk appear whole or not at all: they are written beside their place and moved there."""
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from ramac.errors import InputError
+
+FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+FULL_IN_WORDS = rf"errno = ({'|'.join(map(str, FULL))})\b"
+
+
+def exists(dataset_id: str) -> bool:
+    """Whether a Minari dataset of this id is on disk."""
+    from minari.storage import get_dataset_path
+
+    return (get_dataset_path(dataset_id) / "data").is_dir()
+
+
+@contextmanager
+def datasets_root(path: Path) -> Iterator[None]:
+    """Let Minari work in another folder."""
+    before = os.environ.get("MINARI_DATASETS_PATH")
+    os.environ["MINARI_DATASETS_PATH"] = str(path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MINARI_DATASETS_PATH"]
+        else:
+            os.environ["MINARI_DATASETS_PATH"] = before
+
+
+@contextmanager
+def staged(dataset_id: str, needed: int = 0) -> Iterator[Path]:
+    """A hidden folder to make a dataset in; what lies there under the id is moved to its place when the block ends.
+
+    A block that is killed leaves the hidden folder, which Minari does not list; the next one finds what else it put
+    there, but not the dataset itself. A failed one leaves nothing. Of several processes one works and the others wait: check `exists` inside.
+    Raises InputError when the disk cannot take `needed` bytes or cannot be written.
+    """
+    from minari.storage import get_dataset_path
+
+    final, root = get_dataset_path(dataset_id), get_dataset_path()
+    name = dataset_id.replace("/", "_")
+    part = root / f".part-{name}"
+    lock = Path(
+        tempfile.gettempdir(), f"ramac-{os.getuid()}-{hashlib.sha256(str(part).encode()).hexdigest()[:16]}.lock"
+    )
+    try:
+        if needed > (free := shutil.disk_usage(root).free):
+            raise InputError(
+                f"{dataset_id} needs about {needed / 1e6:.0f} MB and {root} has {free / 1e6:.0f} MB free;"
+                " make room or set MINARI_DATASETS_PATH"
+            )
+        with FileLock(lock):
+            part.mkdir(exist_ok=True)
+            shutil.rmtree(part / dataset_id, ignore_errors=True)  # half of one, from a process that was killed
+            try:
+                yield part
+                if (part / dataset_id).exists() and not final.exists():
+                    final.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(part / dataset_id, final)
+            except Exception:
+                shutil.rmtree(part, ignore_errors=True)
+                raise
+            shutil.rmtree(part)
+    except InputError:
+        raise
+    except Exception as error:
+        what = "the disk is full" if full_disk(error) else str(error) if isinstance(error, PermissionError) else None
+        if what is None:
+            raise
+        raise InputError(
+            f"{dataset_id} cannot be written in {root}: {what}; nothing was kept; make room or set MINARI_DATASETS_PATH"
+        ) from error
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it came from, and so on to the innermost."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def full_disk(error: BaseException) -> bool:
+    """Whether a disk without room is behind an error; HDF5 says so in words only."""
+    return any(getattr(e, "errno", None) in FULL or re.search(FULL_IN_WORDS, str(e)) for e in causes(error))

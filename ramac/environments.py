@@ -1,0 +1,43 @@
+"""Gymnasium environments by id, with one clear line where there is none."""
+
+import sys
+from functools import cache
+from typing import Any
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+
+from ramac.errors import InputError, nearest
+
+
+@cache
+def say_once() -> None:
+    """Print each warning of MuJoCo once; by itself it prints and logs them for every environment that is made."""
+    import mujoco
+
+    said: set[str] = set()
+
+    def warn(message: str) -> None:
+        if message not in said and "deprecated" not in message:  # deprecations are for the environments' authors
+            print(f"mujoco: {message}", file=sys.stderr)
+        said.add(message)
+
+    mujoco.set_mju_user_warning(warn)  # pyright: ignore[reportAttributeAccessIssue]  (missing in its stubs)
+
+
+def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
+    """A Gymnasium environment. Raises InputError when there is none of this id or its packages are missing."""
+    name = environment if isinstance(environment, str) else environment.id
+    try:
+        if "mujoco" in str(getattr(gymnasium.envs.registry.get(name), "entry_point", "")):
+            say_once()
+        return gymnasium.make(environment, **options)
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        raise InputError(
+            f"{name} needs packages that are not installed: {error}; for MuJoCo: pip install 'ramac[mujoco]'"
+        ) from error
+    except gymnasium.error.Error as error:
+        hint = nearest(name, gymnasium.envs.registry)
+        raise InputError(
+            f"no environment {name!r}: {error}{'' if 'did you mean' in str(error).lower() else hint}"
+        ) from error

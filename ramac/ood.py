@@ -1,0 +1,77 @@
+"""Out-of-distribution actions: is an action far from what the data took in the states most like this one?"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ramac.data import Log
+
+
+class Detector:
+    """State-conditioned nearest neighbours: an action is out of distribution when d > kappa x median of d on the data.
+
+    d(s, a) = min |a - a_j| over the `neighbours` logged steps whose standardised observations are nearest to s; on the
+    data itself with the step's whole episode left out, so that a step's own successors do not vouch for it.
+    Paper: Fukazawa et al. 2026, RAMAC (kappa = 3; the number of neighbours and the median are ours, its code is not
+    public).
+    """
+
+    def __init__(
+        self, log: Log, *, neighbours: int = 10, kappa: float = 3.0, queries: int = 5_000, seed: int = 0
+    ) -> None:
+        from scipy.spatial import KDTree
+
+        random, steps = np.random.default_rng(seed), len(log.reward)
+        self.log, self.neighbours = log, neighbours
+        self.mean, self.std = log.observation.mean(0), log.observation.std(0) + 1e-3
+        self.episode = np.repeat(np.arange(len(log.start)), log.stop - log.start)
+        self.tree = KDTree(self.scale(log.observation))
+        self.steps = np.sort(random.choice(steps, min(queries, steps), replace=False))  # where policies are asked
+        self.own = self.nearest(log.observation[self.steps], self.episode[self.steps])
+        distance = self.distance(self.own, log.action[self.steps])
+        self.threshold = kappa * float(np.median(distance))
+        self.flagged = distance > self.threshold
+        self.nominal = float(self.flagged.mean())
+        self.random = random
+
+    def scale(self, observation: np.ndarray) -> np.ndarray:
+        """Observations [n, O] with zero mean and unit variance."""
+        return (observation - self.mean) / self.std
+
+    def nearest(self, observation: np.ndarray, episode: np.ndarray | None = None) -> np.ndarray:
+        """Logged steps nearest to observations [n, O], none of the step's own `episode` [n]: [n, neighbours]."""
+        wanted, found = self.neighbours, np.empty((len(observation), self.neighbours), int)
+        left, count = np.arange(len(observation)), wanted if episode is None else 4 * wanted
+        while len(left):
+            count = min(count, len(self.episode))
+            _, near = self.tree.query(self.scale(observation[left]), count, workers=-1)
+            near = np.asarray(near).reshape(len(left), count)  # one neighbour comes without an axis
+            other = np.ones(near.shape, bool) if episode is None else self.episode[near] != episode[left, None]
+            enough = (other.sum(1) >= wanted) | (count == len(self.episode))
+            order = np.argsort(~other[enough], axis=1, kind="stable")[:, :wanted]  # others first, nearest first
+            found[left[enough]] = np.take_along_axis(near[enough], order, 1)
+            left, count = left[~enough], 4 * count
+        return found
+
+    def distance(self, near: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """d [n] of actions [n, A] given indices of logged steps [n, neighbours]."""
+        return np.linalg.norm(self.log.action[near] - action[:, None], axis=-1).min(1)
+
+    def flags(self, observation: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """Whether each action [n, A] in its state [n, O] is out of distribution: [n]."""
+        return self.distance(self.nearest(observation), action) > self.threshold
+
+    def report(self, act: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
+        """Share of a policy's actions, in logged states, that are out of distribution, its standard error; and of the
+        data's own and of uniform actions within the range of the data's."""
+        observation, count = self.log.observation[self.steps], len(self.steps)
+        low, high = self.log.action.min(0), self.log.action.max(0)
+        uniform = self.random.uniform(low, high, (count, len(low)))
+        flags, anywhere = (self.distance(self.own, action) > self.threshold for action in (act(observation), uniform))
+        # states of one episode are alike, so episodes are what varies independently
+        deviation = np.bincount(self.episode[self.steps], flags - flags.mean())
+        error = float(np.sqrt(np.square(deviation).sum())) / count
+        rates = {"rate": flags, "data": self.flagged, "uniform": anywhere}
+        shares = {key: float(value.mean()) for key, value in rates.items()}
+        return {**shares, "standard_error": error, "states": count}

@@ -1,0 +1,107 @@
+"""Tasks on logged data: any source, any Gymnasium environment to judge a policy in, a hazard on both sides."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from ramac.data import Log
+from ramac.environments import make
+from ramac.errors import InputError, at_least
+from ramac.hazards import Hazard, HazardWrapper, NoHazard
+from ramac.registry import tasks
+from ramac.tasks import Act, Dataset, Task
+
+
+class LoggedTask(Task):
+    """Logged data with clean rewards, and an environment. `hazard` is the only place that defines it, for both sides.
+
+    Penalties are added to the data on loading, from `hazard_seed`.
+    """
+
+    environment_id: str | EnvSpec | None
+    hazard: Hazard
+    horizon: int | None  # steps of an evaluation episode; None: the environment's own limit
+    hazard_seed: int
+    gamma: float
+    source: str | Log | None = None
+    reference: ClassVar[tuple[float, float] | None] = None  # return of a random and of an expert policy
+
+    def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None) -> None:
+        self.source = self.source if data is None else data
+        self.hazard = self.hazard if hazard is None else hazard
+
+    def clean(self) -> tuple[Log, str]:
+        """The data before hazards, and one line on what they are. Raises InputError when they cannot be used."""
+        if self.source is None:
+            raise InputError(
+                "this task has no data of its own; set data=ID or data=FILE, e.g. data=mujoco/hopper/expert-v0"
+            )
+        if isinstance(self.source, Log):
+            return self.source, "arrays from Python"
+        from ramac.data.sources import load
+
+        return load(self.source), f"dataset {self.source}"
+
+    def dataset(self) -> Dataset:
+        from ramac.data.check import refuse
+
+        log, origin = self.clean()
+        self.environment_id = self.environment_id or _environment_of(log)
+        env = make(self.environment_id)
+        refuse(log, str(self.source) if isinstance(self.source, str) else origin, env)
+        log = self.hazard.relabel(log, self.hazard_seed)
+        origin += f": {len(log.reward)} steps in {len(log.start)} episodes"
+        assert isinstance(env.action_space, gymnasium.spaces.Box)  # refused otherwise
+        return Dataset(log, log.spec(env.action_space, self.gamma), log.returns(self.horizon), origin)
+
+    def environment(self) -> gymnasium.Env:
+        if self.environment_id is None:
+            self.environment_id = _environment_of(self.clean()[0])
+        limit = {} if self.horizon is None else {"max_episode_steps": self.horizon}
+        return HazardWrapper(make(self.environment_id, disable_env_checker=True, **limit), self.hazard)
+
+    def score(self, mean: float) -> float | None:
+        """D4RL's normalised score 100 (R - random) / (expert - random) of a return, where the environment has one."""
+        if self.reference is None:
+            return None
+        low, high = self.reference
+        return 100 * (mean - low) / (high - low)
+
+    def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
+        from ramac.figures import return_figure
+        from ramac.ood import Detector
+
+        return_figure(returns, data.returns, self.horizon, title, folder / "returns.png")
+        own = {} if (score := self.score(float(returns.mean()))) is None else {"score": score}
+        return own | {"ood": Detector(data.log).report(act)}
+
+
+def _environment_of(log: Log) -> EnvSpec:
+    if log.environment is None:
+        raise InputError("these data do not say what environment they are of; set task.environment=ID")
+    return log.environment
+
+
+@tasks.register("gymnasium")
+class GymnasiumTask(LoggedTask):
+    """Your own data, `data=ID|FILE`, and any Gymnasium environment with flat observations and continuous actions.
+
+    `environment`: its id; a Minari dataset names its own. `horizon`: steps of an evaluation episode.
+    """
+
+    def __init__(
+        self,
+        *,
+        environment: str | None = None,
+        horizon: int | None = None,
+        hazard_seed: int = 0,
+        steps: int = 10_000,
+        gamma: float = 0.99,  # RADAC
+    ) -> None:
+        at_least(0, hazard_seed=hazard_seed)
+        at_least(1, **({} if horizon is None else {"horizon": horizon}))
+        self.environment_id, self.horizon = environment, horizon
+        self.hazard, self.hazard_seed, self.gamma = NoHazard(), hazard_seed, gamma
