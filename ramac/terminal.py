@@ -20,6 +20,11 @@ def show(summary: dict[str, Any]) -> None:
     table.add_row("worst", f"{summary['return_min']:.2f}", "")
     table.add_row("risky steps", f"{summary['hazard_rate']:.1%}", "")
     table.add_row("penalties", str(summary["penalties"]), "")
+    if "score" in summary:
+        table.add_row("D4RL score of the mean", f"{summary['score']:.1f}", "")
+    if ood := summary.get("ood"):
+        rate = f"{ood['rate']:.1%} ± {ood['standard_error']:.1%}"
+        table.add_row("out-of-distribution actions", rate, f"{ood['data']:.1%}")
     for place in ("centre", "ring", "off_support"):
         if (key := f"mass_{place}") in summary:
             table.add_row(f"mass {place.replace('_', ' ')}", f"{summary[key]:.1%}", f"{summary[f'data_{key}']:.1%}")

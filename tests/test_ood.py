@@ -71,6 +71,6 @@ def test_the_standard_error_is_that_of_episodes():
     assert detector.steps.tolist() == list(range(3000))
     wrong = np.arange(3000) // 50 % 3 == 0
     result = detector.report(lambda _: np.where(wrong[:, None], 5, log.action).astype(np.float32))
-    rates = np.array([rate for rate in (wrong | detector.flagged).reshape(60, 50).mean(1)])
+    rates = (wrong | detector.flagged).reshape(60, 50).mean(1)
     assert result["rate"] == pytest.approx(rates.mean())
     assert result["standard_error"] == pytest.approx(rates.std() / 60**0.5)

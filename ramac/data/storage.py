@@ -44,7 +44,8 @@ def staged(dataset_id: str, needed: int = 0) -> Iterator[Path]:
     """A hidden folder to make a dataset in; what lies there under the id is moved to its place when the block ends.
 
     A block that is killed leaves the hidden folder, which Minari does not list; the next one finds what else it put
-    there, but not the dataset itself. A failed one leaves nothing. Of several processes one works and the others wait: check `exists` inside.
+    there, but not the dataset itself. A failed one leaves nothing. Of several processes one works and the others wait:
+    check `exists` inside.
     Raises InputError when the disk cannot take `needed` bytes or cannot be written.
     """
     from minari.storage import get_dataset_path
