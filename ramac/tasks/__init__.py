@@ -63,6 +63,7 @@ class Task(ABC):
 def configured(config: Mapping[str, Any] | DictConfig, log: Log | None = None) -> Task:
     """The task of a run's configuration: `task`, with `data` and `hazard` in place of its own where they are set."""
     task: Task = tasks.build(config["task"])
-    hazard = config.get("hazard")
-    task.use(data=config.get("data") if log is None else log, hazard=None if hazard is None else hazards.build(hazard))
+    hazard, source = config.get("hazard"), config.get("data")
+    data = log if log is not None or source is None else str(source)
+    task.use(data=data, hazard=None if hazard is None else hazards.build(hazard))
     return task
