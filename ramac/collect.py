@@ -14,10 +14,9 @@ import gymnasium
 import numpy as np
 from minari import create_dataset_from_buffers
 from minari.data_collector import EpisodeBuffer
-from minari.storage import get_dataset_path
 from tqdm import tqdm
 
-from ramac.data.storage import datasets_root, exists, staged
+from ramac.data.storage import datasets_root, exists, place, staged
 from ramac.environments import make
 from ramac.errors import InputError, nearest
 
@@ -34,6 +33,7 @@ class BehaviourPolicy:
     """
 
     def __init__(self, path: Path) -> None:
+        self.name = path.stem
         try:
             with np.load(path, allow_pickle=False) as file:
                 self.arrays = dict(file)
@@ -42,10 +42,13 @@ class BehaviourPolicy:
             self.sizes = self.layers[0][0].shape[1], self.layers[-1][0].shape[0]  # observations, actions
             self.mean, self.std, self.clip = (self.arrays[f"obs_{key}"] for key in ("mean", "std", "clip"))
             self.tanh, self.squash = str(self.arrays["activation"]) == "tanh", str(self.arrays["squash"])
+            if str(self.arrays["activation"]) not in ("tanh", "relu", "none") or self.squash not in ("tanh", "clip"):
+                raise ValueError("activation must be tanh, relu or none, and squash tanh or clip")
+            if self.act(np.zeros((1, self.sizes[0])), np.random.default_rng(0)).shape != (1, self.sizes[1]):
+                raise ValueError("the layers do not fit together")
             self.digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
         except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile) as error:
             raise InputError(f"policy file {path} cannot be read: {error}") from error
-        self.name = path.stem
 
     def act(self, observation: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """observation [B, O] -> action [B, A] in [-1, 1], sampled."""
@@ -161,7 +164,7 @@ def build(
     label = f"building {dataset_id}"
     with staged(dataset_id, needed) as part, tqdm(total=total, unit="step", desc=label, mininterval=pause) as bar:
         if exists(dataset_id):  # another process has made it meanwhile
-            return get_dataset_path(dataset_id)
+            return place(dataset_id)
 
         def all_episodes() -> Iterator[EpisodeBuffer]:
             for i, policy in enumerate(policies):  # numbered seeds keep the policies' episodes apart
@@ -186,4 +189,4 @@ def build(
                 requirements=[f"mujoco=={version('mujoco')}", f"gymnasium=={version('gymnasium')}"],
                 **spaces,
             )  # fmt: skip
-    return get_dataset_path(dataset_id)
+    return place(dataset_id)

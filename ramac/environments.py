@@ -33,9 +33,8 @@ def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
             say_once()
         return gymnasium.make(environment, **options)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
-        raise InputError(
-            f"{name} needs packages that are not installed: {error}; for MuJoCo: pip install 'ramac[mujoco]'"
-        ) from error
+        hint = "; pip install 'ramac[mujoco]'" if "mujoco" in str(error).lower() else ""
+        raise InputError(f"{name} needs a package that is not installed: {error}{hint}") from error
     except gymnasium.error.Error as error:
         hint = nearest(name, gymnasium.envs.registry)
         raise InputError(

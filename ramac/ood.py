@@ -4,8 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from ramac.data import Log
+from ramac.errors import InputError
+
+MOST = 1_000  # neighbours to look through before an episode gets a tree of the others' steps
 
 
 class Detector:
@@ -14,18 +18,19 @@ class Detector:
     d(s, a) = min |a - a_j| over the `neighbours` logged steps whose standardised observations are nearest to s; on the
     data itself with the step's whole episode left out, so that a step's own successors do not vouch for it.
     Paper: Fukazawa et al. 2026, RAMAC (kappa = 3; the number of neighbours and the median are ours, its code is not
-    public).
+    public). Raises InputError when a step has fewer neighbours outside its episode.
     """
 
     def __init__(
         self, log: Log, *, neighbours: int = 10, kappa: float = 3.0, queries: int = 5_000, seed: int = 0
     ) -> None:
-        from scipy.spatial import KDTree
-
+        lengths = log.stop - log.start
+        if (others := len(log.reward) - int(lengths.max())) < neighbours:
+            raise InputError(f"{neighbours} logged steps of other episodes are needed, there are {others}")
         random, steps = np.random.default_rng(seed), len(log.reward)
         self.log, self.neighbours = log, neighbours
         self.mean, self.std = log.observation.mean(0), log.observation.std(0) + 1e-3
-        self.episode = np.repeat(np.arange(len(log.start)), log.stop - log.start)
+        self.episode = np.repeat(np.arange(len(log.start)), lengths)
         self.tree = KDTree(self.scale(log.observation))
         self.steps = np.sort(random.choice(steps, min(queries, steps), replace=False))  # where policies are asked
         self.own = self.nearest(log.observation[self.steps], self.episode[self.steps])
@@ -43,7 +48,7 @@ class Detector:
         """Logged steps nearest to observations [n, O], none of the step's own `episode` [n]: [n, neighbours]."""
         wanted, found = self.neighbours, np.empty((len(observation), self.neighbours), int)
         left, count = np.arange(len(observation)), wanted if episode is None else 4 * wanted
-        while len(left):
+        while len(left) and count <= MOST:
             count = min(count, len(self.episode))
             _, near = self.tree.query(self.scale(observation[left]), count, workers=-1)
             near = np.asarray(near).reshape(len(left), count)  # one neighbour comes without an axis
@@ -52,6 +57,11 @@ class Detector:
             order = np.argsort(~other[enough], axis=1, kind="stable")[:, :wanted]  # others first, nearest first
             found[left[enough]] = np.take_along_axis(near[enough], order, 1)
             left, count = left[~enough], 4 * count
+        owner = self.episode if episode is None else episode
+        for own in np.unique(owner[left]):  # surrounded by their own episode
+            others, rows = np.flatnonzero(self.episode != own), left[owner[left] == own]
+            _, near = KDTree(self.scale(self.log.observation[others])).query(self.scale(observation[rows]), wanted)
+            found[rows] = others[np.asarray(near).reshape(len(rows), wanted)]
         return found
 
     def distance(self, near: np.ndarray, action: np.ndarray) -> np.ndarray:

@@ -22,8 +22,6 @@ from ramac.errors import InputError
 from ramac.registry import tasks
 from ramac.tasks.mujoco import HAZARDS
 
-ID = "ramac/hopper/low_high-300-v1"
-
 
 @pytest.fixture
 def policies(tmp_path):
@@ -40,7 +38,7 @@ def built(policies, **arguments):
 
 def test_a_missing_dataset_is_built_once(policies):
     first = built(policies).dataset()
-    assert f"{ID}, built in " in first.origin
+    assert f"{built(policies).dataset_id}, built in " in first.origin
     assert len(first.transitions) >= 300
     again = built(policies).dataset()
     assert "built" not in again.origin
@@ -117,18 +115,24 @@ def test_a_killed_build_is_no_dataset_and_is_continued(policies, tmp_path):
     slow += "c.BehaviourPolicy.act = wait; import sys; from ramac.cli import main; main()"
     command = [sys.executable, "-c", slow, "data", "build", "hopper-medium-expert", *settings]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    part, end = tmp_path / "datasets" / f".part-{ID.replace('/', '_')}", time.time() + 120
+    name = built(policies).dataset_id
+    part, end = tmp_path / "datasets" / f".part-{name.replace('/', '_')}", time.time() + 120
     while not list(part.glob("0-????????.npz")) and time.time() < end:
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.wait()
     (share,) = part.glob("0-????????.npz")
-    assert not exists(ID)
-    assert ID not in minari.list_local_datasets()
+    assert not exists(name)
+    assert name not in minari.list_local_datasets()
     asked = []
     with pytest.MonkeyPatch.context() as patch:
-        act = collect.BehaviourPolicy.act
-        patch.setattr(collect.BehaviourPolicy, "act", lambda self, *a: asked.append(self.name) or act(self, *a))
+        episodes = collect.episodes
+
+        def spy(environment_id, policy, *rest):
+            asked.append(policy.name)
+            yield from episodes(environment_id, policy, *rest)
+
+        patch.setattr(collect, "episodes", spy)
         log = built(policies).dataset().log
     assert set(asked) == {"high"}
     assert not share.exists()
@@ -144,7 +148,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(policies, tmp_path):
     command = [sys.executable, "-c", code, "data", "build", "hopper-medium-expert", *settings]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
-    assert "low_high-3000-v1 cannot be written" in done.stderr.splitlines()[-1]
+    assert "-3000-v1 cannot be written" in done.stderr.splitlines()[-1]
     assert "the disk is full" in done.stderr.splitlines()[-1]
     assert list((tmp_path / "datasets").rglob("*")) == []
 
@@ -196,7 +200,27 @@ def test_policies_that_do_not_fit_leave_nothing_behind(policies, tmp_path):
 def test_mixes_hold_whole_episodes_of_every_policy(policies):
     write_policy(policies / "high.npz", W0=np.zeros((3, 11)), log_std=np.full(3, -9.0))
     built(policies).dataset()
-    log = load(ID)
+    log = load(built(policies).dataset_id)
     still = np.array([np.abs(log.action[a:b]).max() < 0.01 for a, b in zip(log.start, log.stop, strict=True)])
     assert 0 < still.mean() < 1
     assert np.array_equal(still, np.sort(still)), "the first policy's episodes come first"
+
+
+def test_other_policies_are_other_data(policies, tmp_path):
+    first = built(policies).dataset_id
+    write_policy(policies / "high.npz", W0=np.ones((3, 11)))
+    assert built(policies).dataset_id != first
+    write_policy(policies / "high.npz", activation="Tanh")
+    refused(
+        "high.npz cannot be read: activation must be tanh, relu or none", policies=str(policies), behaviour=("high",)
+    )
+    write_policy(policies / "high.npz", obs_mean=np.zeros(17))
+    refused("high.npz cannot be read", policies=str(policies), behaviour=("high",))
+
+
+def test_what_is_in_the_way_is_not_lost(policies, tmp_path):
+    folder = tmp_path / "datasets" / built(policies).dataset_id
+    folder.mkdir(parents=True)
+    (folder / "mine.txt").write_text("precious")
+    refused("is in the way: it holds no dataset", policies=str(policies), behaviour=("low", "high"), transitions=300)
+    assert (folder / "mine.txt").read_text() == "precious"

@@ -1,6 +1,7 @@
 """`ramac data`: what is listed, shown, built and found, each in readable lines."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -25,18 +26,28 @@ def test_build_list_and_show(tmp_path):
     settings = (f"policies={tmp_path}", "behaviour=[low,high]", "transitions=300")
     first = data("build", "hopper-medium-expert", *settings)
     assert first.returncode == 0, first.stderr
-    assert "ramac/hopper/low_high-300-v1: built" in first.stdout
+    (name,) = re.findall(r"(ramac/hopper/custom-\w{8}-300-v1): built", first.stdout)
     assert "100%" in first.stderr or "step/s" in first.stderr, "a progress bar"
     assert "already there" in data("build", "hopper-medium-expert", *settings).stdout
     listed = data("list").stdout
-    assert "ramac/hopper/low_high-300-v1" in listed
+    assert name in listed
     assert "Hopper-v5" in listed
     assert "walker2d-mixed" in listed
     shown = data("show", "hopper-medium-expert", *settings).stdout
     for word in ("episodes", "CVaR 0.1", "risky steps", "penalties", "D4RL score", "MB in", "█"):
         assert word in shown, word
-    plain = data("show", "ramac/hopper/low_high-300-v1").stdout
+    plain = data("show", name).stdout
     assert "risky steps" not in plain, "a Minari id as such has no hazards"
+
+
+def test_show_under_another_hazard(tmp_path, capsys):
+    path = write_d4rl(tmp_path / "x.hdf5", **arrays())
+    sure = ("hazard=pose", "hazard.low=-0.001", "hazard.high=0.001", "hazard.probability=1")
+    assert command(["show", "hopper-mixed", f"data={path}", *sure]) == 0
+    out = capsys.readouterr().out
+    assert "100.0%, 28 penalties" in out
+    assert command(["show", "hopper-mixed", f"data={path}", "hazard=ramac-v2", "horizon=5"]) == 0
+    assert "first 5 steps" in capsys.readouterr().out
 
 
 def test_show_a_file(tmp_path, capsys):
@@ -126,7 +137,12 @@ def test_bad_words_are_refused(words, message):
         command(words)
 
 
-def test_an_environment_with_other_actions_is_refused():
-    name = store()
-    with pytest.raises(InputError, match="actions of 3 numbers, HalfCheetah-v5 takes 6"):
-        command(["check", name, "environment=HalfCheetah-v5"])
+def test_check_names_what_does_not_fit_the_environment(capsys):
+    name, cheetah = store(), store("bad/cheetah-v0", obs_dim=17, act_dim=6, env="HalfCheetah-v5")
+    for data_id, environment, text in (
+        (name, "HalfCheetah-v5", "actions have shape (3,), not (6,)"),
+        (cheetah, "Walker2d-v5", "was collected in HalfCheetah-v5, not in Walker2d-v5"),
+        (name, "CartPole-v1", "its actions are Discrete(2), not numbers within bounds"),
+    ):
+        assert command(["check", data_id, f"environment={environment}"]) == 1
+        assert text in capsys.readouterr().out

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from ramac import ood
 from ramac.data import from_arrays
+from ramac.errors import InputError
 from ramac.ood import Detector
 
 
@@ -37,12 +39,21 @@ def test_the_statistic_is_the_nearest_action_among_the_nearest_states_of_other_e
     assert detector.nominal == pytest.approx((np.array(distance) > detector.threshold).mean())
 
 
-def test_few_steps_and_one_episode_are_enough():
-    """Neighbours run out: the step's own episode has to do."""
-    for episodes, length in ((1, 4), (2, 3)):
-        detector = Detector(logged(episodes, length), neighbours=3)
-        assert np.isfinite(detector.threshold)
-        assert detector.own.shape == (episodes * length, 3)
+def test_neighbours_are_of_other_episodes():
+    detector = Detector(logged(2, 3), neighbours=3)
+    assert np.sort(detector.own).tolist() == [[3, 4, 5]] * 3 + [[0, 1, 2]] * 3
+    assert (detector.episode[detector.own] != detector.episode[detector.steps][:, None]).all()
+    with pytest.raises(InputError, match="3 logged steps of other episodes are needed, there are 0"):
+        Detector(logged(1, 4), neighbours=3)
+
+
+def test_long_episodes_are_looked_past(monkeypatch):
+    """Few neighbours at a time, so that whole episodes have to be left out by trees of their own."""
+    log = logged(episodes=3, length=400)
+    plain = Detector(log, queries=100)
+    monkeypatch.setattr(ood, "MOST", 40)
+    assert np.allclose(plain.distance(plain.own, log.action[plain.steps]),
+                       (few := Detector(log, queries=100)).distance(few.own, log.action[few.steps]))  # fmt: skip
 
 
 def test_rates_on_held_out_data_and_on_random_actions():

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
+import h5py
 import minari
 import numpy as np
 import pytest
@@ -168,7 +170,7 @@ def test_data_of_other_shapes_are_refused():
 
 def test_data_of_an_environment_of_the_same_shapes_are_refused():
     cheetah = store(obs_dim=17, act_dim=6, env="HalfCheetah-v5")
-    refused("collected in HalfCheetah-v5, the task is Walker2d-v5", cheetah, tasks.build("walker2d-mixed"))
+    refused("collected in HalfCheetah-v5, not in Walker2d-v5", cheetah, tasks.build("walker2d-mixed"))
 
 
 def test_what_cannot_be_learned_from_is_refused():
@@ -237,6 +239,10 @@ def test_wrong_keys_are_named(tmp_path):
     given["timeout"] = given.pop("timeouts")
     path = write_d4rl(tmp_path / "x.hdf5", **given)
     refused("has no 'timeouts'; did you mean 'timeout'.*this one has actions, observations, rewards", path)
+    with h5py.File(path, "r+") as file:
+        del file["observations"]
+        file["observations/achieved_goal"] = np.zeros((30, 2))
+    refused("x.hdf5: 'observations' is a group of arrays, not one array", path)
     store()
     (file,) = (tmp_path / "datasets").rglob("*.hdf5")
     refused("has no 'observations'.*Minari's storage: name the dataset's folder", str(file))
@@ -249,7 +255,8 @@ def test_wrong_keys_are_named(tmp_path):
         ({"rewards": np.zeros(29)}, "rewards have 29 steps, observations 30"),
         ({"actions": np.zeros(30)}, r"actions must have shape \[T, n\], got \[30\]"),
         ({"terminals": np.zeros((30, 2))}, r"terminals must have shape \[T\], got \[30, 2\]"),
-        ({"observations": [["a"]] * 30}, "observations are not an array of numbers"),
+        ({"observations": [["a"]] * 30}, "observations cannot be used: could not convert"),
+        ({"terminals": np.full(30, np.nan)}, "terminals cannot be used: only 0 and 1 are flags"),
         ({"next_observations": np.zeros((30, 4))}, r"next_observations have shape \[30, 4\], observations \[30, 11\]"),
         ({"timeouts": np.ones(30), "terminals": np.zeros(30)}, "no step has a next observation"),
     ],
@@ -265,4 +272,26 @@ def test_tasks_without_data_or_environment_say_so():
     task = tasks.build({**tasks.plain("gymnasium"), "environment": "Hoper-v5"})
     refused("no environment 'Hoper-v5'.*Hopper", "bad/data-v0", task)
     discrete = tasks.build({**tasks.plain("gymnasium"), "environment": "CartPole-v1"})
-    refused("environment CartPole-v1 has no continuous actions", "bad/data-v0", discrete)
+    refused("cannot be used in CartPole-v1: its actions are Discrete", "bad/data-v0", discrete)
+
+
+def test_joined_data_are_of_one_environment():
+    store("one/cheetah-v0", obs_dim=17, act_dim=6, env="HalfCheetah-v5")
+    store("one/walker-v0", obs_dim=17, act_dim=6, env="Walker2d-v5")
+    refused("different environments cannot be joined: Walker2d and HalfCheetah", "one/walker-v0+one/cheetah-v0")
+
+
+def test_a_folder_that_cannot_hold_datasets_is_said(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "file"))
+    refused("the folder of datasets cannot be used: .*File exists.*set MINARI_DATASETS_PATH", "some/hopper-v0")
+
+
+def test_an_environment_without_a_limit_needs_a_horizon():
+    if "Endless-v0" not in gymnasium.envs.registry:
+        gymnasium.register("Endless-v0", entry_point=gymnasium.spec("Hopper-v5").entry_point)
+    task = {**tasks.plain("gymnasium"), "environment": "Endless-v0"}
+    refused("Endless-v0 never cuts an episode; set task.horizon=STEPS", store(), tasks.build(task))
+    bounded = tasks.build({**task, "horizon": 30})
+    bounded.use(data="bad/data-v0")
+    assert len(bounded.dataset().log.reward) == 20

@@ -84,6 +84,9 @@ def concatenate(logs: Sequence[Log]) -> Log:
             a, b = getattr(first, part).shape[1], getattr(log, part).shape[1]
             if a != b:
                 raise InputError(f"data of different shapes cannot be joined: {part}s of {a} and of {b} numbers")
+    environments = {log.environment.name: log.environment for log in logs if log.environment}
+    if len(environments) > 1:
+        raise InputError(f"data of different environments cannot be joined: {' and '.join(environments)}")
     columns: dict[str, Any] = {}
     for field in fields(Log):
         parts = [getattr(log, field.name) for log in logs]
@@ -91,7 +94,7 @@ def concatenate(logs: Sequence[Log]) -> Log:
             columns[field.name] = np.concatenate(parts)
     offsets = np.cumsum([0, *(len(log.reward) for log in logs[:-1])])
     start = np.concatenate([log.start + offset for log, offset in zip(logs, offsets, strict=True)])
-    return Log(**columns | {"start": start}, environment=first.environment)
+    return Log(**columns | {"start": start}, environment=next(iter(environments.values()), None))
 
 
 def from_arrays(
@@ -112,9 +115,12 @@ def from_arrays(
     for key, value in given.items():
         kind = bool if key in ("terminals", "timeouts") else np.float32
         try:
-            arrays[key] = array = np.asarray(value, kind)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{key} are not an array of numbers: {error}") from error
+            plain = np.asarray(value)
+            if kind is bool and not np.isin(plain, (0, 1)).all():
+                raise ValueError("only 0 and 1 are flags")
+            arrays[key] = array = np.ascontiguousarray(plain, kind)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{key} cannot be used: {error}") from error
         if key not in wide and array.shape[1:] == (1,):
             arrays[key] = array = array[:, 0]  # some files keep a column
         if array.ndim != 1 + (key in wide):

@@ -83,17 +83,25 @@ def _hash(rows: np.ndarray) -> np.ndarray:
     return total
 
 
-def refuse(log: Log, name: str, env: gymnasium.Env) -> None:
-    """Refuse data that do not fit `env` or cannot be learned from. Raises InputError naming the first finding."""
-    box = env.action_space
-    environment = env.spec.id if env.spec else str(env)
-    if not isinstance(box, gymnasium.spaces.Box):
-        raise InputError(f"environment {environment} has no continuous actions")
+def misfits(log: Log, env: gymnasium.Env) -> Iterator[str]:
+    """What keeps these data from belonging to `env`, after the words "dataset NAME"."""
+    box, environment = env.action_space, env.spec.id if env.spec else str(env)
+    if not isinstance(box, gymnasium.spaces.Box) or len(box.shape) != 1 or not np.isfinite([box.low, box.high]).all():
+        yield f"cannot be used in {environment}: its actions are {box}, not numbers within bounds"
+        return
     if log.environment and env.spec and log.environment.name != env.spec.name:
-        raise InputError(f"dataset {name!r} was collected in {log.environment.id}, the task is {environment}")
+        yield f"was collected in {log.environment.id}, not in {environment}"
     for part, shape in (("observation", env.observation_space.shape), ("action", box.shape)):
         found = getattr(log, part).shape[1:]
         if found != shape:
-            raise InputError(f"dataset {name!r} does not fit {environment}: {part}s have shape {found}, not {shape}")
+            yield f"does not fit {environment}: {part}s have shape {found}, not {shape}"
+
+
+def refuse(log: Log, name: str, env: gymnasium.Env) -> None:
+    """Refuse data that do not fit `env` or cannot be learned from. Raises InputError naming the first finding."""
+    for text in misfits(log, env):
+        raise InputError(f"dataset {name!r} {text}")
+    box = env.action_space
+    assert isinstance(box, gymnasium.spaces.Box)
     for finding in errors(log, box.low, box.high):
         raise InputError(f"dataset {name!r}: {finding.text}")

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
 from rich.console import Console
 from rich.table import Table
 
 from ramac.data import Log
-from ramac.data.check import findings
+from ramac.data.check import findings, misfits
 from ramac.data.sources import ID, load
 from ramac.data.storage import exists
+from ramac.data.storage import place as place_of
 from ramac.environments import make
 from ramac.errors import InputError, nearest
 from ramac.registry import tasks
@@ -29,6 +31,7 @@ USAGE = """ramac data: the logged data of tasks, and your own
 
 SETTINGS are the task's (transitions=N horizon=N hazard=none ...), written without task."""
 OWN = re.compile(r"ramac/(\w+)/([\w-]+?)-(\d+)-v\d+")
+OTHER_GROUPS = re.compile(r"data=|hazard\.|hazard=(?!(v\d|\w+-v\d|none)$)")  # settings that are not the task's
 MB = 1e6
 
 
@@ -63,7 +66,8 @@ def task_of(name: str, settings: list[str]) -> Task:
     """The task with its settings, as a run would build it. Raises InputError."""
     from ramac.cli import compose
 
-    return configured(compose([f"task={name}", *(f"task.{setting}" for setting in settings)]))
+    prefixed = [word if OTHER_GROUPS.match(word) else f"task.{word}" for word in settings]
+    return configured(compose([f"task={name}", *prefixed]))
 
 
 def size(path: Path) -> int:
@@ -74,17 +78,16 @@ def size(path: Path) -> int:
 def show_list(_: list[str], __: list[str]) -> int:
     """Print what can be built and what is on disk."""
     import minari
-    from minari.storage import get_dataset_path
 
     local, console = minari.list_local_datasets(), Console()
-    table = Table(title=f"Minari datasets in {get_dataset_path()}", title_justify="left")
+    table = Table(title=f"Minari datasets in {place_of()}", title_justify="left")
     for column in ("id", "environment", "episodes", "steps", "MB"):
         table.add_column(column, justify="left" if column in ("id", "environment") else "right", overflow="fold")
     for name, metadata in local.items():
         environment = re.search(r'"id": "([^"]+)"', str(metadata.get("env_spec", "")))
         counts = (str(metadata.get(key, "")) for key in ("total_episodes", "total_steps"))
-        table.add_row(name, environment[1] if environment else "", *counts, f"{size(get_dataset_path(name)) / MB:.0f}")
-    console.print(table if local else f"no Minari datasets in {get_dataset_path()}")
+        table.add_row(name, environment[1] if environment else "", *counts, f"{size(place_of(name)) / MB:.0f}")
+    console.print(table if local else f"no Minari datasets in {place_of()}")
     table = Table(title="tasks that build their own data (not D4RL)", title_justify="left")
     for column in ("task", "behaviour policies", "of 100 000 steps"):
         table.add_column(column, overflow="fold")
@@ -115,7 +118,6 @@ def build(names: list[str], settings: list[str]) -> int:
 
 def show(names: list[str], settings: list[str]) -> int:
     """Print what a task's data, a Minari dataset or a file holds."""
-    from minari.storage import get_dataset_path
 
     (name,), console = names, Console()
     if match := OWN.fullmatch(name):
@@ -124,21 +126,22 @@ def show(names: list[str], settings: list[str]) -> int:
             name, settings = task_name, [f"transitions={match[3]}", *settings]
     if name in tasks:
         task = task_of(name, settings)
-        if isinstance(task, MuJoCoTask) and not exists(task.dataset_id):
-            raise InputError(f"{task.dataset_id} is not built yet: ramac data build {' '.join([name, *settings])}")
+        own = task.dataset_id if isinstance(task, MuJoCoTask) and task.source is None else None
+        if own and not exists(own):
+            raise InputError(f"{own} is not built yet: ramac data build {' '.join([name, *settings])}")
         data = task.dataset()
         log, horizon = data.log, getattr(task, "horizon", None)
-        place = get_dataset_path(task.dataset_id) if isinstance(task, MuJoCoTask) else None
+        place = place_of(own) if own else None
         score = task.score if isinstance(task, LoggedTask) else None
         title = data.origin
     else:
         known = [*tasks, *_local()]
-        if not Path(name).exists() and not ID.fullmatch(name):
+        if not Path(name).exists() and not ID.fullmatch(name) and "+" not in name:
             raise InputError(f"{name!r} is no task, no Minari id and no file{nearest(name, known)}")
         if settings:
             raise InputError(f"{settings[0]!r} goes with a task; choose from {', '.join(own_tasks())}")
         log, horizon, score, title = load(name), None, None, name
-        place = Path(name) if Path(name).exists() else get_dataset_path(name)
+        place = Path(name) if Path(name).exists() else place_of(name) if exists(name) else None
     console.print(table_of(describe(log, horizon, score), title, place))
     console.print(histogram(log.returns(horizon)), highlight=False)
     return 0
@@ -214,10 +217,12 @@ def check(names: list[str], settings: list[str]) -> int:
     judge, size_of_action = environment or log.environment, log.action.shape[1]
     low, high = np.full(size_of_action, -1.0), np.full(size_of_action, 1.0)
     if judge:
-        space = make(judge).action_space
-        low, high = getattr(space, "low", low), getattr(space, "high", high)
-    if len(low) != size_of_action:
-        raise InputError(f"{names[0]}: actions of {size_of_action} numbers, {environment} takes {len(low)}")
+        env = make(judge)
+        if wrong := list(misfits(log, env)):
+            print("\n".join(f"error    this dataset {text}" for text in wrong))
+            return 1
+        assert isinstance(env.action_space, Box)
+        low, high = env.action_space.low, env.action_space.high
     found = list(findings(log, low, high))
     if not judge:
         print("the box of actions is taken to be [-1, 1]; environment=ID names another")

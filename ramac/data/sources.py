@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 from ramac.data import Log, concatenate, from_arrays
-from ramac.data.storage import causes, datasets_root, exists, staged
+from ramac.data.storage import causes, datasets_root, exists, place, staged
 from ramac.errors import InputError, nearest
 
 ID = re.compile(r"(?:[\w-]+/)*[\w-]+-v\d+")
@@ -23,7 +23,9 @@ def load(source: str) -> Log:
 
     Raises InputError when a part is missing, damaged, or of other shapes than the rest.
     """
-    return concatenate([_one(part) for part in source.split("+")]) if "+" in source else _one(source)
+    if "+" in source and not Path(source).expanduser().exists():
+        return concatenate([_one(part) for part in source.split("+")])
+    return _one(source)
 
 
 def _one(source: str) -> Log:
@@ -36,7 +38,6 @@ def _one(source: str) -> Log:
 def locate(dataset_id: str) -> Path:
     """Folder of a Minari dataset's data, downloaded first when it is not on disk. Raises InputError."""
     import minari
-    from minari.storage import get_dataset_path
 
     if not ID.fullmatch(dataset_id):
         raise InputError(
@@ -62,7 +63,7 @@ def locate(dataset_id: str) -> Path:
                 f" on disk: {', '.join(known) or 'none'}{nearest(dataset_id, known)}; where there is a network:"
                 f" minari download {dataset_id}"
             ) from error
-    return get_dataset_path(dataset_id) / "data"
+    return place(dataset_id) / "data"
 
 
 def _reason(error: BaseException) -> str:
@@ -81,6 +82,8 @@ def read_minari(path: Path, name: str) -> Log:
         space, actions = dataset.observation_space, dataset.action_space
         if not isinstance(space, gymnasium.spaces.Box) or not isinstance(actions, gymnasium.spaces.Box):
             raise InputError(f"dataset {name!r}: observations and actions must be arrays, got {space} and {actions}")
+        if len(space.shape) != 1 or len(actions.shape) != 1:
+            raise InputError(f"dataset {name!r}: observations and actions must be flat, got {space} and {actions}")
         if not steps:
             raise InputError(f"dataset {name!r} has no steps")
         log = Log(
@@ -140,6 +143,8 @@ def read_d4rl(path: Path) -> Log:
         with h5py.File(path, "r") as file:
             keys = list(file)
             if missing := [key for key in KEYS if not isinstance(file.get(key), h5py.Dataset)]:
+                if missing[0] in keys:
+                    raise InputError(f"{path}: {missing[0]!r} is a group of arrays, not one array")
                 hint = "; it is Minari's storage: name the dataset's folder" if "episode_0" in keys else ""
                 found = ", ".join(keys[:12]) + (", ..." if len(keys) > 12 else "")
                 raise InputError(
@@ -149,7 +154,7 @@ def read_d4rl(path: Path) -> Log:
             for key in (*KEYS, "next_observations"):
                 if key in keys:
                     node: Any = file[key]
-                    arrays[key] = node.astype(np.float32)[:] if node.dtype.kind == "f" else node[:]
+                    arrays[key] = node.astype(np.float32)[()] if node.dtype.kind == "f" else node[()]
     except (OSError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} cannot be read: {_reason(error)}") from error
     try:

@@ -18,11 +18,19 @@ FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 FULL_IN_WORDS = rf"errno = ({'|'.join(map(str, FULL))})\b"
 
 
-def exists(dataset_id: str) -> bool:
-    """Whether a Minari dataset of this id is on disk."""
+def place(dataset_id: str = "") -> Path:
+    """Folder of a Minari dataset, or of all. Raises InputError when there can be none."""
     from minari.storage import get_dataset_path
 
-    return (get_dataset_path(dataset_id) / "data").is_dir()
+    try:
+        return get_dataset_path(dataset_id)
+    except OSError as error:
+        raise InputError(f"the folder of datasets cannot be used: {error}; set MINARI_DATASETS_PATH") from error
+
+
+def exists(dataset_id: str) -> bool:
+    """Whether a Minari dataset of this id is on disk."""
+    return (place(dataset_id) / "data").is_dir()
 
 
 @contextmanager
@@ -48,9 +56,9 @@ def staged(dataset_id: str, needed: int = 0) -> Iterator[Path]:
     check `exists` inside.
     Raises InputError when the disk cannot take `needed` bytes or cannot be written.
     """
-    from minari.storage import get_dataset_path
-
-    final, root = get_dataset_path(dataset_id), get_dataset_path()
+    final, root = place(dataset_id), place()
+    if final.exists() and not exists(dataset_id):
+        raise InputError(f"{final} is in the way: it holds no dataset; move or delete it")
     name = dataset_id.replace("/", "_")
     part = root / f".part-{name}"
     lock = Path(

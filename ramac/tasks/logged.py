@@ -1,5 +1,6 @@
 """Tasks on logged data: any source, any Gymnasium environment to judge a policy in, a hazard on both sides."""
 
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -51,6 +52,8 @@ class LoggedTask(Task):
         log, origin = self.clean()
         self.environment_id = self.environment_id or _environment_of(log)
         env = make(self.environment_id)
+        if self.horizon is None and env.spec and env.spec.max_episode_steps is None:
+            raise InputError(f"{env.spec.id} never cuts an episode; set task.horizon=STEPS for the evaluation")
         refuse(log, str(self.source) if isinstance(self.source, str) else origin, env)
         log = self.hazard.relabel(log, self.hazard_seed)
         origin += f": {len(log.reward)} steps in {len(log.start)} episodes"
@@ -76,7 +79,11 @@ class LoggedTask(Task):
 
         return_figure(returns, data.returns, self.horizon, title, folder / "returns.png")
         own = {} if (score := self.score(float(returns.mean()))) is None else {"score": score}
-        return own | {"ood": Detector(data.log).report(act)}
+        try:
+            return own | {"ood": Detector(data.log).report(act)}
+        except InputError as error:  # too few data to tell
+            print(f"no share of out-of-distribution actions: {error}", file=sys.stderr)
+            return own
 
 
 def _environment_of(log: Log) -> EnvSpec:

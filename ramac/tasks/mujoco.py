@@ -1,15 +1,19 @@
 """Stochastic-D4RL on Gymnasium's MuJoCo v5 environments, with datasets built from behaviour policies of our own."""
 
+import hashlib
 import math
 from collections.abc import Mapping
 from itertools import product
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ramac.data import Log
-from ramac.data.storage import exists
+from ramac.data.storage import exists, place
 from ramac.errors import at_least
 from ramac.registry import hazards, tasks
 from ramac.tasks.logged import LoggedTask
+
+if TYPE_CHECKING:
+    from ramac.collect import BehaviourPolicy
 
 
 def velocity(limit: float, penalty: float, **more: Any) -> dict[str, Any]:
@@ -106,7 +110,17 @@ class MuJoCoTask(LoggedTask):
     def dataset_id(self) -> str:
         """Minari id of the dataset that this task builds."""
         stem, _, mix = self.name.partition("-")
-        return f"ramac/{stem}/{mix if self.policies is None else '_'.join(self.behaviour)}-{self.transitions}-v1"
+        if self.policies is not None:  # other policies, other data, whatever their files are called
+            mix = (
+                "custom-" + hashlib.sha256(" ".join(policy.digest for policy in self.found()).encode()).hexdigest()[:8]
+            )
+        return f"ramac/{stem}/{mix}-{self.transitions}-v1"
+
+    def found(self) -> "list[BehaviourPolicy]":
+        """The behaviour policies. Raises InputError when one is missing or damaged."""
+        from ramac import collect
+
+        return collect.find_policies(self.policies or collect.OWN, self.behaviour)
 
     def clean(self) -> tuple[Log, str]:
         if self.source is not None:
@@ -119,14 +133,11 @@ class MuJoCoTask(LoggedTask):
 
     def build(self) -> str:
         """Make the dataset when it is not on disk; returns its folder. Raises InputError when it cannot be made."""
-        from minari.storage import get_dataset_path
-
         from ramac import collect
 
         if not exists(self.dataset_id):
-            found = collect.find_policies(self.policies or collect.OWN, self.behaviour)
-            collect.build(self.dataset_id, self.environment_name, found, self.transitions)
-        return str(get_dataset_path(self.dataset_id))
+            collect.build(self.dataset_id, self.environment_name, self.found(), self.transitions)
+        return str(place(self.dataset_id))
 
 
 class HalfCheetah(MuJoCoTask):
