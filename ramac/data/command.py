@@ -118,7 +118,6 @@ def build(names: list[str], settings: list[str]) -> int:
 
 def show(names: list[str], settings: list[str]) -> int:
     """Print what a task's data, a Minari dataset or a file holds."""
-
     (name,), console = names, Console()
     if match := OWN.fullmatch(name):
         task_name = f"{match[1]}-{match[2]}"

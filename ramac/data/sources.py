@@ -52,9 +52,7 @@ def locate(dataset_id: str) -> Path:
             logging.set_verbosity_error()  # it prints two lines per retry; the last is told below
             with staged(dataset_id) as part, datasets_root(part):
                 minari.download_dataset(dataset_id)
-        except (
-            Exception
-        ) as error:  # no network, no such dataset, a disk that is full: each library has errors of its own
+        except Exception as error:  # no network, no such dataset, a full disk: each library has errors of its own
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about other datasets
                 known = list(minari.list_local_datasets())
