@@ -4,7 +4,7 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,54 @@ from ramac.risk import RiskMeasure
 from ramac.spec import Spec
 
 PARTS = {"actor": actors, "critic": critics, "risk": risks}
+ROWS = 2**14  # candidates that are judged at once
+
+
+@dataclass(frozen=True)
+class Acting:
+    """How an agent acts: a sample of the actor, its central action (`mode`), or one of several candidates.
+
+    Of `candidates` samples the best by the risk measure is taken (IDQL; Diffusion-QL), or with a `temperature`, in
+    units of reward, one drawn with probabilities softmax(rho / temperature).
+    """
+
+    candidates: int = 1
+    temperature: float = 0.0
+    mode: bool = False
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Any]) -> "Acting":
+        """The fields of a configuration. Raises InputError."""
+        acting = cls(**{field.name: parts[field.name] for field in fields(cls) if field.name in parts})
+        if type(acting.candidates) is not int or acting.candidates < 1:
+            raise InputError(f"candidates must be a whole number from 1, got {acting.candidates!r}")
+        if type(acting.temperature) not in (int, float) or not 0 <= acting.temperature < float("inf"):
+            raise InputError(f"temperature must be finite and not negative, got {acting.temperature!r}")
+        if type(acting.mode) is not bool:
+            raise InputError(f"mode must be true or false, got {acting.mode!r}")
+        if acting.mode and acting.candidates > 1:
+            raise InputError(
+                f"mode=true is a single action, candidates={acting.candidates} are samples; set one of them"
+            )
+        if acting.temperature and acting.candidates == 1:
+            raise InputError(f"temperature={acting.temperature} chooses among candidates; set candidates=N too")
+        return acting
 
 
 class Agent(nn.Module):
     """What is trained, averaged and saved together."""
 
-    def __init__(self, actor: Actor, critic: Critic, risk: RiskMeasure) -> None:
+    def __init__(self, actor: Actor, critic: Critic, risk: RiskMeasure, acting: "Acting | None" = None) -> None:
         super().__init__()
         self.actor, self.critic, self.risk = actor, critic, risk
+        self.acting = acting or Acting()
 
     @classmethod
     def build(cls, parts: Mapping[str, Any], spec: Spec) -> "Agent":
         """Agent of `parts["actor"]`, `["critic"]`, `["risk"]` (names or configuration nodes)."""
         risk = risks.build(parts["risk"])
-        agent = cls(actors.build(parts["actor"], spec), critics.build(parts["critic"], spec), risk)
+        acting = Acting.of(parts)
+        agent = cls(actors.build(parts["actor"], spec), critics.build(parts["critic"], spec), risk, acting)
         if not agent.critic.distributional and risk.cvar_level != 1:
             name = risks.label(parts["risk"])
             warnings.warn(f"this critic learns the mean only: risk={name} reads as the mean", stacklevel=2)
@@ -44,11 +78,26 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """observation [*b, O] -> action [*b, A] inside the box, drawn with torch's global generator."""
-        device = self.actor.scaling.half_width.device
-        state = torch.as_tensor(observation, device=device)
-        action = self.actor(TensorDict({"observation": state}, state.shape[:-1]))["action"]
+        """observation [*b, O] -> action [*b, A] inside the box, as `acting` says, with torch's global generator."""
+        state = torch.as_tensor(observation, device=self.actor.scaling.half_width.device)
+        shape = state.shape[:-1]
+        if self.acting.candidates > 1:
+            rows = state.reshape(-1, state.shape[-1]).split(max(1, ROWS // self.acting.candidates))
+            action = torch.cat([self.choose(part) for part in rows]).reshape(*shape, -1)
+        else:
+            action = self.actor(TensorDict({"observation": state}, shape), mode=self.acting.mode)["action"]
         return action.cpu().numpy()
+
+    def choose(self, state: torch.Tensor) -> torch.Tensor:
+        """observation [B, O] -> one action [B, A] of several candidates, by the lowest member's risk measure."""
+        count = self.acting.candidates
+        pairs = self.actor(TensorDict({"observation": state.unsqueeze(1).expand(-1, count, -1)}, (len(state), count)))
+        rho = self.critic.risk(pairs, self.risk).amin(-1)  # [B, C]
+        if self.acting.temperature:
+            index = torch.multinomial((rho / self.acting.temperature).softmax(-1), 1)
+        else:
+            index = rho.argmax(-1, keepdim=True)
+        return pairs["action"].take_along_dim(index.unsqueeze(-1), 1).squeeze(1)
 
 
 def save(agent: Agent, parts: Mapping[str, Any], folder: Path) -> None:
@@ -57,8 +106,8 @@ def save(agent: Agent, parts: Mapping[str, Any], folder: Path) -> None:
     Each file is written beside its place and renamed, so a reader never meets half of one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    description = {group: registry.plain(parts[group]) for group, registry in PARTS.items()}
-    description["spec"] = asdict(agent.actor.spec)
+    description: dict[str, Any] = {group: registry.plain(parts[group]) for group, registry in PARTS.items()}
+    description |= {**asdict(agent.acting), "spec": asdict(agent.actor.spec)}
     state = {key: value.detach().cpu().contiguous() for key, value in agent.state_dict().items()}
     save_file(state, folder / "agent.safetensors.part")
     (folder / "agent.json.part").write_text(json.dumps(description, indent=2) + "\n")

@@ -24,6 +24,9 @@ def explain(error: Exception, overrides: list[str]) -> str:
 
     for override in overrides if re.search("Could not (find|load)", str(error)) else ():
         key, _, value = override.lstrip("+~").partition("=")
+        if key == "recipe":
+            for name in value.split(","):
+                known_recipe(name)
         if key in GROUPS and re.fullmatch(r"[\w.,\[\]-]+", value):  # one entry, a list, or a sweep over either
             for spec in filter(None, re.split(r"[\[\],]+", value)):
                 GROUPS[key].parse(spec)  # raises the registry's own message
@@ -37,6 +40,17 @@ def explain(error: Exception, overrides: list[str]) -> str:
     if "parsing override" in text:
         return f"{str(error).splitlines()[0]}; write group=entry, group=entryNUMBER or group.argument=value"
     return text
+
+
+def recipes() -> dict[str, Path]:
+    """The published algorithms of `configs/recipe`, by name."""
+    return {path.stem: path for path in sorted((CONFIGS / "recipe").glob("*.yaml"))}
+
+
+def known_recipe(name: str) -> None:
+    """Refuse a recipe that does not exist. Raises InputError."""
+    if name not in recipes():
+        raise InputError(f"no recipe {name!r}; choose from {', '.join(recipes())}{nearest(name, recipes())}")
 
 
 def suggest(key: str, choices: list[str]) -> str:
@@ -124,6 +138,11 @@ def main() -> None:
             from ramac.data.command import command
 
             raise SystemExit(command(arguments[1:]))
+        if "--explain" in arguments:
+            from ramac.explain import command
+
+            command(compose([argument for argument in arguments if argument != "--explain"]))
+            return
         run_hydra(arguments)
     except InputError as error:
         fail(str(error))

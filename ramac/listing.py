@@ -6,8 +6,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ramac.cli import recipes
 from ramac.errors import known_group
 from ramac.registry import GROUPS, Registry, paper, summary
+
+STARTS = ("", "Paper: ", "Deviations: ")  # of the comment lines of a recipe
 
 
 def kind(annotation: Any) -> str:
@@ -27,12 +30,26 @@ def arguments(registry: Registry, name: str) -> str:
     return "\n".join(lines)
 
 
+def recipe_table() -> Table:
+    """The published algorithms: what the comments on top of their files say."""
+    table = Table(title="recipe=", title_justify="left", show_lines=True)
+    for column in ("recipe", "what it is", "paper", "deviations"):
+        table.add_column(column, overflow="fold")
+    for name, path in recipes().items():
+        comments = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")][1:]
+        table.add_row(name, *(escape(line.removeprefix(start)) for line, start in zip(comments, STARTS, strict=True)))
+    return table
+
+
 def show(groups: list[str]) -> None:
     """Print the entries of the given groups, or of all. Raises InputError for an unknown group."""
     for group in groups:
-        known_group(group, GROUPS)
+        known_group(group, (*GROUPS, "recipe"))
     console = Console()
-    for group in groups or GROUPS:
+    for group in groups or (*GROUPS, "recipe"):
+        if group == "recipe":
+            console.print(recipe_table())
+            continue
         registry = GROUPS[group]
         table = Table(title=f"{group}=", title_justify="left", show_lines=True)
         for column in ("entry", "arguments", "what it is", "paper"):

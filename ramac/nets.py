@@ -35,20 +35,23 @@ class Fourier(nn.Module):
 
 
 class ConditionalNet(nn.Module):
-    """Network of a generative actor: noisy action x [B, A], time t [B] or [1] in [0, 1], observation [B, O] -> [B, A].
+    """Network of a generative actor: noisy action x [B, A], times t, observation [B, O] -> [B, A].
+
+    `times` is the number of times in [0, 1] that it takes: t [B] or [1] for one, [B, times] or [1, times] otherwise.
 
     x enters with its Fourier features: a plain network smooths thin supports away (on the bandit, after 4000 updates of
     behaviour cloning, flow leaves 7 % of its mass off the support with them and 42 % without).
     """
 
-    def __init__(self, obs_dim: int, act_dim: int, hidden: tuple[int, ...]) -> None:
+    def __init__(self, obs_dim: int, act_dim: int, hidden: tuple[int, ...], times: int = 1) -> None:
         super().__init__()
+        self.times = times
         self.time = Fourier(8)  # 16 numbers: the t_dim of Diffusion-QL and RADAC
         self.shape = Fourier(4)  # up to 4 pi: half a period is an eighth of the action box
-        self.net = mlp(obs_dim + 9 * act_dim + 16, hidden, act_dim)
+        self.net = mlp(obs_dim + 9 * act_dim + 16 * times, hidden, act_dim)
 
     def forward(self, x: Tensor, t: Tensor, observation: Tensor) -> Tensor:
-        time = self.time(t.unsqueeze(-1)).expand(x.shape[0], -1)
+        time = self.time(t if t.dim() > 1 else t.unsqueeze(-1)).expand(x.shape[0], -1)
         return self.net(torch.cat([x, self.shape(x), time, observation], dim=-1))
 
 

@@ -60,9 +60,18 @@ class Registry(Mapping[str, type]):
         raise InputError(f"no {self.group} {spec!r}; choose from {', '.join(self)}{hint}")
 
     def parameters(self, name: str) -> dict[str, Parameter]:
-        """Keyword-only arguments of an entry, with evaluated annotations."""
-        arguments = signature(self[name], eval_str=True).parameters.values()
-        return {p.name: p for p in arguments if p.kind is p.KEYWORD_ONLY}
+        """Keyword-only arguments of an entry, with evaluated annotations.
+
+        A constructor that takes `**more` passes it on: its base class's arguments come after its own.
+        """
+        found: dict[str, Parameter] = {}
+        for kind in self[name].__mro__:
+            if "__init__" in vars(kind):
+                arguments = signature(kind, eval_str=True).parameters.values()
+                found = found | {p.name: p for p in arguments if p.kind is p.KEYWORD_ONLY and p.name not in found}
+                if not any(p.kind is p.VAR_KEYWORD for p in arguments):
+                    break
+        return found
 
     def config(self, spec: str) -> DictConfig:
         """Typed node `{name: cvar, alpha: 0.1}` of `"cvar0.1"`; Literal becomes an enumeration."""
@@ -93,6 +102,8 @@ class Registry(Mapping[str, type]):
             raise InputError(f"{self.group}={name} has no argument {key!r}{nearest(key, self.parameters(name))}")
         try:
             return entry(*args, **plain, **kwargs)
+        except InputError:  # says itself what it is about
+            raise
         except ValueError as error:
             raise InputError(f"{self.group}={name}: {error}") from error
 
@@ -139,6 +150,11 @@ evaluations = Registry("evaluation", "ramac.evaluate")
 GROUPS = {
     registry.group: registry for registry in (actors, critics, risks, losses, tasks, hazards, trainers, evaluations)
 }
+
+
+def label_of(registry: Registry, entry: type) -> str:
+    """Name under which a class is registered, or the class's own."""
+    return next((name for name, known in registry.items() if known is entry), entry.__name__)
 
 
 def summary(entry: type) -> str:

@@ -117,6 +117,17 @@ def table(path: Path, header: list[str]) -> Iterator[Callable[[Iterable[Row]], N
         yield write
 
 
+def assemble(config: DictConfig, spec: Spec, transitions: TensorDict, device: torch.device) -> Trainer:
+    """Agent, loss terms and trainer of a configuration. Raises InputError when parts do not go together."""
+    # a setting such as loss.td.gamma stays in the configuration when its term is not asked for
+    terms = {key: losses.build(node) for key, node in config.loss.items() if OmegaConf.is_dict(node) and "name" in node}
+    if not any(term.group for term in terms.values()):
+        raise InputError(f"loss=[{','.join(map(str, terms))}] trains nothing; choose from {', '.join(losses)}")
+    torch.manual_seed(config.seed)
+    agent = Agent.build(config, spec).to(device)
+    return trainers.build(config.trainer, agent, terms, transitions.to(device), config.seed)
+
+
 def train(config: DictConfig, log: Log | None = None) -> dict[str, Any]:
     """Train, evaluate and write the run folder; returns the content of summary.json plus `run_dir`.
 
@@ -129,22 +140,16 @@ def train(config: DictConfig, log: Log | None = None) -> dict[str, Any]:
     device = device_of(config.device)
     keep_memory()
     task, evaluation = configured(config, log), evaluations.build(config.evaluation)
-    # a setting such as loss.td.gamma stays in the configuration when its term is not asked for
-    terms = {key: losses.build(node) for key, node in config.loss.items() if OmegaConf.is_dict(node) and "name" in node}
-    if not terms:
-        raise InputError(f"loss=[] trains nothing; choose from {', '.join(losses)}")
     # tried without data first: a wrong argument must not wait for a dataset to be collected
-    unit = Spec.unit(1, 1)
-    trial = Agent(actors.build(config.actor, unit), critics.build(config.critic, unit), risks.build(config.risk))
-    trainers.build(config.trainer, trial, terms, TensorDict(batch_size=[1]), seed)
-    names = {"task": tasks.label(config.task), "actor": actors.label(config.actor)}
+    assemble(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
+    names = {} if config.get("recipe") is None else {"recipe": str(config.recipe)}
+    names |= {"task": tasks.label(config.task), "actor": actors.label(config.actor)}
     names |= {"critic": critics.label(config.critic), "risk": risks.label(config.risk)}
-    label = "-".join([*names.values(), f"seed{seed}"])
+    label = "-".join([*sorted(names.values(), key=lambda name: name != names["task"]), f"seed{seed}"])
     refuse_taken(config.run_dir)
     data: Dataset = task.dataset()
-    torch.manual_seed(seed)
-    agent = Agent.build(config, data.spec).to(device)
-    trainer: Trainer = trainers.build(config.trainer, agent, terms, data.transitions.to(device), seed)
+    trainer = assemble(config, data.spec, data.transitions, device)
+    terms = list(trainer.loss.terms)
     folder = make_folder(config.run_dir, label)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     (folder / "environment.txt").write_text(environment())
@@ -169,13 +174,15 @@ def train(config: DictConfig, log: Log | None = None) -> dict[str, Any]:
                 write_episodes({"step": step, **row} for row in episodes)
                 save(trainer.target, config, folder / "checkpoint")
                 started = time.perf_counter()
-    title = "{actor} x {critic} x {risk}".format(**names) + f", {'+'.join(terms)}, seed {seed}, {trainer.steps} updates"
+    title = f"{config.recipe}: " if "recipe" in names else ""
+    title += "{actor} x {critic} x {risk}, ".format(**names)
+    title += f"{'+'.join(terms)}, seed {seed}, {trainer.steps} updates"
     returns = np.array([row["return"] for row in episodes])
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         own = task.report(trainer.target.act, data, returns, title, folder)
     summary = {
-        **names, "data": data.origin, "loss": list(terms), "seed": seed, "steps": trainer.steps, "device": str(device),
+        **names, "data": data.origin, "loss": terms, "seed": seed, "steps": trainer.steps, "device": str(device),
         **evaluation.summary(episodes), **own,
         "behaviour": {"episodes": len(data.returns), "return_mean": float(data.returns.mean()),
                       "return_cvar": tails(data.returns, evaluation.alphas)},

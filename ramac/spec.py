@@ -2,6 +2,7 @@
 
 A batch is a TensorDict [B] in TorchRL's keys: `observation [B, O]`, `action [B, A]`, `("next", "observation") [B, O]`,
 `("next", "reward") [B, 1]`, `("next", "terminated") [B, 1]` (bool; truncation never appears: it always bootstraps).
+A log's own also have `("next", "action") [B, A]` and `("next", "followed") [B, 1]`: the next logged action, if any.
 """
 
 from dataclasses import dataclass, replace

@@ -42,48 +42,69 @@ class Trainer:
         schedule: Literal["cosine", "constant"] = "cosine",  # Diffusion-QL
         average_decay: float = 0.995,  # RADAC, actor and critic
         clip: float = 5.0,  # RADAC: gradient norm of each group
+        delay: int = 1,  # updates of the critic for one of the actor and the averages; TD3, ORAAC: 2
+        multiplier_lr: float = 3e-4,  # of Lagrange multipliers and temperatures: SAC, CQL
     ) -> None:
-        at_least(1, steps=steps, batch_size=batch_size)
+        at_least(1, steps=steps, batch_size=batch_size, delay=delay)
+        at_least(0, multiplier_lr=multiplier_lr)
         if not clip > 0:
             raise ValueError(f"clip must be positive, got {clip}")
         if not 0 <= average_decay < 1:
             raise ValueError(f"average_decay must be in [0, 1), got {average_decay}")
-        self.steps, self.batch_size, self.clip = steps, batch_size, clip
+        self.steps, self.batch_size, self.clip, self.delay = steps, batch_size, clip, delay
         self.agent, self.data = agent, data
         self.averaged = average(agent, average_decay)
         target = self.averaged.module
         assert isinstance(target, Agent)
         self.target = target
         self.loss = CompositeLoss(agent, target, terms)
-        self.step = torch.zeros((), dtype=torch.int64, device=data.device)
+        self.updates = 0
         self.generator = torch.Generator(data.device or "cpu").manual_seed(seed)
         self.optimisers: dict[str, Adam] = {}
-        self.schedulers: list[LRScheduler] = []
-        for group, module, lr in (("critic", agent.critic, critic_lr), ("actor", agent.actor, actor_lr)):
+        self.schedulers: dict[str, LRScheduler] = {}
+        for group, lr, count in (("critic", critic_lr, steps), ("actor", actor_lr, max(1, steps // delay))):
             if self.loss.group(group):
-                self.optimisers[group] = Adam(module.parameters(), lr)
+                self.optimisers[group] = Adam(self.loss.parameters_of(group), lr)
                 if schedule == "cosine":
-                    self.schedulers.append(CosineAnnealingLR(self.optimisers[group], steps))
+                    self.schedulers[group] = CosineAnnealingLR(self.optimisers[group], count)
+        multipliers = list(self.loss.multipliers().values())
+        self.multipliers = Adam(multipliers, multiplier_lr) if multipliers else None
+        self.metrics = TensorDict()
+
+    def minimise(self, group: str, batch: TensorDict) -> None:
+        """One step of the optimiser of `group`, and of its terms' multipliers."""
+        terms, optimiser, step = self.loss.group(group), self.optimisers[group], self.loss.step
+        loss = self.loss(batch, terms)
+        weighted = [term.coefficient(step) * loss[f"loss_{name}"].mean() for name, term in terms.items()]
+        parameters = list(optimiser.param_groups[0]["params"])
+        torch.autograd.backward(torch.stack(weighted).sum(), inputs=parameters)  # no gradient for the other group
+        self.metrics[f"gradient_norm_{group}"] = torch.nn.utils.clip_grad_norm_(parameters, self.clip)
+        optimiser.step()
+        optimiser.zero_grad()
+        if group in self.schedulers:
+            self.schedulers[group].step()
+        self.metrics.update({key: value.detach().mean() for key, value in loss.items()})
+        dual = {name: term for name, term in terms.items() if term.budget is not None}
+        if dual and self.multipliers is not None:
+            torch.stack([term.dual(loss[f"loss_{name}"]) for name, term in dual.items()]).sum().backward()
+            self.multipliers.step()
+            self.multipliers.zero_grad()
+            self.metrics.update({f"multiplier_{name}": term.schedule(step) for name, term in dual.items()})
 
     def update(self, batch: TensorDict) -> TensorDict:
-        """One update on a batch [B]: losses per term and gradient norms, scalars left on the device."""
-        metrics = TensorDict()
-        for group, optimiser in self.optimisers.items():
-            loss = self.loss(batch, group)
-            parts = {name: loss[f"loss_{name}"] for name in self.loss.group(group)}
-            weighted = [t.coefficient(self.step, parts[k]) * parts[k].mean() for k, t in self.loss.group(group).items()]
-            parameters = list(optimiser.param_groups[0]["params"])
-            torch.autograd.backward(
-                torch.stack(weighted).sum(), inputs=parameters
-            )  # leaves the other group's gradients alone
-            norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip)
-            optimiser.step()
-            optimiser.zero_grad()
-            metrics.update({key: value.detach().mean() for key, value in loss.items()})
-            metrics[f"gradient_norm_{group}"] = norm
-        self.averaged.update_parameters(self.agent)
-        self.step += 1
-        return metrics
+        """One update on a batch [B]: losses per term and gradient norms, scalars left on the device.
+
+        With a delay, those of the actor are the last ones there were.
+        """
+        actor_too = (self.updates + 1) % self.delay == 0
+        for group in self.optimisers:
+            if group == "critic" or actor_too:
+                self.minimise(group, batch)
+        if actor_too:
+            self.averaged.update_parameters(self.agent)
+        self.updates += 1
+        self.loss.step += 1
+        return self.metrics.copy()
 
     def batch(self) -> TensorDict:
         """Transitions [B] drawn with replacement by the trainer's own generator."""
@@ -94,5 +115,3 @@ class Trainer:
         """Perform all updates, yielding each one's metrics."""
         for _ in range(self.steps):
             yield self.update(self.batch())
-            for scheduler in self.schedulers:
-                scheduler.step()

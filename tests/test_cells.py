@@ -26,12 +26,13 @@ CELLS = sorted(PAIRS)
 def test_cell(actor, critic, risk, batch):
     batch["action"] = torch.rand(32, 2) * torch.tensor([4.0, 1.0]) - torch.tensor([2.0, 0.0])
     agent = Agent.build({"actor": actor, "critic": critic, "risk": risk}, SPEC)
-    terms = {name: losses.build({"name": name, "warmup": 0, "ramp": 0}) for name in ("td", "bc", "risk")}
+    names = ("td", "bc", "risk", *agent.actor.trained_by)
+    terms = {name: losses.build({"name": name, "warmup": 0, "ramp": 0}) for name in names}
     trainer = Trainer(agent, terms, batch, 0, steps=3)
     for metrics in trainer.run():
         assert {"loss_td", "loss_bc", "loss_risk"} < set(metrics.keys())
         assert all(value.isfinite() for value in metrics.values())
-    loss = CompositeLoss(agent, trainer.target, {"risk": terms["risk"]})(batch)["loss_risk"]
+    loss = trainer.loss(batch, ["risk"])["loss_risk"]
     gradients = torch.autograd.grad(loss.mean(), list(agent.actor.parameters()), allow_unused=True)
     assert sum(g.abs().sum().item() for g in gradients if g is not None) > 0
     action = agent.act(torch.randn(100, 3).numpy())

@@ -4,7 +4,7 @@ from tensordict import TensorDict
 
 from ramac.agent import Agent
 from ramac.errors import InputError
-from ramac.losses import CompositeLoss
+from ramac.losses import CompositeLoss, Term
 from ramac.registry import losses
 from ramac.spec import Spec
 from ramac.trainer import Trainer
@@ -14,6 +14,11 @@ SPEC = Spec(3, 2, (-1.0,) * 2, (1.0,) * 2, (0.0,) * 3, (1.0,) * 3, 2.0, 3.0)
 
 def agent(actor="gaussian", critic="qr", risk="cvar0.25") -> Agent:
     return Agent.build({"actor": actor, "critic": critic, "risk": risk}, SPEC)
+
+
+def terms(*nodes) -> dict[str, Term]:
+    """Terms by name; a node is a name or a configuration."""
+    return {node if isinstance(node, str) else node["name"]: losses.build(node) for node in nodes}
 
 
 def pair(observation, action) -> TensorDict:
@@ -66,7 +71,7 @@ def test_risk_min_ranks_members_in_standardised_returns():
 
 def test_terminal_states_do_not_bootstrap(batch):
     target = agent()
-    returns = losses.build("td").target(batch.set(("next", "policy", "action"), batch["action"]), target)
+    returns = losses.build("td").returns(batch, target, target)
     ended = batch["next", "terminated"].squeeze(-1)
     reward = batch["next", "reward"].expand_as(returns)
     assert torch.equal(returns[ended], reward[ended])
@@ -77,15 +82,15 @@ def test_without_a_future_no_next_action_is_sampled(batch):
     online = agent()
     target = agent()
     target.actor.forward = None  # type: ignore[assignment]
-    loss = CompositeLoss(online, target, {"td": losses.build({"name": "td", "gamma": 0.0})})
-    assert torch.equal(losses.build({"name": "td", "gamma": 0.0}).target(batch, target), batch["next", "reward"])
-    assert loss(batch)["loss_td"].isfinite().all()
+    term = losses.build({"name": "td", "gamma": 0.0})
+    assert CompositeLoss(online, target, {"td": term})(batch)["loss_td"].isfinite().all()
+    assert torch.equal(term.returns(batch, online, target), batch["next", "reward"])
 
 
 def test_risk_is_minus_the_lowest_member(batch):
     online = agent()
     torch.manual_seed(1)
-    found = CompositeLoss(online, online, {"risk": losses.build("risk")})(batch)["loss_risk"]
+    found = CompositeLoss(online, online, terms("td", "risk"))(batch, ["risk"])["loss_risk"]
     torch.manual_seed(1)
     action = online.actor(batch.select("observation"))["action"]
     z = 2.0 + 3.0 * online.critic.features(pair(batch["observation"], action)).sort(-1).values
@@ -97,12 +102,13 @@ def test_risk_is_minus_the_lowest_member(batch):
 def test_an_action_that_two_terms_ask_for_is_sampled_once(batch):
     online, calls = agent(), []
     online.actor.register_forward_hook(lambda *_: calls.append(1))
-    CompositeLoss(online, agent(), {"risk": losses.build("risk"), "again": losses.build("risk")})(batch)
+    loss = CompositeLoss(online, agent(), {**terms("td", "risk"), "again": losses.build("risk")})
+    loss(batch, ["risk", "again"])
     assert calls == [1]
 
 
 def test_the_composite_loss_speaks_torchrl(batch):
-    loss = CompositeLoss(agent(), agent(), {name: losses.build(name) for name in ("td", "bc", "risk")})
+    loss = CompositeLoss(agent(), agent(), terms("td", "bc", "risk"))
     assert loss.out_keys == ["loss_td", "loss_bc", "loss_risk"]
     assert set(loss.in_keys) == {
         "observation",
@@ -123,36 +129,56 @@ def test_the_composite_loss_speaks_torchrl(batch):
 )
 def test_weight_warms_up_and_ramps(warmup, ramp, step, share):
     term = losses.build({"name": "bc", "weight": 2.0, "warmup": warmup, "ramp": ramp})
-    assert term.coefficient(torch.tensor(step), torch.zeros(4)).item() == pytest.approx(2.0 * share)
+    assert term.coefficient(torch.tensor(step)).item() == pytest.approx(2.0 * share)
 
 
-def test_risk_normalises_by_its_detached_size():
-    term = losses.build({"name": "risk", "weight": 0.5, "warmup": 0, "ramp": 0})
-    loss = torch.tensor([-30.0, 10.0], requires_grad=True)
-    weight = term.coefficient(torch.tensor(5), loss)
-    assert weight.item() == pytest.approx(0.5 / 20)
+@pytest.mark.parametrize(("shape", "half"), [("linear", 2.0), ("cosine", 2.0)])
+def test_weight_moves_to_its_final_value(shape, half):
+    term = losses.build(
+        {"name": "bc", "weight": 3.0, "warmup": 10, "ramp": 10, "final": 1.0, "decay": 20, "shape": shape}
+    )
+    found = [term.coefficient(torch.tensor(step)).item() for step in (9, 14, 20, 30, 40, 99)]
+    assert found == pytest.approx([0, 1.5, 3, half, 1, 1])
+    quarter = term.coefficient(torch.tensor(25)).item()
+    assert quarter == pytest.approx(2.5 if shape == "linear" else 1 + 2 * (1 + 0.5**0.5) / 2)
+
+
+def test_a_budget_makes_the_weight_a_multiplier(batch):
+    """Above its budget the loss gets a larger weight, below a smaller one."""
+    for budget, rises in ((-100.0, True), (100.0, False)):
+        trainer = Trainer(agent(), terms({"name": "bc", "budget": budget}), batch, 0, steps=9, multiplier_lr=0.01)
+        weights = [trainer.update(batch)["multiplier_bc"].item() for _ in range(5)]
+        assert (weights[-1] > 1.02) if rises else (weights[-1] < 0.98)
+        assert weights == sorted(weights, reverse=not rises)
+
+
+def test_risk_normalises_by_its_detached_size(batch):
+    loss = CompositeLoss(agent(), agent(), terms("td", {"name": "risk", "weight": 0.5, "warmup": 0, "ramp": 0}))
+    value = loss(batch, ["risk"])["loss_risk"]
+    weight = loss.terms["risk"].coefficient(torch.tensor(5))
+    assert weight.item() == pytest.approx(0.5 / value.abs().mean().item(), rel=1e-5)
     assert not weight.requires_grad
 
 
 @pytest.mark.parametrize("actor", ["ddpm", "flow", "gaussian"])
 def test_one_step_moves_exactly_the_parameters_it_should(batch, actor):
-    def moved(names):
+    def moved(*nodes):
         online = agent(actor, "iqn")
-        terms = {name: losses.build({"name": name, "warmup": 0}) for name in names}
-        trainer = Trainer(online, terms, batch, 0, steps=2)
+        trainer = Trainer(online, terms(*nodes), batch, 0, steps=2)
         before = {key: value.clone() for key, value in online.named_parameters()}
         trainer.update(batch)
         return {key.split(".")[0] for key, value in online.named_parameters() if not torch.equal(before[key], value)}
 
-    assert moved(["td"]) == {"critic"}
-    assert moved(["bc"]) == {"actor"}
-    assert moved(["risk"]) == {"actor"}
-    assert moved(["td", "bc", "risk"]) == {"actor", "critic"}
+    risk = {"name": "risk", "warmup": 0, "ramp": 0}
+    assert moved("td") == {"critic"}
+    assert moved("bc") == {"actor"}
+    assert moved({"name": "td", "weight": 0.0}, risk) == {"actor"}
+    assert moved("td", "bc", risk) == {"actor", "critic"}
 
 
 def test_the_average_follows_by_its_decay(batch):
     online = agent()
-    trainer = Trainer(online, {"bc": losses.build("bc")}, batch, 0, steps=3, average_decay=0.9)
+    trainer = Trainer(online, terms("bc"), batch, 0, steps=3, average_decay=0.9)
     trainer.update(batch)  # the first average is a copy
     before = [p.clone() for p in trainer.target.actor.parameters()]
     trainer.update(batch)

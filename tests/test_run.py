@@ -140,8 +140,8 @@ BAD = {
     "ascent": (["trainer.clip=-1"], "clip must be positive, got -1.0"),
     "width": (["actor.hidden=[-3]"], "hidden must be at least 1, got -3"),
     "seed of the evaluation": (["evaluation.seed=-1"], "seed must be at least 0, got -1"),
-    "no terms": (["loss=[]"], "trains nothing; choose from bc, risk, td"),
-    "unknown term": (["loss=[td,bcc]"], "no loss 'bcc'; choose from bc, risk, td"),
+    "no terms": (["loss=[]"], "trains nothing; choose from awr, bc, "),
+    "unknown term": (["loss=[td,bcc]"], "no loss 'bcc'; choose from awr, .*did you mean 'bc'"),
     "wrong type": (["risk.alpha=x"], "risk.alpha: Value 'x' .*could not be converted to Float"),
     "wrong type of a setting": (["seed=x"], "seed must be a whole number from 0 to 4294967295, got 'x'"),
     "out of range": (["risk=cvar1.5"], r"alpha must be in \(0, 1\], got 1.5"),
@@ -218,7 +218,8 @@ def test_list_shows_arguments_defaults_and_papers():
 def test_help_shows_the_registry():
     done = command("--help")
     assert done.returncode == 0, done.stderr
-    assert "actor: ddim, ddpm, deterministic, flow, gaussian" in done.stdout
+    assert "recipe: bc, codac, cql, dql" in done.stdout
+    assert "actor: ddim, ddpm, deterministic, dpmsolver, edm, flow, gaussian" in done.stdout
     assert "risk: cpw, cvar, dual_power, entropic, expectile, maxminvar, maxvar" in done.stdout
     assert "ramac list" in done.stdout
 

@@ -1,6 +1,7 @@
 """Actors: policies pi(a|s) that can be cloned from data and sampled with gradients."""
 
 import math
+from typing import ClassVar, NamedTuple
 
 import torch
 from tensordict import TensorDictBase
@@ -10,12 +11,27 @@ from torch import Tensor
 from ramac.spec import Scaling, Spec
 
 
+class Denoised(NamedTuple):
+    """One training pass of a generative actor on a logged action a: x_t = c_t a + noise, and its estimate of a."""
+
+    loss: Tensor  # [B] behaviour cloning
+    noisy: Tensor  # [B, A] x_t
+    signal: Tensor  # [B] c_t
+    clean: Tensor  # [B, A] the estimate, not clipped
+
+
 class Actor(TensorDictModuleBase):
     """A policy. An entry writes two methods, both in standardised units: `sample` and `clone`.
+
+    Some loss terms ask for more: `sample_with_log_prob(observation) -> (action, log density [B])`,
+    `sample_with_teacher(observation) -> (action, teacher's action from the same noise, without gradient)` and
+    `denoise(observation, action) -> Denoised`.
 
     The methods on TensorDicts, which the losses and TorchRL call, scale observations and actions and flatten leading
     dimensions, so an entry always sees float32 matrices: observation [B, O] and action [B, A] in [-1, 1].
     """
+
+    trained_by: ClassVar[tuple[str, ...]] = ()  # loss terms without which a part of it stays untrained
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -31,11 +47,15 @@ class Actor(TensorDictModuleBase):
         """observation [B, O], action [B, A] in [-1, 1] -> behaviour-cloning loss [B]."""
         raise NotImplementedError(f"{type(self).__name__} must define clone(observation, action)")
 
-    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """Set `action` [*b, A] inside the box, sampled for `observation` [*b, O]."""
+    def mode(self, observation: Tensor) -> Tensor:
+        """observation [B, O] -> the central action [B, A] of families that have one, otherwise a sample."""
+        return self.sample(observation)
+
+    def forward(self, tensordict: TensorDictBase, mode: bool = False) -> TensorDictBase:
+        """Set `action` [*b, A] inside the box, sampled (or the `mode`) for `observation` [*b, O]."""
         observation = self.scaling.observe(tensordict["observation"])
         shape = observation.shape[:-1]
-        unit = self.sample(observation.reshape(math.prod(shape), self.spec.obs_dim))
+        unit = (self.mode if mode else self.sample)(observation.reshape(math.prod(shape), self.spec.obs_dim))
         return tensordict.set("action", self.scaling.to_box(unit).reshape(*shape, self.spec.act_dim))
 
     def bc(self, tensordict: TensorDictBase) -> Tensor:

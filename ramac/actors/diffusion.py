@@ -1,4 +1,4 @@
-"""Denoising diffusion: a Markov chain (DDPM) or its deterministic counterpart (DDIM) from noise to actions."""
+"""Denoising diffusion from noise to actions: a Markov chain (DDPM), or the deterministic DDIM and DPM-Solver++."""
 
 import math
 from typing import Any, Literal
@@ -6,13 +6,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ramac.actors import Actor, noise
+from ramac.actors import Actor, Denoised, noise
 from ramac.errors import at_least
 from ramac.nets import ConditionalNet
 from ramac.registry import actors
 from ramac.spec import Spec
 
 Schedule = Literal["vp", "linear", "cosine"]
+CLIPPED = {"prediction_type": "epsilon", "clip_sample": True, "clip_sample_range": 1.0}  # x0 to the box, at each step
 
 
 def betas(schedule: str, steps: int) -> list[float]:
@@ -39,13 +40,13 @@ class Diffusion(Actor):
 
     scheduler: Any
 
-    def __init__(self, spec: Spec, *, scheduler: str, train_steps: int, schedule: str, hidden: tuple[int, ...]) -> None:
+    def __init__(
+        self, spec: Spec, *, scheduler: str, train_steps: int, schedule: str, hidden: tuple[int, ...], **options: Any
+    ) -> None:
         super().__init__(spec)
         at_least(1, steps=train_steps)
         import diffusers  # slow to import
 
-        # clip_sample: x0 is clipped to the box at each step
-        options = {"prediction_type": "epsilon", "clip_sample": True, "clip_sample_range": 1.0}
         self.train_steps = train_steps
         self.scheduler = getattr(diffusers, scheduler)(
             train_steps, trained_betas=betas(schedule, train_steps), **options
@@ -56,18 +57,33 @@ class Diffusion(Actor):
         """Noise in x [B, A] at the integer steps t [B] or [1] -> [B, A]."""
         return self.epsilon(x, (t + 1) / self.train_steps, observation)
 
+    def output(self, x: Tensor, epsilon: Tensor, t: int) -> Tensor:
+        """What the scheduler takes a step from x [B, A] with: the predicted noise [B, A]."""
+        return epsilon
+
     def sample(self, observation: Tensor) -> Tensor:
         x = noise(observation, self.spec.act_dim)
         for t in self.scheduler.timesteps.tolist():
             epsilon = self.predict(x, torch.full((1,), t, device=x.device), observation)
-            x = self.scheduler.step(epsilon, t, x, return_dict=False)[0]
+            x = self.scheduler.step(self.output(x, epsilon, t), t, x, return_dict=False)[0]
         return x.clamp(-1, 1)
 
-    def clone(self, observation: Tensor, action: Tensor) -> Tensor:
+    def denoise(self, observation: Tensor, action: Tensor) -> Denoised:
         t = torch.randint(self.train_steps, (action.shape[0],), device=action.device)
         epsilon = torch.randn_like(action)
         x: Any = self.scheduler.add_noise(action, epsilon, t)
-        return (self.predict(x, t, observation) - epsilon).square().mean(-1)
+        found = self.predict(x, t, observation)
+        loss, kept = (found - epsilon).square().mean(-1), self.scheduler.alphas_cumprod.to(x.device)[t]
+        return Denoised(loss, x, kept.sqrt(), self.clean(x, found, kept))
+
+    @staticmethod
+    def clean(x: Tensor, epsilon: Tensor, kept: Tensor) -> Tensor:
+        """The action (x_t - sqrt(1 - abar) eps) / sqrt(abar) in x [B, A], given its noise and abar [B] or []."""
+        kept = kept.unsqueeze(-1)
+        return (x - (1 - kept).sqrt() * epsilon) / kept.sqrt()
+
+    def clone(self, observation: Tensor, action: Tensor) -> Tensor:
+        return self.denoise(observation, action).loss
 
 
 @actors.register("ddpm", number="steps")
@@ -85,7 +101,9 @@ class DDPM(Diffusion):
         schedule: Schedule = "vp",  # RADAC
         hidden: tuple[int, ...] = (256, 256, 256),  # RADAC
     ) -> None:
-        super().__init__(spec, scheduler="DDPMScheduler", train_steps=steps, schedule=schedule, hidden=hidden)
+        super().__init__(
+            spec, scheduler="DDPMScheduler", train_steps=steps, schedule=schedule, hidden=hidden, **CLIPPED
+        )
 
 
 @actors.register("ddim", number="steps")
@@ -106,5 +124,40 @@ class DDIM(Diffusion):
     ) -> None:
         if not 2 <= steps <= train_steps:  # one step would start, and end, at the lowest noise level
             raise ValueError(f"steps must be between 2 and train_steps ({train_steps}), got {steps}")
-        super().__init__(spec, scheduler="DDIMScheduler", train_steps=train_steps, schedule=schedule, hidden=hidden)
+        super().__init__(
+            spec, scheduler="DDIMScheduler", train_steps=train_steps, schedule=schedule, hidden=hidden, **CLIPPED
+        )
         self.scheduler.set_timesteps(steps)
+
+
+@actors.register("dpmsolver", number="steps")
+class DPMSolver(Diffusion):
+    """Second-order multistep sampling of a diffusion model: `steps` of its noise levels, DPM-Solver++(2M).
+
+    Paper: Lu et al. 2022, DPM-Solver++; as an actor Kang et al. 2023, Efficient Diffusion Policies.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        steps: int = 5,  # as ddim
+        train_steps: int = 50,  # as ddim
+        schedule: Schedule = "vp",
+        hidden: tuple[int, ...] = (256, 256, 256),  # RADAC
+    ) -> None:
+        if not 2 <= steps <= train_steps:
+            raise ValueError(f"steps must be between 2 and train_steps ({train_steps}), got {steps}")
+        options = {"train_steps": train_steps, "schedule": schedule, "prediction_type": "sample"}
+        super().__init__(spec, scheduler="DPMSolverMultistepScheduler", hidden=hidden, **options)
+        self.steps = steps
+        self.scheduler.set_timesteps(steps)
+
+    def output(self, x: Tensor, epsilon: Tensor, t: int) -> Tensor:
+        # this scheduler does not clip x0 by itself
+        return self.clean(x, epsilon, self.scheduler.alphas_cumprod[t]).clamp(-1, 1)
+
+    def sample(self, observation: Tensor) -> Tensor:
+        action = super().sample(observation)
+        self.scheduler.set_timesteps(self.steps)  # forgets the estimates of earlier steps, which hold a graph
+        return action

@@ -1,11 +1,11 @@
-"""Flow matching: an ordinary differential equation carries noise to actions."""
+"""Flow matching: an ordinary differential equation carries noise to actions; a student does it in one step."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ramac.actors import Actor, noise
+from ramac.actors import Actor, Denoised, noise
 from ramac.errors import at_least
 from ramac.nets import ConditionalNet, integrate
 from ramac.registry import actors
@@ -33,13 +33,57 @@ class Flow(Actor):
         self.steps, self.solver = steps, solver
         self.velocity = ConditionalNet(spec.obs_dim, spec.act_dim, hidden)
 
-    def sample(self, observation: Tensor) -> Tensor:
+    def carry(self, start: Tensor, observation: Tensor) -> Tensor:
+        """Noise [B, A] -> action [B, A] in [-1, 1]."""
+
         def velocity(t: Tensor, x: Tensor) -> Tensor:
             return self.velocity(x, t.reshape(1), observation)
 
-        return integrate(velocity, noise(observation, self.spec.act_dim), self.steps, self.solver).clamp(-1, 1)
+        return integrate(velocity, start, self.steps, self.solver).clamp(-1, 1)
 
-    def clone(self, observation: Tensor, action: Tensor) -> Tensor:
+    def sample(self, observation: Tensor) -> Tensor:
+        return self.carry(noise(observation, self.spec.act_dim), observation)
+
+    def denoise(self, observation: Tensor, action: Tensor) -> Denoised:
         start, t = torch.randn_like(action), torch.rand_like(action[:, 0])
         x = torch.lerp(start, action, t.unsqueeze(-1))
-        return (self.velocity(x, t, observation) - (action - start)).square().mean(-1)
+        velocity = self.velocity(x, t, observation)
+        loss = (velocity - (action - start)).square().mean(-1)
+        return Denoised(loss, x, t, x + (1 - t).unsqueeze(-1) * velocity)
+
+    def clone(self, observation: Tensor, action: Tensor) -> Tensor:
+        return self.denoise(observation, action).loss
+
+
+@actors.register("onestep", number="steps")
+class OneStep(Flow):
+    """Student mu(s, z) of one evaluation beside a flow; bc trains the flow, `distill` ties the student to it.
+
+    Paper: Park et al. 2025, Flow Q-Learning.
+    """
+
+    trained_by = ("distill",)
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        steps: int = 5,  # 10 evaluations with midpoint, as many as FQL's 10 Euler steps
+        solver: Literal["midpoint", "euler", "rk4"] = "midpoint",
+        hidden: tuple[int, ...] = (128, 128, 128),  # as flow; FQL: four of 512
+    ) -> None:
+        super().__init__(spec, steps=steps, solver=solver, hidden=hidden)
+        self.student = ConditionalNet(spec.obs_dim, spec.act_dim, hidden, times=0)
+
+    def act(self, start: Tensor, observation: Tensor) -> Tensor:
+        """The student's action [B, A] from noise [B, A]."""
+        return self.student(start, start[:, :0], observation).clamp(-1, 1)
+
+    def sample(self, observation: Tensor) -> Tensor:
+        return self.act(noise(observation, self.spec.act_dim), observation)
+
+    def sample_with_teacher(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        start = noise(observation, self.spec.act_dim)
+        with torch.no_grad():
+            teacher = self.carry(start, observation)
+        return self.act(start, observation), teacher

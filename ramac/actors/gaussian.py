@@ -30,6 +30,14 @@ class Gaussian(Actor):
     def sample(self, observation: Tensor) -> Tensor:
         return self.distribution(observation).rsample()
 
+    def sample_with_log_prob(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        distribution = self.distribution(observation)
+        action = distribution.rsample()
+        return action, distribution.log_prob(action).sum(-1)  # the transform remembers what the action came from
+
+    def mode(self, observation: Tensor) -> Tensor:
+        return self.net(observation).chunk(2, dim=-1)[0].tanh()
+
     def clone(self, observation: Tensor, action: Tensor) -> Tensor:
         # logged actions on the boundary have an infinite pre-image; 0.999 maps to 3.8 instead
         return -self.distribution(observation).log_prob(action.clamp(-0.999, 0.999)).sum(-1)

@@ -24,7 +24,9 @@ class Critic(TensorDictModuleBase):
     """
 
     levels: int = 32  # that `forward` draws when none are given: the size of a target
+    risk_levels: int = 32  # that a risk estimate draws where it cannot be exact
     distributional: ClassVar[bool] = True  # False where only the mean is learned
+    differentiable_quantile: ClassVar[bool] = True  # False where `quantile` picks atoms: no gradient to the action
 
     def __init__(self, spec: Spec, *, hidden: tuple[int, ...], outputs: int, ensemble: int) -> None:
         super().__init__()
@@ -80,6 +82,13 @@ class Critic(TensorDictModuleBase):
         """rho(Z(`observation`, `action`)) of each member: [*b, E]."""
         value = self.scaling.to_return(self.measure(self.features(tensordict), risk)).movedim(0, 1)
         return value.reshape(*tensordict["action"].shape[:-1], self.ensemble)
+
+    def risk_of_lowest(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
+        """rho of the lowest member's Z, level by level: never above the lowest member's rho. [*b]."""
+        features = self.features(tensordict)
+        draws = stratified((features.shape[1],), self.risk_levels, features)
+        standard = risk.of_quantiles(lambda level: self.quantile(features, level).amin(0), draws)
+        return self.scaling.to_return(standard).reshape(tensordict["action"].shape[:-1])
 
 
 def crossed(value: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ class Categorical(Critic):
     on either side. Returns outside are clipped.
     """
 
+    differentiable_quantile = False  # its quantiles are atoms, which do not move
+
     atom: Tensor
 
     def __init__(

@@ -39,7 +39,7 @@ class Flow(Critic):
     ) -> None:
         at_least(1, steps=steps, quantiles=quantiles, risk_quantiles=risk_quantiles, embedding=embedding)
         super().__init__(spec, hidden=hidden, outputs=2 + embedding, ensemble=ensemble)
-        self.steps, self.solver, self.levels, self.risk_quantiles = steps, solver, quantiles, risk_quantiles
+        self.steps, self.solver, self.levels, self.risk_levels = steps, solver, quantiles, risk_quantiles
         self.time, self.place = Fourier(4), Fourier(4)
         self.enter_time = EnsembleLinear(ensemble, 8, embedding)
         self.enter_place = EnsembleLinear(ensemble, 1 + 8, embedding)
@@ -79,7 +79,7 @@ class Flow(Critic):
         return (read - target).square().mean(-1)
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
-        u = stratified((features.shape[1],), self.risk_quantiles, features)
+        u = stratified((features.shape[1],), self.risk_levels, features)
         if risk.cvar_level == 1:  # the mean is there without integration: E[Z | x_0]
             x = normal_score(u).expand(features.shape[0], -1, -1)
             return self.end(features, x, x.new_zeros(1, 1, 1)).mean(-1)

@@ -36,7 +36,7 @@ class IQN(Critic):
         at_least(0, kappa=kappa)
         at_least(1, quantiles=quantiles, risk_quantiles=risk_quantiles, cosines=cosines, embedding=embedding, head=head)
         super().__init__(spec, hidden=hidden, outputs=embedding, ensemble=ensemble)
-        self.levels, self.risk_quantiles, self.cosines, self.kappa = quantiles, risk_quantiles, cosines, kappa
+        self.levels, self.risk_levels, self.cosines, self.kappa = quantiles, risk_quantiles, cosines, kappa
         self.level_embedding = EnsembleLinear(ensemble, cosines, embedding)
         last = EnsembleLinear(ensemble, head, 1)
         self.head = nn.Sequential(EnsembleLinear(ensemble, embedding, head), nn.ReLU(), last)
@@ -54,7 +54,7 @@ class IQN(Critic):
         return quantile_huber(self.quantile(features, level), level, target, self.kappa)
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
-        draws = stratified((features.shape[1],), self.risk_quantiles, features)
+        draws = stratified((features.shape[1],), self.risk_levels, features)
         return risk.of_quantiles(lambda level: self.quantile(features, level), draws)
 
 

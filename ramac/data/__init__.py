@@ -52,9 +52,15 @@ class Log:
         return result
 
     def transitions(self) -> TensorDict:
-        """The steps as a TensorDict [T] in the keys of ramac.spec, sharing memory with the arrays."""
+        """The steps as a TensorDict [T] in the keys of ramac.spec, sharing memory with the arrays.
+
+        `("next", "action")` [T, A] is the action logged next; `("next", "followed")` [T, 1] says where there is one.
+        """
         parts = self.observation, self.action, self.reward, self.next_observation, self.terminated
-        return transitions(*map(torch.from_numpy, parts))
+        steps = transitions(*map(torch.from_numpy, parts))
+        followed = torch.ones(len(self.reward), 1, dtype=torch.bool)
+        followed[torch.from_numpy(self.stop - 1)] = False
+        return steps.set(("next", "action"), steps["action"].roll(-1, 0)).set(("next", "followed"), followed)
 
     def spec(self, action_space: gymnasium.spaces.Box, gamma: float) -> Spec:
         """Sizes, action box and statistics; 1e-3 is added to deviations of observations as in TD3+BC."""

@@ -1,0 +1,95 @@
+"""A conditional variational autoencoder, and a bounded perturbation of any prior policy."""
+
+import torch
+from torch import Tensor
+
+from ramac.actors import Actor
+from ramac.nets import mlp
+from ramac.registry import actors
+from ramac.spec import Spec
+
+
+@actors.register("vae")
+class VAE(Actor):
+    """Conditional variational autoencoder of actions; bc is its evidence bound, squared error + KL / 2.
+
+    Latents are drawn from a standard normal and clipped. Paper: Fujimoto et al. 2019, BCQ; Urpi et al. 2021, O-RAAC.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        hidden: tuple[int, ...] = (256, 256),  # BCQ: (750, 750), for the time it takes
+        clip: float = 0.5,  # BCQ, O-RAAC
+    ) -> None:
+        super().__init__(spec)
+        if not clip >= 0:
+            raise ValueError(f"clip must not be negative, got {clip}")
+        self.clip, self.latent = clip, 2 * spec.act_dim  # BCQ
+        self.encoder = mlp(spec.obs_dim + spec.act_dim, hidden, 2 * self.latent)
+        self.decoder = mlp(spec.obs_dim + self.latent, hidden, spec.act_dim)
+
+    def decode(self, observation: Tensor, latent: Tensor) -> Tensor:
+        """observation [B, O], latent [B, 2 A] -> action [B, A]."""
+        return self.decoder(torch.cat([observation, latent], -1)).tanh()
+
+    def sample(self, observation: Tensor) -> Tensor:
+        latent = torch.randn(observation.shape[0], self.latent, device=observation.device, dtype=observation.dtype)
+        return self.decode(observation, latent.clamp(-self.clip, self.clip))
+
+    def mode(self, observation: Tensor) -> Tensor:
+        return self.decode(observation, observation.new_zeros(observation.shape[0], self.latent))
+
+    def clone(self, observation: Tensor, action: Tensor) -> Tensor:
+        mean, log_std = self.encoder(torch.cat([observation, action], -1)).chunk(2, -1)
+        log_std = log_std.clamp(-4, 15)  # BCQ
+        latent = mean + log_std.exp() * torch.randn_like(mean)
+        divergence = -0.5 * (1 + 2 * log_std - mean.square() - (2 * log_std).exp())
+        return (self.decode(observation, latent) - action).square().mean(-1) + 0.5 * divergence.mean(-1)
+
+
+@actors.register("perturbed")
+class Perturbed(Actor):
+    """A prior's action plus a bounded correction, a = clip(b + bound tanh xi(s, b)), b from the prior without gradient.
+
+    `prior` is any actor, with its number: vae (O-RAAC), ddpm20, flow. bc trains the prior alone, values the correction.
+    Paper: Urpi et al. 2021, Risk-Averse Offline Reinforcement Learning (O-RAAC).
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        prior: str = "vae",  # O-RAAC
+        bound: float = 0.25,  # O-RAAC: 0.25 to 0.5 by task
+        hidden: tuple[int, ...] = (256, 256),  # as gaussian
+    ) -> None:
+        super().__init__(spec)
+        if not 0 < bound <= 2:
+            raise ValueError(f"bound must be in (0, 2], the action box being 2 wide, got {bound}")
+        if actors.parse(prior)[0] == "perturbed":
+            raise ValueError("prior must be another actor than perturbed")
+        self.prior: Actor = actors.build(prior, spec)
+        self.bound = bound
+        self.correction = mlp(spec.obs_dim + spec.act_dim, hidden, spec.act_dim)
+        for parameter in self.correction[-1].parameters():  # no correction until there is a value to follow
+            torch.nn.init.zeros_(parameter)
+
+    def correct(self, observation: Tensor, action: Tensor) -> Tensor:
+        """The prior's action [B, A] -> the corrected one [B, A]."""
+        moved = self.bound * self.correction(torch.cat([observation, action], -1)).tanh()
+        return (action + moved).clamp(-1, 1)
+
+    def sample(self, observation: Tensor) -> Tensor:
+        with torch.no_grad():
+            action = self.prior.sample(observation)
+        return self.correct(observation, action)
+
+    def mode(self, observation: Tensor) -> Tensor:
+        with torch.no_grad():
+            action = self.prior.mode(observation)
+        return self.correct(observation, action)
+
+    def clone(self, observation: Tensor, action: Tensor) -> Tensor:
+        return self.prior.clone(observation, action)

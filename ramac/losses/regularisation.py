@@ -1,0 +1,99 @@
+"""Terms that keep values low outside the data, and the policy random."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+
+from ramac.agent import Agent
+from ramac.errors import at_least
+from ramac.losses import POLICY_ACTION, POLICY_LOG_PROB, Term, draw
+from ramac.registry import losses
+from ramac.risk.distortions import Neutral
+
+
+@losses.register("conservative", number="weight")
+class Conservative(Term):
+    """Lower Z at actions the data do not know: log E_a exp(Z(s, a)) / q(a) - Z(s, a_data), Z standardised.
+
+    `form`: `cql` with the mean of Z, `codac` level by level. Of each proposal `actions` are drawn: uniform ones, and
+    where the actor has a density q its own at s and at s'. `budget` is the Lagrange option. The temperature of the
+    exponential is one standard deviation of the logged returns. Sum over members.
+    Paper: Kumar et al. 2020, Conservative Q-Learning; codac: Ma et al. 2021, Conservative Offline Distributional RL.
+    """
+
+    group = "critic"
+    reads: ClassVar[list[Any]] = ["observation", "action", ("next", "observation")]
+    needs = ("loss.td",)
+
+    def __init__(self, *, form: Literal["cql", "codac"] = "cql", actions: int = 10, **schedule: Any) -> None:  # 10: CQL
+        super().__init__(**schedule)
+        at_least(1, actions=actions)
+        self.form, self.actions = form, actions
+
+    @torch.no_grad()
+    def proposals(self, tensordict: TensorDictBase, agent: Agent) -> tuple[Tensor, Tensor]:
+        """Actions in [-1, 1] [B, K, A] and their log densities [B, K]."""
+        batch, actor = len(tensordict), agent.actor
+        unit = 2 * torch.rand(batch, self.actions, actor.spec.act_dim, device=self.step.device) - 1
+        found = [(unit, torch.full_like(unit[..., 0], -math.log(2) * actor.spec.act_dim))]
+        if hasattr(actor, "sample_with_log_prob"):
+            for key in ("observation", ("next", "observation")):
+                own = draw(actor, tensordict.get(key).repeat_interleave(self.actions, 0), "log_prob")
+                unit = actor.scaling.to_unit(own.get("action"))
+                found.append((unit.unflatten(0, (batch, -1)), own.get("log_prob").unflatten(0, (batch, -1))))
+        action, density = zip(*found, strict=True)
+        return torch.cat(action, 1), torch.cat(density, 1)
+
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        critic, scaling = agent.critic, agent.critic.scaling
+        unit, density = self.proposals(tensordict, agent)
+        action = torch.cat([tensordict.get("action").unsqueeze(1), scaling.to_box(unit)], 1)  # the logged one first
+        observation = tensordict.get("observation").unsqueeze(1).expand(-1, action.shape[1], -1)
+        pairs = TensorDict({"observation": observation, "action": action}, action.shape[:2])
+        if self.form == "cql":
+            value = critic.risk(pairs, Neutral()).unsqueeze(-1)  # [B, 1+K, E, 1]
+        else:
+            draws = torch.rand(len(tensordict), 1, critic.levels, device=unit.device)
+            order = torch.arange(critic.levels, device=unit.device)
+            level = ((order + draws) / critic.levels).expand(-1, action.shape[1], -1)  # the same for all actions
+            value = critic(pairs, level).get("value")
+        value = scaling.to_standard(value)
+        score = value[:, 1:] - density[..., None, None]
+        gap = score.logsumexp(1) - math.log(density.shape[1]) - value[:, 0]
+        return gap.mean(-1).sum(-1)
+
+
+@losses.register("entropy", number="weight")
+class Entropy(Term):
+    """Entropy bonus weight * log pi(a|s) at the actor's own action, a in [-1, 1].
+
+    `automatic`: the weight is a temperature that keeps the entropy at or above `-budget`; no budget is -A, for A action
+    dimensions. `backup` also takes it off the next value in TD's target.
+    Paper: Haarnoja et al. 2018, Soft Actor-Critic Algorithms and Applications.
+    """
+
+    group = "actor"
+    reads: ClassVar[list[Any]] = ["observation", POLICY_ACTION, POLICY_LOG_PROB]
+    needs = ("actor.sample_with_log_prob",)
+
+    def __init__(self, *, automatic: bool = True, backup: bool = False, **schedule: Any) -> None:
+        super().__init__(**schedule)
+        if schedule.get("budget") is not None and not automatic:
+            raise ValueError("a budget needs automatic=true")
+        self.automatic, self.backup = automatic, backup
+        self.next_log_prob = backup
+
+    def bind(self, name: str, agent: Agent, terms: Mapping[str, Term], step: Tensor) -> None:
+        if self.automatic and self.budget is None:
+            self.budget = float(agent.actor.spec.act_dim)
+        super().bind(name, agent, terms, step)
+
+    def bonus(self, pair: TensorDictBase, tensordict: TensorDictBase, agent: Agent) -> Tensor | None:
+        return -self.schedule(self.step) * pair.get("log_prob").unsqueeze(-1) if self.backup else None
+
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        return tensordict.get(POLICY_LOG_PROB)

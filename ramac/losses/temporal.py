@@ -1,0 +1,189 @@
+"""Temporal difference learning of the return distribution, and what makes its target."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+
+from ramac.agent import Agent
+from ramac.errors import InputError, at_least
+from ramac.losses import Term, draw
+from ramac.registry import losses
+
+
+@losses.register("td", number="weight")
+class TD(Term):
+    """Distributional temporal difference: regress Z(s, a) on r + gamma Z'(s', a'), a' from the actor.
+
+    `aggregation` makes one Z' of the ensemble: `quantile_min`, the lowest member level by level (RADAC, DSAC);
+    `risk_min`, all of the member whose risk measure is lowest; `mean`, the members' mean level by level; `tqc`, all
+    members' values together without the highest `drop` share. Terminal states do not bootstrap. `next_actor` draws a':
+    the moving average or the trained actor; `smoothing` adds noise to it, cut at `smoothing_clip`, in a box of [-1, 1];
+    of `candidates` actions the one whose return has the highest risk measure counts.
+    Paper: Bellemare et al. 2017, A Distributional Perspective on Reinforcement Learning; tqc: Kuznetsov et al. 2020;
+    smoothing: Fujimoto et al. 2018, TD3; candidates: Kumar et al. 2020, CQL, max_target_backup.
+    """
+
+    group = "critic"
+    reads: ClassVar[list[Any]] = [
+        "observation",
+        "action",
+        ("next", "observation"),
+        ("next", "reward"),
+        ("next", "terminated"),
+    ]
+
+    def __init__(
+        self,
+        *,
+        gamma: float = 0.99,  # RADAC
+        aggregation: Literal["quantile_min", "risk_min", "mean", "tqc"] = "quantile_min",  # RADAC
+        drop: float = 0.08,  # TQC: 2 of 25 quantiles; only `tqc` uses it
+        next_actor: Literal["average", "online"] = "average",  # RADAC, Diffusion-QL, TD3; online: SAC, FQL
+        smoothing: float = 0.0,  # TD3: 0.2
+        smoothing_clip: float = 0.5,  # TD3
+        candidates: int = 1,  # Diffusion-QL and CQL: 10, on antmaze
+        **schedule: Any,
+    ) -> None:
+        super().__init__(**schedule)
+        if not 0 <= gamma <= 1:
+            raise ValueError(f"gamma must be in [0, 1], got {gamma}")
+        if not 0 <= drop < 1:
+            raise ValueError(f"drop must be in [0, 1), got {drop}")
+        at_least(0, smoothing=smoothing, smoothing_clip=smoothing_clip)
+        at_least(1, candidates=candidates)
+        self.gamma, self.aggregation, self.drop = gamma, aggregation, drop
+        self.next_actor, self.candidates = next_actor, candidates
+        self.smoothing, self.smoothing_clip = smoothing, smoothing_clip
+        self.others: list[Term] = []
+
+    def bind(self, name: str, agent: Agent, terms: Mapping[str, Term], step: Tensor) -> None:
+        super().bind(name, agent, terms, step)
+        self.others = [term for term in terms.values() if term is not self]
+        sources = [key for key, term in terms.items() if type(term).next_value is not Term.next_value]
+        if len(sources) > 1:
+            raise InputError(f"loss: one source of the target at most, got {' and '.join(sources)}")
+
+    def next_pair(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> TensorDict:
+        """`candidates` next actions per transition, [B C] with `observation`, `action` and, if needed, `log_prob`."""
+        actor = (target if self.next_actor == "average" else agent).actor
+        observation = tensordict.get(("next", "observation")).repeat_interleave(self.candidates, 0)
+        extra = "log_prob" if any(term.next_log_prob for term in self.others) else None
+        pair = draw(actor, observation, extra)
+        if self.smoothing:
+            unit = actor.scaling.to_unit(pair.get("action"))
+            noise = (self.smoothing * torch.randn_like(unit)).clamp(-self.smoothing_clip, self.smoothing_clip)
+            pair.set("action", actor.scaling.to_box((unit + noise).clamp(-1, 1)))
+        return pair
+
+    def after(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        """Equally likely returns after the transition, not discounted: [B, M]."""
+        for term in self.others:
+            if (value := term.next_value(tensordict.get(("next", "observation")))) is not None:
+                return value
+        pair = self.next_pair(tensordict, agent, target)
+        after = self.aggregate(target.critic(pair).get("value"), target)
+        for term in self.others:
+            if (bonus := term.bonus(pair, tensordict, agent)) is not None:
+                after = after + bonus
+        if self.candidates == 1:
+            return after
+        each = after.unflatten(0, (-1, self.candidates))  # [B, C, M]
+        best = target.risk.of_samples(target.critic.scaling.to_standard(each)).argmax(-1)
+        return each[torch.arange(len(best), device=best.device), best]
+
+    def returns(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        """Equally likely returns r + gamma (1 - terminated) Z'(s', a'): [B, M]."""
+        reward = tensordict.get(("next", "reward"))
+        if self.gamma == 0:  # a bandit: nothing follows, so no action is sampled for it
+            return reward
+        going = ~tensordict.get(("next", "terminated"))
+        return reward + self.gamma * going * self.after(tensordict, agent, target)
+
+    def aggregate(self, value: Tensor, target: Agent) -> Tensor:
+        """Equally likely returns of each member [B, E, N] -> of the ensemble [B, M]; M = N, for `tqc` less than E N."""
+        if self.aggregation == "quantile_min":
+            return value.amin(-2)
+        if self.aggregation == "mean":
+            return value.mean(-2)
+        if self.aggregation == "risk_min":
+            lowest = target.risk.of_samples(target.critic.scaling.to_standard(value)).argmin(-1)
+            return value.gather(-2, lowest[..., None, None].expand(*lowest.shape, 1, value.shape[-1])).squeeze(-2)
+        pooled = value.flatten(-2).sort(-1).values
+        return pooled[..., : max(1, pooled.shape[-1] - round(self.drop * pooled.shape[-1]))]
+
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        with torch.no_grad():
+            returns = self.returns(tensordict, agent, target)
+        return agent.critic.regress(tensordict, returns)
+
+
+@losses.register("critic_bc", number="weight")
+class CriticBC(Term):
+    """Behaviour penalty inside TD's target: Z'(s', a') - weight sd |a' - a'_data|^2, actions in [-1, 1].
+
+    `sd` is the standard deviation of the logged returns. Where the log ends after s' there is no penalty.
+    Paper: Tarasov et al. 2023, Revisiting the Minimalist Approach to Offline RL (ReBRAC).
+    """
+
+    reads: ClassVar[list[Any]] = [("next", "action"), ("next", "followed")]
+    needs = ("loss.td",)
+
+    def __init__(self, *, weight: float = 0.01, **schedule: Any) -> None:  # ReBRAC: 0 to 0.5 by task, in reward units
+        super().__init__(weight=weight, **schedule)
+
+    def bonus(self, pair: TensorDictBase, tensordict: TensorDictBase, agent: Agent) -> Tensor:
+        scaling, repeats = agent.critic.scaling, len(pair) // len(tensordict)
+        logged, followed = (tensordict.get(key).repeat_interleave(repeats, 0) for key in self.reads)
+        distance = (scaling.to_unit(pair.get("action")) - scaling.to_unit(logged)).square().sum(-1, keepdim=True)
+        return -self.schedule(self.step) * scaling.return_std * followed * distance
+
+
+@losses.register("iql", number="expectile")
+class IQL(Term):
+    """Value V(s) = expectile of rho(Z'(s, a)) over logged actions; TD's target becomes r + gamma V(s').
+
+    The loss is |t - 1{rho < V}| (rho - V)^2. An expectile above 1/2 is a maximum over actions the data know; no action
+    of the actor enters the target. The target is a number, so of Z only the randomness of one step is left. `awr` takes
+    V as its baseline.
+    Paper: Kostrikov et al. 2022, Offline Reinforcement Learning with Implicit Q-Learning.
+    """
+
+    group = "critic"
+    reads: ClassVar[list[Any]] = ["observation", "action"]
+    needs = ("loss.td",)
+
+    def __init__(
+        self,
+        *,
+        expectile: float = 0.7,  # IQL on locomotion
+        hidden: tuple[int, ...] = (256, 256),  # IQL
+        **schedule: Any,
+    ) -> None:
+        super().__init__(**schedule)
+        if not 0 < expectile < 1:
+            raise ValueError(f"expectile must be inside (0, 1), got {expectile}")
+        at_least(1, **{"hidden": min(hidden)} if hidden else {})
+        self.expectile, self.hidden = expectile, hidden
+
+    def bind(self, name: str, agent: Agent, terms: Mapping[str, Term], step: Tensor) -> None:
+        from ramac.nets import mlp
+
+        super().bind(name, agent, terms, step)
+        self.scaling = agent.critic.scaling
+        self.net = mlp(agent.critic.spec.obs_dim, self.hidden, 1).to(step.device)
+
+    def standard(self, observation: Tensor) -> Tensor:
+        """V(s) of observation [B, O] in standardised returns: [B, 1]."""
+        return self.net(self.scaling.observe(observation))
+
+    def next_value(self, observation: Tensor) -> Tensor:
+        return self.scaling.to_return(self.standard(observation))
+
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        with torch.no_grad():
+            rho = self.scaling.to_standard(target.critic.risk(tensordict, agent.risk).amin(-1))
+        difference = rho - self.standard(tensordict.get("observation")).squeeze(-1)
+        return (self.expectile - (difference.detach() < 0).to(rho.dtype)).abs() * difference.square()

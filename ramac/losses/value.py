@@ -1,0 +1,110 @@
+"""Terms that pass the risk measure of the return to the actor: through its chain, in one step, or as guidance."""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+
+from ramac.agent import Agent
+from ramac.losses import DENOISED, POLICY_ACTION, Term, pair_of
+from ramac.registry import losses
+
+Members = Literal["min", "quantile_min", "mean", "first", "random"]
+
+
+class Value(Term):
+    """Shared by the terms below: which members count, and a weight for returns of any size.
+
+    `members`: `min`, the lowest member's risk measure; `quantile_min`, that of the lowest member level by level
+    (RADAC); `mean` (FQL); `first` (TD3+BC); `random`, one of them in each update (Diffusion-QL). `normalise` divides
+    the weight by the detached mean |rho|, for `random` that of another member.
+    """
+
+    group = "actor"
+    size: Tensor  # [] mean |rho| in the last pass
+
+    def __init__(
+        self,
+        *,
+        weight: float = 0.2,  # with `normalise`; measured on the bandit (docs/bandit.md)
+        warmup: int = 500,  # the critic knows nothing yet; RADAC: up to 300k of 2M updates
+        ramp: int = 500,
+        normalise: bool = True,  # TD3+BC, FQL
+        members: Members = "min",  # CODAC, ReBRAC
+        **schedule: Any,
+    ) -> None:
+        super().__init__(weight=weight, warmup=warmup, ramp=ramp, **schedule)
+        self.normalise, self.members = normalise, members
+        if members == "quantile_min":
+            self.needs = (*self.needs, "critic.differentiable_quantile")
+
+    def measure(self, pair: TensorDictBase, agent: Agent) -> Tensor:
+        """rho(Z) of `observation` and `action`, of the members that count: [B]."""
+        if self.members == "quantile_min":
+            rho = other = agent.critic.risk_of_lowest(pair, agent.risk)
+        else:
+            each = agent.critic.risk(pair, agent.risk)  # [B, E]
+            if self.members == "random":
+                index = torch.randint(each.shape[-1], (1,), device=each.device)
+                rho, other = each.index_select(-1, index), each.index_select(-1, (index + 1) % each.shape[-1])
+                rho = rho.squeeze(-1)
+            else:
+                rho = {"min": each.amin(-1), "mean": each.mean(-1), "first": each[..., 0]}[self.members]
+                other = rho
+        self.size = other.detach().abs().mean()
+        return rho
+
+    def coefficient(self, step: Tensor) -> Tensor:
+        weight = super().coefficient(step)
+        return weight / self.size.clamp_min(1e-6) if self.normalise else weight
+
+
+@losses.register("risk", number="weight")
+class Risk(Value):
+    """Minus the risk measure of Z(s, a) at the actor's own action, differentiated through the generative path.
+
+    Paper: Fukazawa et al. 2026, RAMAC; normalisation: Fujimoto & Gu 2021, TD3+BC.
+    """
+
+    reads: ClassVar[list[Any]] = ["observation", POLICY_ACTION]
+    needs = ("loss.td",)
+
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        return -self.measure(pair_of(tensordict, tensordict.get(POLICY_ACTION)), agent)
+
+
+@losses.register("risk_onestep", number="weight")
+class RiskOneStep(Value):
+    """Minus the risk measure at the denoised estimate of a noised logged action: one evaluation, shared with bc.
+
+    The estimate is clipped to the box: at high noise it is wild.
+    Paper: Kang et al. 2023, Efficient Diffusion Policies for Offline Reinforcement Learning.
+    """
+
+    reads: ClassVar[list[Any]] = ["observation", "action", DENOISED]
+    needs = ("actor.denoise", "loss.td")
+
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        action = agent.actor.scaling.to_box(tensordict.get((DENOISED, "clean")).clamp(-1, 1))
+        return -self.measure(pair_of(tensordict, action), agent)
+
+
+@losses.register("guidance", number="weight")
+class Guidance(Value):
+    """Push the denoised estimate along the critic's gradient at the noised action: -c_t <grad_a rho(Z(s, x_t)), a_0>.
+
+    c_t is the share of signal in x_t, sqrt(abar_t) in diffusion: with noise prediction this is the paper's
+    sqrt(1 - abar_t) <grad_a Q(s, x_t), eps>. x_t is clipped to the box, beyond which the critic knows nothing.
+    Paper: Fang et al. 2025, Diffusion Actor-Critic.
+    """
+
+    reads: ClassVar[list[Any]] = ["observation", "action", DENOISED]
+    needs = ("actor.denoise", "loss.td")
+
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        denoised = tensordict.get(DENOISED)
+        noisy = denoised.get("noisy").detach().clamp(-1, 1).requires_grad_()
+        rho = self.measure(pair_of(tensordict, agent.actor.scaling.to_box(noisy)), agent)
+        (gradient,) = torch.autograd.grad(rho.sum(), noisy)
+        return -(denoised.get("signal").unsqueeze(-1) * gradient * denoised.get("clean")).sum(-1)
