@@ -126,10 +126,34 @@ def _actor_findings(entry: str) -> Iterator[str]:
         if not any(p.grad is not None and p.grad.abs().sum() > 0 for p in actor.parameters()):
             yield "sample() sends no gradient to any parameter"
     yield from _losses("bc", actor.bc, actor)
+    yield from _optional_findings(actor)
     state = _state(4)
     twin = copy.deepcopy(actor)
     if not torch.equal(_seeded(lambda: actor(state.copy())["action"]), _seeded(lambda: twin(state.copy())["action"])):
         yield "a deep copy acts differently under the same seed: keep all state in parameters and buffers"
+
+
+def _optional_findings(actor: Actor) -> Iterator[str]:
+    """Findings about the methods that only some loss terms ask for."""
+    observation, inside = torch.randn(8, BOX.obs_dim), 2 * torch.rand(8, BOX.act_dim) - 1
+    if actor.mode(observation).shape != (8, BOX.act_dim):
+        yield f"mode must give actions [8, {BOX.act_dim}], not {list(actor.mode(observation).shape)}"
+    for name, second in (("log_prob", (8,)), ("teacher", (8, BOX.act_dim))):
+        if method := getattr(actor, f"sample_with_{name}", None):
+            action, more = method(observation)
+            if action.shape != (8, BOX.act_dim) or more.shape != second or not more.isfinite().all():
+                yield f"sample_with_{name} must give actions [8, {BOX.act_dim}] and a finite {list(second)}"
+            if not action.requires_grad or more.requires_grad == (name == "teacher"):
+                yield f"sample_with_{name}: gradients reach the action and a log density, never a teacher"
+    if denoise := getattr(actor, "denoise", None):
+        found = denoise(observation, inside)
+        wanted = ((8,), (8, BOX.act_dim), (8,), (8, BOX.act_dim))
+        if tuple(tuple(part.shape) for part in found) != wanted:
+            yield f"denoise must give loss, noisy, signal and clean of {wanted}"
+        elif not torch.equal(
+            _seeded(lambda: denoise(observation, inside).loss), _seeded(lambda: actor.clone(observation, inside))
+        ):
+            yield "denoise must give the loss of clone"
 
 
 def _critic_findings(entry: str) -> Iterator[str]:

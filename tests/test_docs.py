@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ramac import doctor
-from ramac.cli import compose
+from ramac.cli import compose, recipes
 from ramac.registry import GROUPS
 
 ROOT = Path(__file__).parents[1]
@@ -46,11 +46,13 @@ def test_commands_compose(page):
             continue
         if "-m" in words:
             for group, value in (word.split("=", 1) for word in words[2:]):
+                if group == "recipe":
+                    assert set(value.split(",")) <= set(recipes())
                 if group in GROUPS:
                     for spec in re.split(r"[\[\],]+", value):
                         assert not spec or GROUPS[group].parse(spec)
             continue
-        compose([word.replace("FOLDER", "folder") for word in words[1:]])
+        compose([word.replace("FOLDER", "folder") for word in words[1:] if word != "--explain"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -61,6 +63,7 @@ def test_links_lead_somewhere(page):
 
 def test_the_readme_names_every_entry():
     text = (ROOT / "README.md").read_text()
+    assert all(f"`{name}`" in text for name in recipes())
     for group in ("actor", "critic", "risk", "loss", "task", "hazard"):
         for name in GROUPS[group]:
             assert f"`{name}`" in text, f"{group}={name}"

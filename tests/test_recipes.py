@@ -178,7 +178,7 @@ def td3_actor(case):
 def rebrac_actor(case):
     a = case.policy(case.online.actor, case.s)
     value = q(case.online.critic, case.s, a).amin(-1)
-    return 0.3 * ((a - case.a) ** 2).mean() - value.mean() / value.abs().mean().detach()
+    return 0.5 * ((a - case.a) ** 2).mean() - value.mean() / value.abs().mean().detach()
 
 
 def dql_critic(case):
