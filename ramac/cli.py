@@ -69,11 +69,13 @@ def suggest(key: str, choices: list[str]) -> str:
 
 
 def refuse_null(overrides: list[str]) -> None:
-    """Every group needs an entry. Raises InputError for `risk=null`."""
+    """Every group needs an entry. Raises InputError for `risk=null` and `recipe=null`."""
     from ramac.registry import GROUPS
 
     for override in overrides:
         key, _, value = override.partition("=")
+        if key == "recipe" and value in ("", "null"):
+            raise InputError(f"{override!r}: leave it out for no recipe; choose from {', '.join(recipes())}")
         if key in GROUPS and value in ("", "null"):
             raise InputError(f"{override!r}: {key} needs an entry; choose from {', '.join(GROUPS[key])}")
 

@@ -144,7 +144,8 @@ def codac_critic(case):
     tau = (torch.arange(32) + torch.rand(32, 1, 32)) / 32
     each = (z(case.online.critic, s, a, tau.expand(-1, 12, -1).reshape(-1, 32)) - 2).reshape(2, 32, 12, 32) / 3
     inside = (each - density[..., None]).exp().mean(2).log()
-    return td + (inside - (z(case.online.critic, case.s, case.a, tau[:, 0]) - 2) / 3).mean(-1).sum(0).mean()
+    gap = inside - (z(case.online.critic, case.s, case.a, tau[:, 0]) - 2) / 3
+    return td + 0.02 * gap.mean(-1).sum(0).mean()
 
 
 def codac_risk(case, a):
@@ -326,6 +327,7 @@ def test_a_recipe_can_be_overridden(batch):
     ("overrides", "words"),
     [
         (["recipe=orac"], "no recipe 'orac'; choose from .*did you mean 'oraac'"),
+        (["recipe=null"], "leave it out for no recipe; choose from bc"),
         (["recipe=fql", "actor=flow"], "loss=distill needs the actor's sample_with_teacher; actor=flow has none"),
         (["recipe=cql", "actor=ddpm"], "loss=entropy needs the actor's sample_with_log_prob"),
         (["recipe=oraac", "actor.prior=vaee"], "no actor 'vaee'.*did you mean 'vae'"),
