@@ -288,6 +288,7 @@ def test_which_members_count(batch, members):
         ("gaussian", "c51", ["td", {"name": "risk", "members": "quantile_min"}], "critic's differentiable_quantile"),
         ("onestep", "mean", ["bc"], r"actor=onestep needs distill among the losses: loss=\[bc,distill\]"),
         ("gaussian", "mean", ["td", {"name": "bc", "budget": 1.0, "weight": 0.0}], "a weight above 0"),
+        ("gaussian", "mean", ["td", {"name": "critic_bc", "budget": 1.0}], "no loss of its own to hold at budget=1.0"),
     ],
 )
 def test_parts_that_do_not_go_together_are_refused(actor, critic, names, words):
