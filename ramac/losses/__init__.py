@@ -74,6 +74,8 @@ class Term(TensorDictModuleBase):
                 raise InputError(f"loss={name} needs the {part}'s {method}; {reason}")
         self.step = step
         if self.budget is not None:
+            if self.group is None:
+                raise InputError(f"loss={name} has no loss of its own to hold at budget={self.budget}; set its weight")
             if not self.weight > 0 or not math.isfinite(self.budget) or self.final is not None:
                 given = f"budget={self.budget}, weight={self.weight}, final={self.final}"
                 raise InputError(
