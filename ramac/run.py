@@ -142,10 +142,10 @@ def train(config: DictConfig, log: Log | None = None) -> dict[str, Any]:
     task, evaluation = configured(config, log), evaluations.build(config.evaluation)
     # tried without data first: a wrong argument must not wait for a dataset to be collected
     assemble(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
-    names = {} if config.get("recipe") is None else {"recipe": str(config.recipe)}
-    names |= {"task": tasks.label(config.task), "actor": actors.label(config.actor)}
-    names |= {"critic": critics.label(config.critic), "risk": risks.label(config.risk)}
-    label = "-".join([*sorted(names.values(), key=lambda name: name != names["task"]), f"seed{seed}"])
+    names = {"task": tasks.label(config.task)} | ({"recipe": str(config.recipe)} if config.get("recipe") else {})
+    names |= {"actor": actors.label(config.actor), "critic": critics.label(config.critic)}
+    names |= {"risk": risks.label(config.risk)}
+    label = "-".join([*names.values(), f"seed{seed}"])
     refuse_taken(config.run_dir)
     data: Dataset = task.dataset()
     trainer = assemble(config, data.spec, data.transitions, device)

@@ -10,6 +10,8 @@ def show(summary: dict[str, Any]) -> None:
     """Print the result of a run beside the behaviour data's, and the next commands to try."""
     console, behaviour = Console(), summary["behaviour"]
     cell = "{task}: actor={actor} critic={critic} risk={risk} seed={seed}, {steps} updates".format(**summary)
+    recipe = summary.get("recipe")
+    cell = cell if recipe is None else f"{recipe} on {cell}"
     table = Table(title=cell, title_justify="left")
     table.add_column("episode return")
     table.add_column(f"policy ({summary['episodes']} episodes)", justify="right")
@@ -32,9 +34,11 @@ def show(summary: dict[str, Any]) -> None:
     speed = "{updates_per_second:.1f} updates/s, {wall_seconds:.0f} s in all".format(**summary)
     console.print(f"{speed}; everything is in [bold]{summary['run_dir']}[/bold]", highlight=False)
     other = "neutral" if summary["risk"] != "neutral" else "cvar0.1"
+    this = f"ramac task={summary['task']}" + (f" recipe={recipe}" if recipe else "")
     next_commands = {
-        f"ramac task={summary['task']} risk={other}": "the same task, another risk measure",
-        f"ramac task={summary['task']} critic=qr": "another critic",
+        f"{this} --explain": "what each loss term does",
+        f"{this} risk={other}": "the same task, another risk measure",
+        f"{this} critic=qr": "another critic",
         "ramac -m risk=cvar0.05,cvar0.25 seed=0,1": "a grid",
         "ramac list": "everything that can be combined",
     }
