@@ -188,7 +188,7 @@ def test_the_average_follows_by_its_decay(batch):
 
 def test_gradients_are_clipped(batch):
     online = agent()
-    trainer = Trainer(online, {"bc": losses.build("bc1000")}, batch, 0, steps=2, clip=1e-3)
+    trainer = Trainer(online, terms("bc1000"), batch, 0, steps=2, clip=1e-3, schedule="constant")
     norms = []
     trainer.optimisers["actor"].step = lambda: norms.append(  # type: ignore[method-assign,assignment]
         torch.nn.utils.get_total_norm([p.grad for p in online.actor.parameters() if p.grad is not None]).item()
