@@ -94,7 +94,8 @@ class Agent(nn.Module):
         pairs = self.actor(TensorDict({"observation": state.unsqueeze(1).expand(-1, count, -1)}, (len(state), count)))
         rho = self.critic.risk(pairs, self.risk).amin(-1)  # [B, C]
         if self.acting.temperature:
-            index = torch.multinomial((rho / self.acting.temperature).softmax(-1), 1)
+            above = rho - rho.amax(-1, keepdim=True)  # a tiny temperature must not divide two infinities
+            index = torch.multinomial((above / self.acting.temperature).softmax(-1), 1)
         else:
             index = rho.argmax(-1, keepdim=True)
         return pairs["action"].take_along_dim(index.unsqueeze(-1), 1).squeeze(1)

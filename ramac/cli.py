@@ -1,15 +1,26 @@
-"""The command line: `ramac key=value ...` trains; `ramac list`, `ramac doctor` and `ramac data` are commands."""
+"""The command line: `ramac key=value ...` trains; the words of COMMANDS do something else."""
 
 import os
 import re
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ramac.errors import InputError, nearest
 
 CONFIGS = next(p for p in (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs") if p.is_dir())
+PRESETS = ("recipe", "sweep")
+COMMANDS = {  # each is a module with command(arguments) -> exit status
+    "data": "ramac.data.command",
+    "doctor": "ramac.doctor",
+    "estimate": "ramac.estimate",
+    "eval": "ramac.reevaluate",
+    "grid": "ramac.grid.status",
+    "list": "ramac.listing",
+    "report": "ramac.report.command",
+}
 
 
 def fail(message: str) -> NoReturn:
@@ -24,9 +35,9 @@ def explain(error: Exception, overrides: list[str]) -> str:
 
     for override in overrides if re.search("Could not (find|load)", str(error)) else ():
         key, _, value = override.lstrip("+~").partition("=")
-        if key == "recipe":
+        if key in PRESETS:
             for name in value.split(","):
-                known_recipe(name)
+                known_preset(key, name)
         if key in GROUPS and re.fullmatch(r"[\w.,\[\]-]+", value):  # one entry, a list, or a sweep over either
             for spec in filter(None, re.split(r"[\[\],]+", value)):
                 GROUPS[key].parse(spec)  # raises the registry's own message
@@ -42,15 +53,16 @@ def explain(error: Exception, overrides: list[str]) -> str:
     return text
 
 
-def recipes() -> dict[str, Path]:
-    """The published algorithms of `configs/recipe`, by name."""
-    return {path.stem: path for path in sorted((CONFIGS / "recipe").glob("*.yaml"))}
+def presets(group: str) -> dict[str, Path]:
+    """The files of `configs/recipe` (published algorithms) or `configs/sweep` (ready grids), by name."""
+    return {path.stem: path for path in sorted((CONFIGS / group).glob("*.yaml"))}
 
 
-def known_recipe(name: str) -> None:
-    """Refuse a recipe that does not exist. Raises InputError."""
-    if name not in recipes():
-        raise InputError(f"no recipe {name!r}; choose from {', '.join(recipes())}{nearest(name, recipes())}")
+def known_preset(group: str, name: str) -> None:
+    """Refuse a recipe or a sweep that does not exist. Raises InputError."""
+    known = presets(group)
+    if name not in known:
+        raise InputError(f"no {group} {name!r}; choose from {', '.join(known)}{nearest(name, known)}")
 
 
 def suggest(key: str, choices: list[str]) -> str:
@@ -69,14 +81,14 @@ def suggest(key: str, choices: list[str]) -> str:
 
 
 def refuse_null(overrides: list[str]) -> None:
-    """Every group needs an entry. Raises InputError for `risk=null` and `recipe=null`."""
+    """Every group needs an entry. Raises InputError for `risk=null`, `recipe=null` and `sweep=null`."""
     from ramac.registry import GROUPS
 
     for override in overrides:
         key, _, value = override.partition("=")
-        if key == "recipe" and value in ("", "null"):
-            raise InputError(f"{override!r}: leave it out for no recipe; choose from {', '.join(recipes())}")
-        if key in GROUPS and value in ("", "null"):
+        if key in PRESETS and {"", "null"} & set(value.split(",")):
+            raise InputError(f"{override!r}: leave it out for no {key}; choose from {', '.join(presets(key))}")
+        if key in GROUPS and {"", "null"} & set(value.split(",")):
             raise InputError(f"{override!r}: {key} needs an entry; choose from {', '.join(GROUPS[key])}")
 
 
@@ -84,21 +96,39 @@ def compose(overrides: list[str]) -> Any:
     """Configuration of one run from overrides, as the command line composes it. Raises InputError."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     import ramac.hydra_plugin  # noqa: F401  registers the config source
 
     refuse_null(overrides)
+    running = GlobalHydra.instance().hydra  # a sweep's, while one of its cells is explained
+    GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             return hydra_compose("config", overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(explain(error, overrides)) from error
+    finally:
+        if running is not None:
+            GlobalHydra.instance().clear()
+            GlobalHydra.instance().initialize(running)
 
 
 def job(config: Any) -> None:
-    """One run of the command line."""
+    """One run of the command line, or one cell of a grid."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        from ramac.grid.cell import run
+
+        run(config, hydra.launcher)
+        return
+    if config.sweep:
+        fail(f"sweep={config.sweep} is a grid: ramac -m sweep={config.sweep}")
     from ramac.run import train
     from ramac.terminal import show
 
@@ -127,22 +157,14 @@ def main() -> None:
         print(f"ramac {__version__}")
         return
     try:
-        if arguments[:1] == ["list"]:
-            from ramac.listing import show
-
-            show(arguments[1:])
-            return
-        if arguments[:1] == ["doctor"]:
-            from ramac.doctor import command
-
-            raise SystemExit(command(arguments[1:]))
-        if arguments[:1] == ["data"]:
-            from ramac.data.command import command
-
+        if arguments and arguments[0] in COMMANDS:
+            command = import_module(COMMANDS[arguments[0]]).command
             raise SystemExit(command(arguments[1:]))
         if "--explain" in arguments:
             from ramac.explain import command
 
+            if {"-m", "--multirun"} & set(arguments):
+                raise InputError("--explain is about one run; leave out -m")
             command(compose([argument for argument in arguments if argument != "--explain"]))
             return
         run_hydra(arguments)

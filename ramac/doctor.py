@@ -17,10 +17,11 @@ from ramac.agent import Agent
 from ramac.calibration import crps, miscalibration, pit
 from ramac.critics import Critic
 from ramac.errors import InputError
+from ramac.folder import environment, make_folder, refuse_taken
 from ramac.problems import PROBLEMS, Law, Problem, Question, levels
 from ramac.registry import critics, losses, risks, trainers
 from ramac.risk import RiskMeasure
-from ramac.run import device_of, environment, keep_memory, make_folder, progress, refuse_taken, whole_number
+from ramac.run import device_of, keep_memory, progress, whole_number
 from ramac.trainer import Trainer
 
 # short runs of many backups: a larger step and a faster target than in training; pessimism would not be the critic's

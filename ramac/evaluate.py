@@ -1,6 +1,7 @@
 """Evaluation: episodes in vectorised environments, with generators of its own, and the statistics of their returns."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,8 @@ from ramac.agent import Agent
 from ramac.errors import at_least
 from ramac.registry import evaluations
 from ramac.risk.distortions import CVaR
+from ramac.statistics import cvar, interquartile_mean, interval, tails
 from ramac.tasks import Task
-
-
-def cvar(returns: np.ndarray, alpha: float) -> float:
-    """Mean of the worst `alpha` share of returns [episodes], the boundary episode counted in part."""
-    return CVaR(alpha=alpha).of_samples(torch.as_tensor(returns, dtype=torch.float64)).item()
-
-
-def tails(returns: np.ndarray, alphas: tuple[float, ...]) -> dict[str, float]:
-    """CVaR at each level, keyed by the level as text."""
-    return {f"{alpha:g}": cvar(returns, alpha) for alpha in alphas}
-
 
 # step of the episodes, observation [n, O] before it, action [n, A], reward [n] (0 for episodes that are over), and
 # which episodes [n] this step cut off
@@ -34,7 +25,7 @@ class Evaluation:
     """Roll out whole episodes. The same seed gives the same starts and hazard draws to every method.
 
     100 episodes, not the paper's 10, whose CVaR_0.1 is the single worst one.
-    `every`: updates between evaluations, 0 for one at the end.
+    `every`: updates between evaluations, 0 for one at the end; `keep`: every evaluated checkpoint, not only the last.
     """
 
     def __init__(
@@ -45,21 +36,26 @@ class Evaluation:
         seed: int = 0,
         environments: int = 50,
         every: int = 0,
+        keep: bool = False,
     ) -> None:
         at_least(1, episodes=episodes, environments=environments)
         at_least(0, seed=seed, every=every)
         for alpha in alphas:
             CVaR(alpha=alpha)
         self.episodes, self.alphas, self.seed = episodes, tuple(alphas), seed
-        self.environments, self.every = environments, every
+        self.environments, self.every, self.keep = environments, every, keep
+
+    def starts(self, seed: int) -> list[int]:
+        """Seeds of the episodes' environments, and last of the policy's noise; `seed` is the run's."""
+        root = np.random.SeedSequence([self.seed, seed])
+        return [int(x) for x in root.generate_state(self.episodes + 1)]
 
     def run(self, agent: Agent, task: Task, seed: int, watch: Watch | None = None) -> list[dict[str, Any]]:
         """One row per episode; `seed` is the run's, so that runs of several seeds see different episodes.
 
         Neither the training stream nor the result depends on the other: torch's generators are forked.
         """
-        root = np.random.SeedSequence([self.seed, seed])
-        starts = [int(x) for x in root.generate_state(self.episodes + 1)]
+        starts = self.starts(seed)
         device = agent.actor.scaling.centre.device
         rows: list[dict[str, Any]] = []
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -70,14 +66,18 @@ class Evaluation:
         return [{"episode": i, **row} for i, row in enumerate(rows)]
 
     def summary(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Mean, spread, tails, worst episode, share of risky steps and number of penalties."""
+        """Mean, spread, tails, worst episode, share of risky steps and number of penalties; 95 % intervals."""
         returns = np.array([row["return"] for row in rows])
+        statistics = {"mean": np.mean, **{f"{alpha:g}": partial(cvar, alpha=alpha) for alpha in self.alphas}}
         return {
             "episodes": len(rows),
             "return_mean": float(returns.mean()),
             "return_std": float(returns.std()),
             "return_min": float(returns.min()),
+            "return_iqm": float(interquartile_mean(returns)),
             "return_cvar": tails(returns, self.alphas),
+            # one episode has none
+            "intervals": {} if len(rows) == 1 else {k: list(interval([returns], f)) for k, f in statistics.items()},
             "hazard_rate": sum(row["risky_steps"] for row in rows) / sum(row["length"] for row in rows),
             "penalties": sum(row["penalties"] for row in rows),
         }

@@ -1,68 +1,31 @@
 """`ramac ... --explain`: what each loss term does on the first batch, before anything is trained."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
+from tensordict import TensorDict
 from torch import nn
 
-from ramac.actors import Actor
-from ramac.losses import CompositeLoss, Term
+from ramac.counting import counted
+from ramac.losses import Term
 from ramac.run import assemble, device_of, whole_number
+from ramac.spec import Spec
 from ramac.tasks import configured
 from ramac.trainer import Trainer
 
 
-@contextmanager
-def counted(loss: CompositeLoss, rows: int) -> Iterator[Counter[str]]:
-    """Evaluations of networks per transition while the block runs: `actor`, `critic`, each with or without gradient.
-
-    A network is a module with parameters that no other such module calls; a critic's is its trunk.
-    """
-    count: Counter[str] = Counter()
-    handles: list[Any] = []
-    depth = [0]
-
-    def enter(*_: Any) -> None:
-        depth[0] += 1
-
-    def leave(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-            depth[0] -= 1
-            if depth[0] == 0:
-                suffix = " (no gradient)" * (not torch.is_grad_enabled())
-                count[name + suffix] += round(output.shape[-2] / rows)  # [rows, A], [E, rows, F]
-
-        return hook
-
-    for agent in (loss.agent, loss.target):
-        # an actor itself, or one inside it, is asked by other methods too: its networks are counted, not it
-        for module in (m for m in agent.actor.modules() if not isinstance(m, Actor)):
-            handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave("actor"))]
-        trunk = agent.critic.trunk
-        handles += [trunk.register_forward_pre_hook(enter), trunk.register_forward_hook(leave("critic"))]
-    try:
-        yield count
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def norm(value: torch.Tensor, parameters: list[nn.Parameter]) -> float:
-    """Norm of the gradient of a scalar with respect to these parameters."""
-    gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    return float(sum((g.square().sum() for g in gradients if g is not None), torch.zeros(())).sqrt())
+def norm(parameters: list[nn.Parameter]) -> float:
+    """Norm of the gradients that these parameters hold."""
+    return float(sum((p.grad.square().sum() for p in parameters if p.grad is not None), torch.zeros(())).sqrt())
 
 
 def rows_of(trainer: Trainer) -> list[dict[str, Any]]:
     """Per term: weight now and at full height, gradient norms at full height, network evaluations per update."""
     loss, batch = trainer.loss, trainer.batch()
-    parts = {"actor": list(trainer.agent.actor.parameters()), "critic": list(trainer.agent.critic.parameters())}
+    parts = {group: loss.parameters_of(group) for group in ("actor", "critic")}
     result = []
     for name, term in loss.terms.items():
         assert isinstance(term, Term)
@@ -74,7 +37,10 @@ def rows_of(trainer: Trainer) -> list[dict[str, Any]]:
             with counted(loss, len(batch)) as count:
                 value = loss(batch, [name])[f"loss_{name}"].mean()
                 scaled = term.coefficient(full) * value
-            row |= {part: norm(scaled, parameters) if part == term.group else 0.0 for part, parameters in parts.items()}
+            torch.autograd.backward(scaled, inputs=parts[term.group])  # as the trainer does
+            row |= {part: norm(parameters) for part, parameters in parts.items()}
+            for parameter in parts[term.group]:
+                parameter.grad = None
             row["evaluations"] = dict(count)
         result.append(row)
     return result
@@ -84,6 +50,8 @@ def command(config: DictConfig) -> None:
     """Build everything as a run would, and print the table; nothing is trained or written. Raises InputError."""
     whole_number(config, "seed", 0)
     task = configured(config)
+    # as in a run: what does not fit together must not wait for data
+    assemble(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
     data = task.dataset()
     trainer = assemble(config, data.spec, data.transitions, device_of(config.device))
     rows = rows_of(trainer)

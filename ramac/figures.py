@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from torch import Tensor
 
-from ramac.evaluate import cvar
+from ramac.statistics import cvar
 
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
 TAIL = 0.1  # shaded share of worst episodes
@@ -61,7 +61,7 @@ def panel(axes: Axes, returns: np.ndarray, edges: list[float], label: str, colou
     worst = np.sort(returns)[: max(1, round(TAIL * len(returns)))]
     axes.hist(worst, edges, weights=weights[: len(worst)], color=RED, label=f"worst {TAIL:.0%}")
     axes.axvline(returns.mean(), color="black", lw=1.2, label=f"mean {returns.mean():.0f}")
-    tail = cvar(returns, TAIL)
+    tail = float(cvar(returns, TAIL))
     axes.axvline(tail, color="black", lw=1.2, ls="--", label=f"CVaR {TAIL} {tail:.0f}")
     axes.set_ylabel("share of episodes")
     axes.legend(fontsize=8)

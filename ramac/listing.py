@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ramac.cli import recipes
+from ramac.cli import presets
 from ramac.errors import known_group
 from ramac.registry import GROUPS, Registry, paper, summary
 
@@ -35,14 +35,14 @@ def recipe_table() -> Table:
     table = Table(title="recipe=", title_justify="left", show_lines=True)
     for column in ("recipe", "what it is", "paper", "deviations"):
         table.add_column(column, overflow="fold")
-    for name, path in recipes().items():
+    for name, path in presets("recipe").items():
         comments = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")][1:]
         table.add_row(name, *(escape(line.removeprefix(start)) for line, start in zip(comments, STARTS, strict=True)))
     return table
 
 
-def show(groups: list[str]) -> None:
-    """Print the entries of the given groups, or of all. Raises InputError for an unknown group."""
+def command(groups: list[str]) -> int:
+    """Print the entries of the given groups, or of all; returns 0. Raises InputError for an unknown group."""
     for group in groups:
         known_group(group, (*GROUPS, "recipe"))
     console = Console()
@@ -57,3 +57,4 @@ def show(groups: list[str]) -> None:
         for name, entry in registry.items():
             table.add_row(*map(escape, (name, arguments(registry, name), summary(entry), paper(entry))))
         console.print(table)
+    return 0

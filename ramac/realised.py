@@ -2,12 +2,12 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 from tensordict import TensorDict
@@ -15,14 +15,14 @@ from tensordict import TensorDict
 from ramac.agent import load
 from ramac.calibration import miscalibration, pit
 from ramac.errors import InputError
-from ramac.evaluate import cvar
+from ramac.folder import settings_of
 from ramac.problems import levels
 from ramac.registry import evaluations
 from ramac.run import whole_number
+from ramac.statistics import cvar, interval
 from ramac.tasks import configured
 
 LEVELS = 200  # of each predicted distribution
-RESAMPLES = 2000  # of the bootstrap
 
 
 class Watcher:
@@ -50,11 +50,7 @@ class Watcher:
 def configuration(run: Path) -> tuple[dict[str, Any], float, int]:
     """Settings, discount and seed of a run folder. Raises InputError when it is none."""
     try:
-        loaded = OmegaConf.load(run / "config.yaml")
-        settings: Any = OmegaConf.to_container(loaded, resolve=True)
-        missing = [key for key in ("task", "evaluation", "loss", "seed") if key not in settings]
-        if missing:
-            raise InputError(f"{run}/config.yaml has no {' and no '.join(missing)}: no run of ramac")
+        settings = settings_of(run)
         if "name" not in settings["loss"].get("td", {}):
             raise InputError(f"{run} was trained without loss=[td,...]: its critic predicts nothing")
         return settings, float(settings["loss"]["td"]["gamma"]), whole_number(settings, "seed", 0)
@@ -91,8 +87,7 @@ def compare(run: Path, episodes: int | None = None) -> dict[str, Any]:
     predicted = value.mean(-2).double()  # [episodes, LEVELS]
     curve = pit(predicted, torch.as_tensor(outcome).unsqueeze(-1), 0.01 * float(outcome.std()), bins=10)
     pooled = predicted.flatten().numpy()
-    resample = np.random.default_rng(0).integers(len(outcome), size=(RESAMPLES, len(outcome)))
-    lines = [line(1.0, pooled, outcome, resample), *(line(a, pooled, outcome, resample) for a in evaluation.alphas)]
+    lines = [line(alpha, pooled, outcome) for alpha in (1.0, *evaluation.alphas)]
     report = {
         "run_dir": str(run),
         "episodes": len(outcome),
@@ -107,12 +102,11 @@ def compare(run: Path, episodes: int | None = None) -> dict[str, Any]:
     return report
 
 
-def line(alpha: float, predicted: np.ndarray, outcome: np.ndarray, resample: np.ndarray) -> dict[str, float]:
+def line(alpha: float, predicted: np.ndarray, outcome: np.ndarray) -> dict[str, float]:
     """CVaR_alpha (1: the mean) predicted and realised, with a 95 % bootstrap interval over episodes."""
-    draws = [cvar(outcome[index], alpha) for index in resample]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    read = {"predicted": cvar(predicted, alpha), "realised": cvar(outcome, alpha)}
-    return {"alpha": alpha, **read, "low": float(low), "high": float(high)}
+    low, high = interval([outcome], partial(cvar, alpha=alpha))
+    read = {"predicted": float(cvar(predicted, alpha)), "realised": float(cvar(outcome, alpha))}
+    return {"alpha": alpha, **read, "low": low, "high": high}
 
 
 def show(report: dict[str, Any]) -> None:

@@ -1,16 +1,10 @@
 """One run, start to end: everything is built and checked before the run folder is made."""
 
-import csv
 import ctypes
-import itertools
 import json
-import os
-import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +15,15 @@ from tensordict import TensorDict
 from tqdm import tqdm
 
 from ramac.agent import Agent, save
+from ramac.counting import evaluations_per_update
 from ramac.data import Log
 from ramac.errors import InputError
-from ramac.evaluate import tails
+from ramac.folder import EPISODE, environment, make_folder, refuse_taken, table
 from ramac.registry import actors, critics, evaluations, losses, risks, tasks, trainers
 from ramac.spec import Spec
+from ramac.statistics import tails
 from ramac.tasks import Dataset, configured
 from ramac.trainer import Trainer
-
-PACKAGES = ["ramac", "torch", "tensordict", "torchrl", "diffusers", "torchdyn", "hydra-core", "minari"]
-PACKAGES += ["gymnasium", "mujoco", "numpy"]
-EPISODE = ["episode", "return", "length", "risky_steps", "penalties"]
-Row = Mapping[str, Any]
 
 
 def device_of(name: str) -> torch.device:
@@ -57,26 +48,6 @@ def whole_number(config: Mapping[Any, Any], key: str, least: int, most: int = 2*
     return value
 
 
-def refuse_taken(run_dir: str | None) -> None:
-    """Refuse a `run_dir` that holds something. Raises InputError."""
-    if run_dir is not None and (folder := Path(str(run_dir))).exists() and (folder.is_file() or any(folder.iterdir())):
-        raise InputError(f"run_dir={folder} already holds something; name a new folder")
-
-
-def make_folder(run_dir: str | None, label: str) -> Path:
-    """Make the folder of a run: `run_dir`, or the first free `runs/<label>`. Raises InputError when that fails."""
-    names = (label if count == 1 else f"{label}-{count}" for count in itertools.count(1))
-    folder = Path(str(run_dir)) if run_dir is not None else Path("runs", next(names))
-    while True:
-        try:
-            folder.mkdir(parents=True, exist_ok=run_dir is not None)
-            return folder
-        except FileExistsError:  # another run's, perhaps made a moment ago
-            folder = Path("runs", next(names))
-        except OSError as error:
-            raise InputError(f"run folder {folder} cannot be made: {error.strerror}") from error
-
-
 def keep_memory() -> None:
     """Let glibc reuse large blocks instead of mapping them anew in each update (bandit, one core: 1.4 times faster)."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
@@ -85,36 +56,22 @@ def keep_memory() -> None:
         libc.mallopt(m_trim_threshold, 2**30)
 
 
-def environment() -> str:
-    """What a bug report needs: versions, machine, command."""
-    lines = [f"command: {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}", f"python: {platform.python_version()}"]
-    lines += [f"platform: {platform.platform()}", f"cores: {os.cpu_count()}, threads: {torch.get_num_threads()}"]
-    for package in PACKAGES:
-        try:
-            lines.append(f"{package}: {version(package)}")
-        except PackageNotFoundError:
-            lines.append(f"{package}: not installed")
-    return "\n".join(lines) + "\n"
-
-
-def progress(updates: Iterable[TensorDict], total: int, label: str) -> "tqdm[TensorDict]":
+def progress(updates: Iterable[TensorDict], total: int, label: str, quiet: bool = False) -> "tqdm[TensorDict]":
     """The updates, with a bar on standard error: twice a second on a terminal, twice a minute in a log file."""
     pause = 0.5 if sys.stderr.isatty() else 30
-    return tqdm(updates, total=total, unit="update", file=sys.stderr, desc=label, mininterval=pause)
+    return tqdm(updates, total=total, unit="update", file=sys.stderr, desc=label, mininterval=pause, disable=quiet)
 
 
-@contextmanager
-def table(path: Path, header: list[str]) -> Iterator[Callable[[Iterable[Row]], None]]:
-    """A csv file that is written row by row and readable while the run goes on."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, header)
-        writer.writeheader()
+def names_of(config: DictConfig) -> dict[str, str]:
+    """Task, recipe and parts of a configuration by their short names."""
+    names = {"task": tasks.label(config.task)} | ({"recipe": str(config.recipe)} if config.get("recipe") else {})
+    names |= {"actor": actors.label(config.actor), "critic": critics.label(config.critic)}
+    return names | {"risk": risks.label(config.risk)}
 
-        def write(rows: Iterable[Row]) -> None:
-            writer.writerows(rows)
-            file.flush()
 
-        yield write
+def name_of(config: DictConfig) -> str:
+    """Short name of a run: `bandit-flow-iqn-cvar0.1-seed0`."""
+    return "-".join([*names_of(config).values(), f"seed{config.seed}"])
 
 
 def assemble(config: DictConfig, spec: Spec, transitions: TensorDict, device: torch.device) -> Trainer:
@@ -125,13 +82,15 @@ def assemble(config: DictConfig, spec: Spec, transitions: TensorDict, device: to
         raise InputError(f"loss=[{','.join(map(str, terms))}] trains nothing; choose from {', '.join(losses)}")
     torch.manual_seed(config.seed)
     agent = Agent.build(config, spec).to(device)
+    if agent.acting.candidates > 1 and "td" not in terms:
+        raise InputError(f"candidates={agent.acting.candidates} are judged by the critic, which only td trains")
     return trainers.build(config.trainer, agent, terms, transitions.to(device), config.seed)
 
 
-def train(config: DictConfig, log: Log | None = None) -> dict[str, Any]:
+def train(config: DictConfig, log: Log | None = None, quiet: bool = False) -> dict[str, Any]:
     """Train, evaluate and write the run folder; returns the content of summary.json plus `run_dir`.
 
-    `log`: the task's data instead of its own.
+    `log`: the task's data instead of its own; `quiet`: no bar, for several runs side by side.
 
     Raises InputError before anything is written when the configuration or the data cannot be used.
     """
@@ -142,26 +101,24 @@ def train(config: DictConfig, log: Log | None = None) -> dict[str, Any]:
     task, evaluation = configured(config, log), evaluations.build(config.evaluation)
     # tried without data first: a wrong argument must not wait for a dataset to be collected
     assemble(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
-    names = {"task": tasks.label(config.task)} | ({"recipe": str(config.recipe)} if config.get("recipe") else {})
-    names |= {"actor": actors.label(config.actor), "critic": critics.label(config.critic)}
-    names |= {"risk": risks.label(config.risk)}
-    label = "-".join([*names.values(), f"seed{seed}"])
+    names, label = names_of(config), name_of(config)
     refuse_taken(config.run_dir)
     data: Dataset = task.dataset()
     trainer = assemble(config, data.spec, data.transitions, device)
-    terms = list(trainer.loss.terms)
     folder = make_folder(config.run_dir, label)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     (folder / "environment.txt").write_text(environment())
-    print(f"data: {data.origin}\nrun folder: {folder}", file=sys.stderr)
+    if not quiet:
+        print(f"data: {data.origin}\nrun folder: {folder}", file=sys.stderr)
 
+    episodes: list[dict[str, Any]] = []
     with (
         table(folder / "metrics.csv", ["step", "name", "value"]) as write_metrics,
         table(folder / "episodes.csv", ["step", *EPISODE]) as write_episodes,
     ):
         started = time.perf_counter()
         training = 0.0
-        bar = progress(trainer.run(), trainer.steps, label)
+        bar = progress(trainer.run(), trainer.steps, label, quiet)
         for step, metrics in enumerate(bar, 1):
             if step % log_every == 0 or step == trainer.steps:
                 values = {str(key): value.item() for key, value in metrics.items()}
@@ -170,10 +127,14 @@ def train(config: DictConfig, log: Log | None = None) -> dict[str, Any]:
                 bar.set_postfix_str(" ".join(f"{k}={v:.3g}" for k, v in values.items() if "loss" in k), refresh=False)
             if step == trainer.steps or (evaluation.every and step % evaluation.every == 0):
                 training += time.perf_counter() - started
-                episodes = evaluation.run(trainer.target, task, seed)
-                write_episodes({"step": step, **row} for row in episodes)
+                if task.has_environment:
+                    episodes = evaluation.run(trainer.target, task, seed)
+                    write_episodes({"step": step, **row} for row in episodes)
+                if evaluation.keep:
+                    save(trainer.target, config, folder / "checkpoints" / str(step))
                 save(trainer.target, config, folder / "checkpoint")
                 started = time.perf_counter()
+    terms = list(trainer.loss.terms)
     title = f"{config.recipe}: " if "recipe" in names else ""
     title += "{actor} x {critic} x {risk}, ".format(**names)
     title += f"{'+'.join(terms)}, seed {seed}, {trainer.steps} updates"
@@ -181,11 +142,14 @@ def train(config: DictConfig, log: Log | None = None) -> dict[str, Any]:
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         own = task.report(trainer.target.act, data, returns, title, folder)
+        cost = evaluations_per_update(trainer)
     summary = {
         **names, "data": data.origin, "loss": terms, "seed": seed, "steps": trainer.steps, "device": str(device),
-        **evaluation.summary(episodes), **own,
+        "checkpoint": {"step": trainer.steps, "rule": "last"},
+        **(evaluation.summary(episodes) if episodes else {}), **own,
         "behaviour": {"episodes": len(data.returns), "return_mean": float(data.returns.mean()),
                       "return_cvar": tails(data.returns, evaluation.alphas)},
+        "evaluations_per_update": cost, "threads": torch.get_num_threads(),
         "updates_per_second": trainer.steps / training, "wall_seconds": time.perf_counter() - began,
     }  # fmt: skip
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

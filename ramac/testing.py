@@ -143,8 +143,8 @@ def _optional_findings(actor: Actor) -> Iterator[str]:
             action, more = method(observation)
             if action.shape != (8, BOX.act_dim) or more.shape != second or not more.isfinite().all():
                 yield f"sample_with_{name} must give actions [8, {BOX.act_dim}] and a finite {list(second)}"
-            if not action.requires_grad or more.requires_grad == (name == "teacher"):
-                yield f"sample_with_{name}: gradients reach the action and a log density, never a teacher"
+            if not action.requires_grad or not more.requires_grad:
+                yield f"sample_with_{name}: gradients must reach the action and what comes with it"
     if denoise := getattr(actor, "denoise", None):
         found = denoise(observation, inside)
         wanted = ((8,), (8, BOX.act_dim), (8,), (8, BOX.act_dim))

@@ -47,6 +47,8 @@ class Trainer:
     ) -> None:
         at_least(1, steps=steps, batch_size=batch_size, delay=delay)
         at_least(0, multiplier_lr=multiplier_lr)
+        if delay > steps:
+            raise ValueError(f"delay must be at most steps ({steps}), or the actor never moves, got {delay}")
         if not clip > 0:
             raise ValueError(f"clip must be positive, got {clip}")
         if not 0 <= average_decay < 1:

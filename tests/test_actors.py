@@ -138,12 +138,11 @@ def test_cloning_moves_the_policy_to_the_data(name):
     actor, logged = actors.build(name, spec), torch.tensor([1.0, 1.0])
     batch = TensorDict({"observation": torch.zeros(256, 1), "action": logged.expand(256, -1)}, [256])
     optimiser = torch.optim.Adam(actor.parameters(), 2e-3)
-    for _ in range(200):
+    for _ in range(800 if name == "mixture" else 200):  # its eight components go to the action one by one
         optimiser.zero_grad()
         actor.bc(batch).mean().backward()
         if name == "onestep":  # bc trains its teacher
-            student, teacher = actor.sample_with_teacher(torch.zeros(256, 1))
-            (student - teacher).square().mean().backward()
+            actor.sample_with_teacher(torch.zeros(256, 1))[1].square().mean().backward()
         optimiser.step()
     action = actor(batch.select("observation"))["action"]
     assert (action - logged).abs().mean() < 0.4
@@ -156,8 +155,85 @@ def test_cloning_moves_the_policy_to_the_data(name):
         {"name": "ddpm", "steps": 0},
         {"name": "ddim", "steps": 60},
         {"name": "ddim", "steps": 1},
+        {"name": "shortcut", "steps": 3},
     ],
 )
 def test_impossible_step_counts_are_refused(node):
     with pytest.raises(InputError, match="steps must be"):
         actors.build(node, SPEC)
+
+
+@pytest.mark.parametrize("name", ["ddpm", "ddim", "dpmsolver"])
+def test_diffusion_noises_by_the_schedule_at_every_step(name):
+    """x_t = sqrt(abar_t) a + sqrt(1 - abar_t) eps, also at steps that a coarse sampler skips."""
+    actor, action = actors.build(name, SPEC), torch.rand(4096, 2) * 2 - 1
+    torch.manual_seed(1)
+    found = actor.denoise(torch.zeros(4096, 3), action)
+    torch.manual_seed(1)
+    t, epsilon = torch.randint(actor.train_steps, (4096,)), torch.randn(4096, 2)
+    kept = torch.tensor(betas("vp", actor.train_steps)).neg().add(1).cumprod(0)[t].unsqueeze(-1)
+    assert torch.allclose(found.noisy, kept.sqrt() * action + (1 - kept).sqrt() * epsilon, atol=1e-4)
+
+
+def test_vae_clones_by_its_evidence_bound():
+    """Squared error plus half the divergence of N(mu, sigma^2) from N(0, 1), each a mean over dimensions."""
+    actor, observation, action = actors.build("vae", SPEC), torch.randn(16, 3), torch.rand(16, 2) * 2 - 1
+    torch.manual_seed(1)
+    loss = actor.clone(observation, action)
+    torch.manual_seed(1)
+    mean, log_std = actor.encoder(torch.cat([observation, action], -1)).chunk(2, -1)
+    posterior = torch.distributions.Normal(mean, log_std.exp())
+    latent = mean + log_std.exp() * torch.randn(16, 4)
+    divergence = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0))
+    decoded = actor.decoder(torch.cat([observation, latent], -1)).tanh()
+    assert torch.allclose(loss, (decoded - action).square().mean(-1) + divergence.mean(-1) / 2, atol=1e-5)
+
+
+def test_vae_acts_on_clipped_latents():
+    actor = actors.build("vae", SPEC)
+    seen = []
+    actor.decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, 3:]))
+    actor.sample(torch.zeros(1000, 3))
+    assert seen[0].abs().max() == 0.5
+    assert seen[0].std() > 0.3
+
+
+def test_shortcut_learns_leaps_from_two_halves():
+    """Flow matching at size 0; a leap is the mean of two half leaps, those of the smallest being flow matching's."""
+    actor, observation, action = actors.build("shortcut", SPEC), torch.randn(64, 3), torch.rand(64, 2) * 2 - 1
+    torch.manual_seed(1)
+    loss = actor.clone(observation, action)
+    torch.manual_seed(1)
+    start, t = torch.randn(64, 2), torch.rand(64)
+    size, leaps = 0.5 ** torch.randint(3, (64,)), torch.rand(64) < 0.25
+    for i in range(64):
+        s, d = observation[i : i + 1], size[i].item() if leaps[i] else 0.0
+        now = t[i].item() // d * d if d else t[i].item()
+        x = (1 - now) * start[i : i + 1] + now * action[i : i + 1]
+        told = 0.0 if d == 0.25 else d / 2
+        first = actor.leap(x, torch.tensor([[now, told]]), s)
+        second = actor.leap(x + d / 2 * first, torch.tensor([[now + d / 2, told]]), s)
+        target = (first + second) / 2 if d else action[i] - start[i]
+        found = actor.leap(x, torch.tensor([[now, d]]), s)
+        assert loss[i].item() == pytest.approx((found - target).square().mean().item(), rel=1e-3, abs=1e-5)
+
+
+def test_mixture_density_integrates_to_one_and_is_that_of_its_samples():
+    actor = actors.build("mixture", Spec.unit(1, 1))
+    action = torch.linspace(-0.9989, 0.9989, 20_001).unsqueeze(-1)
+    density = (-actor.clone(torch.zeros(20_001, 1), action)).exp()
+    assert torch.trapezoid(density, action.squeeze(-1)).item() == pytest.approx(1, abs=0.01)
+    drawn, log_prob = actor.sample_with_log_prob(torch.zeros(500, 1))
+    inside = drawn.abs().squeeze(-1) < 0.99
+    assert torch.allclose(log_prob[inside], -actor.clone(torch.zeros(500, 1), drawn)[inside], atol=1e-3)
+
+
+def test_a_mixture_draws_each_component_as_often_as_it_says():
+    actor = actors.build("mixture2", Spec.unit(1, 1))
+    with torch.no_grad():  # components at -1 and 1 before the tanh, with probabilities 1/4 and 3/4
+        last = actor.net[-1]
+        last.weight.zero_()
+        last.bias.copy_(torch.tensor([0.0, -1.0, -9.0, np.log(3), 1.0, -9.0]))
+    drawn = actor.sample(torch.zeros(4000, 1))
+    assert (drawn > 0).float().mean().item() == pytest.approx(0.75, abs=0.03)
+    assert torch.allclose(drawn.abs(), torch.tensor(1.0).tanh(), atol=0.02)

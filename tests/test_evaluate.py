@@ -4,9 +4,10 @@ import torch
 
 from ramac.agent import Agent, load
 from ramac.errors import InputError
-from ramac.evaluate import Evaluation, cvar, tails
+from ramac.evaluate import Evaluation
 from ramac.registry import evaluations, tasks
 from ramac.spec import Spec
+from ramac.statistics import cvar, tails
 from ramac.tasks.bandit import region, reward, shares
 
 

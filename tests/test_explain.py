@@ -19,6 +19,9 @@ def test_it_says_what_a_term_sends_where(batch):
     assert found["td"]["actor"] == 0 < found["td"]["critic"]
     assert found["bc"]["critic"] == 0 < found["bc"]["actor"]
     assert found["risk"]["critic"] == 0 < found["risk"]["actor"]
+    iql = rows(batch, "recipe=iql", "trainer.batch_size=32", "task.gamma=0.9")
+    assert iql["iql"]["critic"] > 0  # its value network is the critic's group
+    assert iql["iql"]["evaluations"] == {"critic (no gradient)": 1, "value": 1}
     assert found["risk"]["weight"] == 0
     assert found["risk"]["full weight"] == pytest.approx(0.2)
 
@@ -32,7 +35,7 @@ def test_it_counts_network_evaluations(batch):
     fql = rows(batch, "recipe=fql", "trainer.batch_size=32", "task.gamma=0.9")
     assert fql["distill"]["evaluations"] == {"actor": 1, "actor (no gradient)": 10}  # midpoint, 5 steps
     awr = rows(batch, "recipe=iql", "trainer.batch_size=32", "task.gamma=0.9")
-    assert awr["awr"]["evaluations"] == {"actor": 1, "critic (no gradient)": 1}
+    assert awr["awr"]["evaluations"] == {"actor": 1, "critic (no gradient)": 1, "value (no gradient)": 1}
 
 
 def test_nothing_is_trained_or_written(tmp_path, monkeypatch, capsys):

@@ -42,10 +42,9 @@ def test_a_run_folder_explains_itself():
         "config.yaml", "metrics.csv", "episodes.csv", "summary.json", "checkpoint", "environment.txt", "bandit.png",
     }  # fmt: skip
     written = json.loads((folder / "summary.json").read_text())
-    asked = (
-        "task actor critic risk seed steps device episodes return_mean return_std return_min return_cvar hazard_rate"
-    )
-    asked += " updates_per_second wall_seconds mass_centre mass_ring mass_off_support"
+    asked = "task actor critic risk seed steps device episodes return_mean return_std return_min return_iqm return_cvar"
+    asked += " intervals checkpoint hazard_rate evaluations_per_update threads updates_per_second wall_seconds"
+    asked += " mass_centre mass_ring mass_off_support"
     assert set(asked.split()) <= set(written)
     assert (written["actor"], written["critic"], written["risk"], written["steps"]) == ("flow", "iqn", "cvar0.1", 4)
     assert list(written["return_cvar"]) == ["0.05", "0.1", "0.25"]
@@ -128,7 +127,7 @@ def test_command_trains_and_ends_with_a_table():
 def test_sweep_runs_every_combination():
     done = command("-m", *SHORT, "actor=flow2,gaussian", "loss=[td,bc],[td,bc,risk]", "critic=qr")
     assert done.returncode == 0, done.stderr
-    cells = [json.loads(path.read_text()) for path in Path("runs").glob("*/summary.json")]
+    cells = [json.loads(path.read_text()) for path in Path("runs").glob("grid-*/*/summary.json")]
     found = {(cell["actor"], "+".join(cell["loss"])) for cell in cells}
     assert found == {(a, loss) for a in ("flow2", "gaussian") for loss in ("td+bc", "td+bc+risk")}
 

@@ -24,7 +24,7 @@ class Actor(TensorDictModuleBase):
     """A policy. An entry writes two methods, both in standardised units: `sample` and `clone`.
 
     Some loss terms ask for more: `sample_with_log_prob(observation) -> (action, log density [B])`,
-    `sample_with_teacher(observation) -> (action, teacher's action from the same noise, without gradient)` and
+    `sample_with_teacher(observation) -> (action, what a student gives before clipping minus its teacher's action)` and
     `denoise(observation, action) -> Denoised`.
 
     The methods on TensorDicts, which the losses and TorchRL call, scale observations and actions and flatten leading

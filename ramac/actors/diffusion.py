@@ -71,9 +71,11 @@ class Diffusion(Actor):
     def denoise(self, observation: Tensor, action: Tensor) -> Denoised:
         t = torch.randint(self.train_steps, (action.shape[0],), device=action.device)
         epsilon = torch.randn_like(action)
-        x: Any = self.scheduler.add_noise(action, epsilon, t)
+        kept = self.scheduler.alphas_cumprod.to(action.device)[t]
+        # not by the scheduler's add_noise: DPM-Solver's looks t up among the few steps of its sampler
+        x = kept.sqrt().unsqueeze(-1) * action + (1 - kept).sqrt().unsqueeze(-1) * epsilon
         found = self.predict(x, t, observation)
-        loss, kept = (found - epsilon).square().mean(-1), self.scheduler.alphas_cumprod.to(x.device)[t]
+        loss = (found - epsilon).square().mean(-1)
         return Denoised(loss, x, kept.sqrt(), self.clean(x, found, kept))
 
     @staticmethod
@@ -155,7 +157,7 @@ class DPMSolver(Diffusion):
 
     def output(self, x: Tensor, epsilon: Tensor, t: int) -> Tensor:
         # this scheduler does not clip x0 by itself
-        return self.clean(x, epsilon, self.scheduler.alphas_cumprod[t]).clamp(-1, 1)
+        return self.clean(x, epsilon, self.scheduler.alphas_cumprod[t].to(x)).clamp(-1, 1)
 
     def sample(self, observation: Tensor) -> Tensor:
         action = super().sample(observation)

@@ -76,14 +76,15 @@ class OneStep(Flow):
         self.student = ConditionalNet(spec.obs_dim, spec.act_dim, hidden, times=0)
 
     def act(self, start: Tensor, observation: Tensor) -> Tensor:
-        """The student's action [B, A] from noise [B, A]."""
-        return self.student(start, start[:, :0], observation).clamp(-1, 1)
+        """The student's output [B, A] from noise [B, A], not clipped."""
+        return self.student(start, start[:, :0], observation)
 
     def sample(self, observation: Tensor) -> Tensor:
-        return self.act(noise(observation, self.spec.act_dim), observation)
+        return self.act(noise(observation, self.spec.act_dim), observation).clamp(-1, 1)
 
     def sample_with_teacher(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         start = noise(observation, self.spec.act_dim)
         with torch.no_grad():
             teacher = self.carry(start, observation)
-        return self.act(start, observation), teacher
+        student = self.act(start, observation)
+        return student.clamp(-1, 1), student - teacher

@@ -71,6 +71,8 @@ class Perturbed(Actor):
         if actors.parse(prior)[0] == "perturbed":
             raise ValueError("prior must be another actor than perturbed")
         self.prior: Actor = actors.build(prior, spec)
+        if self.prior.trained_by:
+            raise ValueError(f"prior={prior} would need {self.prior.trained_by[0]}, which trains the actor itself only")
         self.bound = bound
         self.correction = mlp(spec.obs_dim + spec.act_dim, hidden, spec.act_dim)
         for parameter in self.correction[-1].parameters():  # no correction until there is a value to follow

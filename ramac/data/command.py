@@ -154,7 +154,7 @@ def _local() -> list[str]:
 
 def describe(log: Log, horizon: int | None, score: Any = None) -> dict[str, Any]:
     """Figures of a log: sizes, returns over `horizon` steps with hazards, their tail, and the clean whole returns."""
-    from ramac.evaluate import tails
+    from ramac.statistics import tails
 
     returns, lengths = log.returns(horizon), log.stop - log.start
     figures = {

@@ -20,7 +20,7 @@ from ramac.registry import GROUPS, label_of
 
 POLICY_ACTION: NestedKey = ("policy", "action")  # the trained actor's own action [B, A]
 POLICY_LOG_PROB: NestedKey = ("policy", "log_prob")  # its log density [B], for actions in [-1, 1]
-POLICY_TEACHER: NestedKey = ("policy", "teacher")  # a teacher's action [B, A] in [-1, 1] from the same noise
+POLICY_TEACHER: NestedKey = ("policy", "teacher")  # a student's output, not clipped, minus its teacher's action [B, A]
 DENOISED: NestedKey = "denoised"  # `ramac.actors.Denoised` of the logged action, field by field
 EXTRAS = {POLICY_LOG_PROB: "log_prob", POLICY_TEACHER: "teacher"}
 
@@ -37,6 +37,7 @@ class Term(TensorDictModuleBase):
     reads: ClassVar[list[Any]] = []  # nested keys
     needs: tuple[str, ...] = ()  # methods of the parts, `actor.denoise`, and other terms, `loss.td`
     next_log_prob = False  # whether `bonus` reads `log_prob` of the next action
+    adds_bonus = False  # whether `bonus` gives something
     log_multiplier: nn.Parameter
     step: Tensor  # [] updates so far, the trainer's own
 
@@ -108,9 +109,9 @@ class Term(TensorDictModuleBase):
         """Return [B, 1] after observation [B, O] in TD's target, in place of the critic's; None: the critic's."""
         return None
 
-    def bonus(self, pair: TensorDictBase, tensordict: TensorDictBase, agent: Agent) -> Tensor | None:
-        """What is added [B, 1] to the return of the next `observation` and `action` in `pair`; None: nothing."""
-        return None
+    def bonus(self, pair: TensorDictBase, tensordict: TensorDictBase, agent: Agent) -> Tensor:
+        """What is added [B, 1] to the return of the next `observation` and `action` in `pair`, where `adds_bonus`."""
+        raise NotImplementedError(f"{type(self).__name__} must define bonus(pair, tensordict, agent)")
 
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         """Loss per sample [B]; `agent` is trained, `target` is its moving average."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ramac.agent import Agent
 from ramac.errors import at_least
-from ramac.losses import DENOISED, POLICY_ACTION, POLICY_TEACHER, Term, draw, pair_of
+from ramac.losses import DENOISED, POLICY_TEACHER, Term, draw, pair_of
 from ramac.registry import losses
 
 
@@ -31,18 +31,18 @@ class BC(Term):
 
 @losses.register("distill", number="weight")
 class Distill(Term):
-    """Squared distance of the student's action to the teacher's from the same noise; no gradient to the teacher.
+    """Squared distance of the student's output to the teacher's action from the same noise.
 
+    The output counts before it is clipped: a student that has left the box is drawn back.
     Paper: Park et al. 2025, Flow Q-Learning.
     """
 
     group = "actor"
-    reads: ClassVar[list[Any]] = ["observation", POLICY_ACTION, POLICY_TEACHER]
+    reads: ClassVar[list[Any]] = ["observation", POLICY_TEACHER]
     needs = ("actor.sample_with_teacher",)
 
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
-        student = agent.actor.scaling.to_unit(tensordict.get(POLICY_ACTION))
-        return (student - tensordict.get(POLICY_TEACHER)).square().mean(-1)
+        return tensordict.get(POLICY_TEACHER).square().mean(-1)
 
 
 @losses.register("awr", number="weight")

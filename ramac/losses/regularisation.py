@@ -33,6 +33,8 @@ class Conservative(Term):
         super().__init__(**schedule)
         at_least(1, actions=actions)
         self.form, self.actions = form, actions
+        if form == "codac":
+            self.needs = (*self.needs, "critic.differentiable_quantile")
 
     @torch.no_grad()
     def proposals(self, tensordict: TensorDictBase, agent: Agent) -> tuple[Tensor, Tensor]:
@@ -84,16 +86,16 @@ class Entropy(Term):
         super().__init__(**schedule)
         if schedule.get("budget") is not None and not automatic:
             raise ValueError("a budget needs automatic=true")
-        self.automatic, self.backup = automatic, backup
-        self.next_log_prob = backup
+        self.automatic = automatic
+        self.next_log_prob = self.adds_bonus = backup
 
     def bind(self, name: str, agent: Agent, terms: Mapping[str, Term], step: Tensor) -> None:
         if self.automatic and self.budget is None:
             self.budget = float(agent.actor.spec.act_dim)
         super().bind(name, agent, terms, step)
 
-    def bonus(self, pair: TensorDictBase, tensordict: TensorDictBase, agent: Agent) -> Tensor | None:
-        return -self.schedule(self.step) * pair.get("log_prob").unsqueeze(-1) if self.backup else None
+    def bonus(self, pair: TensorDictBase, tensordict: TensorDictBase, agent: Agent) -> Tensor:
+        return -self.schedule(self.step) * pair.get("log_prob").unsqueeze(-1)
 
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         return tensordict.get(POLICY_LOG_PROB)

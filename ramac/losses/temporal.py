@@ -65,6 +65,10 @@ class TD(Term):
         sources = [key for key, term in terms.items() if type(term).next_value is not Term.next_value]
         if len(sources) > 1:
             raise InputError(f"loss: one source of the target at most, got {' and '.join(sources)}")
+        idle = [key for key, term in terms.items() if term.adds_bonus]
+        idle += ["td.smoothing"] * (self.smoothing > 0) + ["td.candidates"] * (self.candidates > 1)
+        if sources and idle:
+            raise InputError(f"loss={sources[0]} makes the target without a next action: {idle[0]} has no place in it")
 
     def next_pair(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> TensorDict:
         """`candidates` next actions per transition, [B C] with `observation`, `action` and, if needed, `log_prob`."""
@@ -86,8 +90,8 @@ class TD(Term):
         pair = self.next_pair(tensordict, agent, target)
         after = self.aggregate(target.critic(pair).get("value"), target)
         for term in self.others:
-            if (bonus := term.bonus(pair, tensordict, agent)) is not None:
-                after = after + bonus
+            if term.adds_bonus:
+                after = after + term.bonus(pair, tensordict, agent)
         if self.candidates == 1:
             return after
         each = after.unflatten(0, (-1, self.candidates))  # [B, C, M]
@@ -130,6 +134,7 @@ class CriticBC(Term):
 
     reads: ClassVar[list[Any]] = [("next", "action"), ("next", "followed")]
     needs = ("loss.td",)
+    adds_bonus = True
 
     def __init__(self, *, weight: float = 0.01, **schedule: Any) -> None:  # ReBRAC: 0 to 0.5 by task, in reward units
         super().__init__(weight=weight, **schedule)

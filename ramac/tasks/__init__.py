@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -29,6 +29,7 @@ class Dataset:
     spec: Spec
     returns: np.ndarray  # [episodes] return of the behaviour over the task's horizon, hazards included
     origin: str  # one line: what it is and where it lies
+    held_out: Log | None = None  # whole episodes that training never sees
 
     @cached_property
     def transitions(self) -> TensorDict:
@@ -38,6 +39,8 @@ class Dataset:
 
 class Task(ABC):
     """A problem. The arguments `steps` (updates of a run) and `gamma` (discount) are what its runs take by default."""
+
+    has_environment: ClassVar[bool] = True  # False where a policy can only be judged by the logged data
 
     def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None) -> None:
         """Take other data or another hazard than the task's own. Raises InputError when it has no place for them."""
@@ -52,7 +55,7 @@ class Task(ABC):
         """Load or make the logged data. Raises InputError when it cannot be used."""
 
     @abstractmethod
-    def environment(self) -> gymnasium.Env:
+    def environment(self, render_mode: str | None = None) -> gymnasium.Env:
         """One environment that ends at the horizon; `info` of each step has `risky` and `penalty`."""
 
     @abstractmethod

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 
 from ramac.data import Log
-from ramac.errors import at_least
+from ramac.errors import InputError, at_least
 from ramac.registry import tasks
 from ramac.spec import Spec
 from ramac.tasks import Act, Dataset, Task
@@ -82,7 +82,9 @@ class Bandit(Task):
             log, Spec.unit(1, 2).of_returns(value), value, f"{count} draws of the 2-D risky bandit, made in memory"
         )
 
-    def environment(self) -> gymnasium.Env:
+    def environment(self, render_mode: str | None = None) -> gymnasium.Env:
+        if render_mode is not None:
+            raise InputError("task=bandit has nothing to film; bandit.png in the run folder shows the policy")
         return gymnasium.wrappers.TimeLimit(BanditEnv(), 1)
 
     def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:

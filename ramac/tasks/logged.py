@@ -60,11 +60,12 @@ class LoggedTask(Task):
         assert isinstance(env.action_space, gymnasium.spaces.Box)  # refused otherwise
         return Dataset(log, log.spec(env.action_space, self.gamma), log.returns(self.horizon), origin)
 
-    def environment(self) -> gymnasium.Env:
+    def environment(self, render_mode: str | None = None) -> gymnasium.Env:
         if self.environment_id is None:
             self.environment_id = _environment_of(self.clean()[0])
-        limit = {} if self.horizon is None else {"max_episode_steps": self.horizon}
-        return HazardWrapper(make(self.environment_id, disable_env_checker=True, **limit), self.hazard)
+        options: dict[str, Any] = {} if self.horizon is None else {"max_episode_steps": self.horizon}
+        options |= {} if render_mode is None else {"render_mode": render_mode}
+        return HazardWrapper(make(self.environment_id, disable_env_checker=True, **options), self.hazard)
 
     def score(self, mean: float) -> float | None:
         """D4RL's normalised score 100 (R - random) / (expert - random) of a return, where the environment has one."""

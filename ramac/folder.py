@@ -1,0 +1,80 @@
+"""The folder of a run: making it, and the files in it that grow row by row."""
+
+import csv
+import itertools
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from ramac.errors import InputError
+
+PACKAGES = ["ramac", "torch", "tensordict", "torchrl", "diffusers", "torchdyn", "hydra-core", "minari"]
+PACKAGES += ["gymnasium", "mujoco", "numpy"]
+EPISODE = ["episode", "return", "length", "risky_steps", "penalties"]  # columns of a csv file of episodes
+Row = Mapping[str, Any]
+
+
+def refuse_taken(run_dir: str | None) -> None:
+    """Refuse a `run_dir` that holds something. Raises InputError."""
+    if run_dir is not None and (folder := Path(str(run_dir))).exists() and (folder.is_file() or any(folder.iterdir())):
+        raise InputError(f"run_dir={folder} already holds something; name a new folder")
+
+
+def make_folder(run_dir: str | None, label: str) -> Path:
+    """Make the folder of a run: `run_dir`, or the first free `runs/<label>`. Raises InputError when that fails."""
+    names = (label if count == 1 else f"{label}-{count}" for count in itertools.count(1))
+    folder = Path(str(run_dir)) if run_dir is not None else Path("runs", next(names))
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=run_dir is not None)
+            return folder
+        except FileExistsError:  # another run's, perhaps made a moment ago
+            folder = Path("runs", next(names))
+        except OSError as error:
+            raise InputError(f"run folder {folder} cannot be made: {error.strerror}") from error
+
+
+def environment() -> str:
+    """What a bug report needs: versions, machine, command."""
+    lines = [f"command: {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}", f"python: {platform.python_version()}"]
+    lines += [f"platform: {platform.platform()}", f"cores: {os.cpu_count()}, threads: {torch.get_num_threads()}"]
+    for package in PACKAGES:
+        try:
+            lines.append(f"{package}: {version(package)}")
+        except PackageNotFoundError:
+            lines.append(f"{package}: not installed")
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def table(path: Path, header: list[str]) -> Iterator[Callable[[Iterable[Row]], None]]:
+    """A csv file that is written row by row and readable while the run goes on."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, header)
+        writer.writeheader()
+
+        def write(rows: Iterable[Row]) -> None:
+            writer.writerows(rows)
+            file.flush()
+
+        yield write
+
+
+def settings_of(run: Path) -> dict[str, Any]:
+    """The configuration of a run folder. Raises InputError when it is none."""
+    try:
+        settings: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"), resolve=True)
+        missing = [key for key in ("task", "evaluation", "loss", "seed") if key not in settings]
+    except Exception as error:  # whatever a damaged file makes of yaml, OmegaConf and us
+        raise InputError(f"{run} is no run folder: {' '.join(str(error).split())}") from error
+    if missing:
+        raise InputError(f"{run}/config.yaml has no {' and no '.join(missing)}: no run of ramac")
+    return settings

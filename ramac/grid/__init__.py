@@ -1,0 +1,80 @@
+"""Grids of runs: a folder of cells that can be interrupted, repeated and shared among processes and machines.
+
+`<grid>/grid.json` says which cells there are, `<grid>/journal.csv` what happened to them; `<grid>/<cell>/` is a run.
+"""
+
+import csv
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ramac.errors import InputError
+
+JOURNAL = ("time", "cell", "event", "where", "process", "seconds")
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[bool]:
+    """Hold a cell while the block runs; False where another process holds it. The system frees it when one dies."""
+    locks = folder.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / f"{folder.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def where() -> str:
+    """This machine, and on a Ray cluster the node: several may share a machine."""
+    ray = sys.modules.get("ray")
+    node = f"/{ray.get_runtime_context().get_node_id()[:8]}" if ray and ray.is_initialized() else ""
+    return socket.gethostname() + node
+
+
+def note(folder: Path, event: str, seconds: float = 0.0) -> None:
+    """Append what happened to a cell to the grid's journal; short appended lines of several processes do not mix."""
+    path = folder.parent / "journal.csv"
+    row = (f"{time.time():.3f}", folder.name, event, where(), os.getpid(), f"{seconds:.1f}")
+    line = ",".join(map(str, row)) + "\n"
+    with path.open("a") as file:
+        file.write(line if file.tell() else ",".join(JOURNAL) + "\n" + line)
+
+
+def journal(grid: Path) -> list[dict[str, str]]:
+    """The rows of a grid's journal."""
+    path = grid / "journal.csv"
+    if not path.is_file():
+        return []
+    with path.open() as file:
+        return [row for row in csv.DictReader(file) if row["time"] != "time"]
+
+
+def write(path: Path, content: Any) -> None:
+    """JSON, whole or not at all."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(part, path)
+
+
+def cells(grid: Path) -> list[dict[str, Any]]:
+    """The cells that a grid folder knows. Raises InputError when it is no grid."""
+    try:
+        return json.loads((grid / "grid.json").read_text())["cells"]
+    except FileNotFoundError:
+        raise InputError(f"{grid} is no grid: it has no grid.json; ramac -m ... makes one") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{grid}/grid.json cannot be read: {error}") from error

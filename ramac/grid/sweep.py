@@ -1,0 +1,106 @@
+"""The cells of a sweep: which there are, which are missing, and their launch."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.errors import OmegaConfBaseException
+
+from ramac.cli import explain
+from ramac.errors import InputError
+from ramac.grid import cells, write
+from ramac.grid.status import show
+from ramac.run import name_of
+
+ELSEWHERE = ("run_dir", "grid_dir", "sweep", "device", "threads")  # settings that do not make another cell
+
+
+def digest(content: Any) -> str:
+    """Eight hexadecimal digits that stand for plain data."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def cell_name(config: DictConfig) -> str:
+    """Folder of a configuration, the same whenever the configuration is: its label and a digest of all settings.
+
+    Raises InputError when an entry refuses its arguments so that not even a label can be made.
+    """
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return f"{name_of(config)}-{digest({k: v for k, v in plain.items() if k not in (*ELSEWHERE, 'hydra')})}"
+
+
+def combinations(sweeper: Any, arguments: list[str]) -> list[list[str]]:
+    """Overrides of every cell."""
+    loader = sweeper.hydra_context.config_loader
+    given = [f"{key}={value}" for key, value in sweeper.params.items()] + arguments
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
+    return sweeper.split_arguments(parsed, None)[0]
+
+
+def plan(sweeper: Any, asked: list[list[str]]) -> list[dict[str, Any]]:
+    """One record per cell: its overrides and its folder's name, or why its configuration cannot be composed.
+
+    Raises InputError for an entry that does not exist: a slip, which no other cell should wait for.
+    """
+    records: dict[str, dict[str, Any]] = {}
+    for overrides in asked:
+        try:
+            config = sweeper.hydra_context.config_loader.load_sweep_config(sweeper.config, overrides)
+            name = cell_name(config)
+            record = {"overrides": overrides, "cell": name}
+        except (HydraException, OmegaConfBaseException, InputError) as error:
+            reason = str(error) if isinstance(error, InputError) else said(error, overrides)
+            if "Could not" in str(error) and "Could not override" not in str(error):
+                raise InputError(reason) from error
+            name, record = digest(overrides), {"overrides": overrides, "cell": None, "refused": reason}
+        records.setdefault(name, record)  # two ways to write the same cell are one
+    return list(records.values())
+
+
+def said(error: Exception, overrides: list[str]) -> str:
+    """A composition error in one line."""
+    try:
+        return explain(error, overrides)
+    except InputError as found:
+        return str(found)
+
+
+def sweep(sweeper: Any, arguments: list[str]) -> None:
+    """Run what is missing of a grid and show how it stands. Raises InputError, SystemExit(1) when a cell failed."""
+    config = sweeper.config
+    if config.run_dir is not None:
+        raise InputError(f"run_dir={config.run_dir} is one run's; a grid takes grid_dir=FOLDER")
+    asked = combinations(sweeper, arguments)
+    name = "-".join(["grid", *([str(config.sweep)] if config.get("sweep") else []), digest(sorted(map(sorted, asked)))])
+    grid = Path(config.grid_dir or Path("runs", name)).absolute()
+    records = plan(sweeper, asked)
+    if all(record["cell"] is None for record in records):
+        raise InputError(records[0]["refused"])
+    try:
+        grid.mkdir(parents=True, exist_ok=True)
+        before = cells(grid) if (grid / "grid.json").exists() else []
+        known = {record["cell"] or digest(record["overrides"]): record for record in [*before, *records]}
+        write(grid / "grid.json", {"cells": list(known.values())})
+    except OSError as error:
+        raise InputError(f"grid_dir={grid} cannot be used: {error.strerror}") from error
+    missing = [r for r in records if r["cell"] and not (grid / r["cell"] / "summary.json").exists()]
+    print(f"grid: {len(records)} cells, {len(missing)} to run, in {grid}", flush=True)
+    with flag_override(config, ["struct", "readonly"], [False, False]):
+        config.hydra.sweep.dir = str(grid)
+    died = None
+    if missing:
+        jobs = [[*record["overrides"], f"run_dir={grid / record['cell']}"] for record in missing]
+        try:
+            for result in sweeper.launcher.launch(jobs, initial_job_idx=0):
+                _ = result.return_value  # raises what a cell could not catch
+        except Exception as error:  # a worker that was killed, a cluster that is gone
+            died = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    failed = show(grid)
+    if died:
+        print(f"the launcher stopped: {died}; the same command again runs what is missing")
+    if died or failed:
+        raise SystemExit(1)

@@ -1,0 +1,1 @@
+"""`ramac report`: run folders and csv files of episodes compared on one page, with tables and figures for a paper."""
