@@ -51,8 +51,6 @@ def configuration(run: Path) -> tuple[dict[str, Any], float, int]:
     """Settings, discount and seed of a run folder. Raises InputError when it is none."""
     try:
         settings = settings_of(run)
-        if "name" not in settings["loss"].get("td", {}):
-            raise InputError(f"{run} was trained without loss=[td,...]: its critic predicts nothing")
         return settings, float(settings["loss"]["td"]["gamma"]), whole_number(settings, "seed", 0)
     except InputError:
         raise
@@ -69,6 +67,8 @@ def compare(run: Path, episodes: int | None = None) -> dict[str, Any]:
     from ramac.figures import calibration_figure
 
     (config, gamma, seed), agent = configuration(run), load(run)
+    if "name" not in config["loss"]["td"]:
+        raise InputError(f"{run} was trained without loss=[td,...]: its critic predicts nothing")
     try:
         settings = evaluations.plain(config["evaluation"])
         evaluation = evaluations.build({**settings, "episodes": episodes or settings["episodes"]})

@@ -142,6 +142,11 @@ def train(config: DictConfig, log: Log | None = None, quiet: bool = False) -> di
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         own = task.report(trainer.target.act, data, returns, title, folder)
+        if not task.has_environment:
+            from ramac.estimate import brief, checkpoints, judge  # which itself looks at finished runs
+
+            agents, gamma = checkpoints(folder, trainer.steps), float(config.loss.td.gamma)
+            own |= {"estimate": brief(judge(folder, agents, data, gamma, evaluation.alphas, seed))}
         cost = evaluations_per_update(trainer)
     summary = {
         **names, "data": data.origin, "loss": terms, "seed": seed, "steps": trainer.steps, "device": str(device),

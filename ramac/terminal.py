@@ -1,5 +1,6 @@
 """What a run says on the terminal when it ends."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ def show_evaluation(run: Path, summary: dict[str, Any]) -> None:
 
 def show(summary: dict[str, Any]) -> None:
     """Print the result of a run beside the behaviour data's, and the next commands to try."""
+    if "estimate" in summary:  # no environment, no episodes
+        from ramac.estimate_report import show as show_estimate
+
+        show_estimate(json.loads(Path(summary["run_dir"], "estimate.json").read_text()))
+        return
     console, behaviour = Console(), summary["behaviour"]
     cell = "{task}: actor={actor} critic={critic} risk={risk} seed={seed}, {steps} updates".format(**summary)
     recipe = summary.get("recipe")

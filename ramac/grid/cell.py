@@ -40,8 +40,9 @@ def run(config: DictConfig, launcher: Any) -> None:
             note(folder, "failed", time.perf_counter() - began)
             return
         note(folder, "done", time.perf_counter() - began)
-    tail = ", ".join(f"CVaR {alpha} {value:.2f}" for alpha, value in summary["return_cvar"].items())
-    say(folder, f"mean {summary['return_mean']:.2f}, {tail}; {summary['wall_seconds']:.0f} s")
+    found = summary.get("estimate") or {"mean": summary["return_mean"], "cvar": summary["return_cvar"]}
+    tail = ", ".join(f"CVaR {alpha} {value:.2f}" for alpha, value in found["cvar"].items())
+    say(folder, f"mean {found['mean']:.2f}, {tail}; {summary['wall_seconds']:.0f} s")
 
 
 def fail(folder: Path, reason: str, trace: str) -> None:

@@ -1,0 +1,133 @@
+"""Logged data and nothing else: no environment, so some episodes are kept from training to check estimates on."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from ramac.data import Log
+from ramac.errors import InputError, at_least
+from ramac.hazards import NoHazard
+from ramac.ood import Detector
+from ramac.registry import tasks
+from ramac.tasks import Act, Dataset
+from ramac.tasks.logged import LoggedTask
+
+STATES = 5_000  # held-out states at most, as many as `Detector.report` asks
+
+
+@tasks.register("logs")
+class LogsTask(LoggedTask):
+    """Your own data, `data=ID|FILE`, and no environment: an estimate from held-out episodes judges the policy.
+
+    `held_out`: share of whole episodes that training never sees, chosen by `split_seed`. `low`, `high`: bounds of every
+    action coordinate, each the logged actions' own if null.
+    """
+
+    has_environment = False
+
+    def __init__(
+        self,
+        *,
+        held_out: float = 0.2,  # one of five folds, as in docs/data.md
+        split_seed: int = 0,
+        low: float | None = None,
+        high: float | None = None,
+        hazard_seed: int = 0,
+        steps: int = 10_000,
+        gamma: float = 0.99,  # RADAC
+    ) -> None:
+        at_least(0, hazard_seed=hazard_seed, split_seed=split_seed)
+        if not 0 < held_out < 1:
+            raise ValueError(f"held_out must be inside (0, 1), got {held_out}")
+        for name, bound in (("low", low), ("high", high)):
+            if bound is not None and not math.isfinite(bound):
+                raise ValueError(f"{name} must be finite, got {bound}")
+        if low is not None and high is not None and not low < high:
+            raise ValueError(f"low must be below high, got {low:g} and {high:g}")
+        self.held_out, self.split_seed, self.low, self.high = held_out, split_seed, low, high
+        self.environment_id, self.horizon = None, None
+        self.hazard, self.hazard_seed, self.gamma = NoHazard(), hazard_seed, gamma
+
+    def dataset(self) -> Dataset:
+        from ramac.data.check import errors
+
+        log, origin = self.clean()
+        box = self.box(log, origin)
+        for finding in errors(log, box.low, box.high):
+            raise InputError(f"{origin}: {finding.text}")
+        log = self.hazard.relabel(log, self.hazard_seed)
+        if np.ptp(log.returns_to_go(self.gamma)) == 0:
+            raise InputError(f"{origin}: every return is {log.reward[0]:g}, so no policy is better than another")
+        train, held_out = self.split(log)
+        counts = f"{len(train.reward)} steps in {len(train.start)} episodes, {len(held_out.start)} more held out"
+        return Dataset(train, train.spec(box, self.gamma), train.returns(), f"{origin}: {counts}", held_out)
+
+    def box(self, log: Log, origin: str) -> gymnasium.spaces.Box:
+        """Bounds of actions. Raises InputError where a coordinate of the logged ones leaves no width."""
+        size = log.action.shape[1]
+        low = log.action.min(0) if self.low is None else np.full(size, self.low, np.float32)
+        high = log.action.max(0) if self.high is None else np.full(size, self.high, np.float32)
+        if len(flat := np.flatnonzero(low >= high)):
+            first, at = flat[0], (low[flat[0]], high[flat[0]])
+            raise InputError(
+                f"{origin}: action coordinate {first} would be bounded by {at[0]:g} and {at[1]:g};"
+                " set task.low and task.high to the actions' true bounds"
+            )
+        return gymnasium.spaces.Box(low, high, dtype=np.float32)
+
+    def split(self, log: Log) -> tuple[Log, Log]:
+        """Training part and held-out part, whole episodes. Raises InputError when either would be empty."""
+        episodes = len(log.start)
+        count = round(self.held_out * episodes)
+        if not 0 < count < episodes:
+            what = "none" if count == 0 else "all"
+            raise InputError(
+                f"task.held_out={self.held_out:g} of {episodes} episodes holds out {what};"
+                + (
+                    f" choose a share from {1 / episodes:.2g} to {1 - 1 / episodes:.2g}"
+                    if episodes > 1
+                    else " at least 2 episodes are needed"
+                )
+            )
+        chosen = np.zeros(episodes, bool)
+        chosen[np.random.default_rng(self.split_seed).choice(episodes, count, replace=False)] = True
+        rows = np.repeat(chosen, log.stop - log.start)
+        return log.keep(~rows), log.keep(rows)
+
+    def environment(self, render_mode: str | None = None) -> gymnasium.Env:
+        raise InputError("task=logs has no environment to play in; set task=gymnasium task.environment=ID to have one")
+
+    def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
+        try:
+            return {"ood": out_of_distribution(act, data, Detector(data.log))}
+        except InputError as error:  # too few data to tell
+            print(f"no share of out-of-distribution actions: {error}", file=sys.stderr)
+            return {}
+
+
+def out_of_distribution(act: Act, data: Dataset, detector: Detector, seed: int = 0) -> dict[str, Any]:
+    """`Detector.report` on held-out states: share of actions far from what the training part took, its standard error,
+    and the shares of the held-out and of uniform actions. Without a held-out part: the training part's own report.
+    """
+    log = data.held_out
+    if log is None:
+        return detector.report(act)
+    random, steps = np.random.default_rng(seed), len(log.reward)
+    rows = np.sort(random.choice(steps, min(STATES, steps), replace=False))
+    near = detector.nearest(log.observation[rows])
+    low, high = data.log.action.min(0), data.log.action.max(0)
+    asked = {
+        "rate": act(log.observation[rows]),
+        "data": log.action[rows],
+        "uniform": random.uniform(low, high, (len(rows), len(low))),
+    }
+    flags = {key: detector.distance(near, action) > detector.threshold for key, action in asked.items()}
+    episode = np.repeat(np.arange(len(log.start)), log.stop - log.start)[rows]
+    # states of one episode are alike, so episodes are what varies independently
+    deviation = np.bincount(episode, flags["rate"] - flags["rate"].mean())
+    error = float(np.sqrt(np.square(deviation).sum())) / len(rows)
+    return {key: float(flag.mean()) for key, flag in flags.items()} | {"standard_error": error, "states": len(rows)}
