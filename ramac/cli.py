@@ -192,3 +192,8 @@ def run_hydra(arguments: list[str]) -> None:
         if asked == "1":
             raise
         raise InputError(explain(error, [a for a in arguments if "=" in a and not a.startswith("-")])) from error
+    finally:
+        if asked is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = asked
