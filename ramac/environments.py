@@ -1,5 +1,6 @@
 """Gymnasium environments by id, with one clear line where there is none."""
 
+import os
 import sys
 from functools import cache
 from typing import Any
@@ -35,6 +36,10 @@ def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         hint = "; pip install 'ramac[mujoco]'" if "mujoco" in str(error).lower() else ""
         raise InputError(f"{name} needs a package that is not installed: {error}{hint}") from error
+    except AttributeError as error:  # of PyOpenGL, while mujoco is imported
+        if "MUJOCO_GL" not in os.environ:
+            raise
+        raise InputError(f"MUJOCO_GL={os.environ['MUJOCO_GL']} cannot be used here: {error}") from error
     except gymnasium.error.Error as error:
         hint = nearest(name, gymnasium.envs.registry)
         raise InputError(

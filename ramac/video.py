@@ -1,5 +1,6 @@
 """Films of a policy."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ def record(agent: Agent, task: Task, seeds: Sequence[int], folder: Path) -> None
     for i, seed in enumerate(seeds):
         try:
             env = task.environment("rgb_array")
-            film = RecordVideo(env, str(folder / "videos"), name_prefix=f"film-{i}", disable_logger=True, **EVERY)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that the folder of the first film is there for the second
+                film = RecordVideo(env, str(folder / "videos"), name_prefix=f"film-{i}", disable_logger=True, **EVERY)
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 observation, _ = film.reset(seed=seed)

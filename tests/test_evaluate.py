@@ -7,21 +7,13 @@ from ramac.errors import InputError
 from ramac.evaluate import Evaluation
 from ramac.registry import evaluations, tasks
 from ramac.spec import Spec
-from ramac.statistics import cvar, tails
+from ramac.statistics import cvar
 from ramac.tasks.bandit import region, reward, shares
 
 
 @pytest.fixture
 def agent():
     return Agent.build({"actor": "gaussian", "critic": "qr", "risk": "neutral"}, Spec.unit(1, 2))
-
-
-def test_cvar_is_the_mean_of_the_worst_share():
-    returns = np.random.default_rng(0).normal(size=1000)
-    assert cvar(returns, 0.1) == pytest.approx(np.sort(returns)[:100].mean())
-    assert cvar(returns, 1.0) == pytest.approx(returns.mean())
-    assert cvar(np.array([3.0, 1.0, 2.0]), 0.5) == pytest.approx((1 + 0.5 * 2) / 1.5)
-    assert list(tails(returns, (0.05, 0.1))) == ["0.05", "0.1"]
 
 
 def test_evaluation_leaves_the_training_stream_alone(agent):
