@@ -66,9 +66,9 @@ def compare(run: Path, episodes: int | None = None) -> dict[str, Any]:
     """
     from ramac.figures import calibration_figure
 
-    (config, gamma, seed), agent = configuration(run), load(run)
-    if "name" not in config["loss"]["td"]:
+    if "name" not in settings_of(run)["loss"].get("td", {}):
         raise InputError(f"{run} was trained without loss=[td,...]: its critic predicts nothing")
+    (config, gamma, seed), agent = configuration(run), load(run)
     try:
         settings = evaluations.plain(config["evaluation"])
         evaluation = evaluations.build({**settings, "episodes": episodes or settings["episodes"]})

@@ -13,9 +13,9 @@ from ramac.spec import Spec
 class Shortcut(Actor):
     """Shortcut model: mean velocity over the next d, by flow matching at d = 0 and by two leaps of d / 2 above it.
 
-    A quarter of a batch learns leaps of 1, 1/2 and 1/4. Trained alike on the bandit it leaves half as much mass off the
-    support in one step as a mean flow (docs/bandit.md). Paper: Frans et al. 2025, One Step Diffusion via Shortcut
-    Models; as an actor Espinosa-Dice et al. 2025, SORL.
+    A quarter of a batch learns leaps of 1, 1/2 and 1/4, from the trained weights where the paper averages them. On the
+    bandit it leaves less mass off the support in one step than a mean flow (docs/bandit.md).
+    Paper: Frans et al. 2025, One Step Diffusion via Shortcut Models; as an actor Espinosa-Dice et al. 2025, SORL.
     """
 
     def __init__(
