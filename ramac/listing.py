@@ -10,7 +10,10 @@ from ramac.cli import presets
 from ramac.errors import known_group
 from ramac.registry import GROUPS, Registry, paper, summary
 
-STARTS = ("", "Paper: ", "Deviations: ")  # of the comment lines of a recipe
+COMMENTS = {  # columns of presets, and how their lines on top of a file start
+    "recipe": {"what it is": "", "paper": "Paper: ", "deviations": "Deviations: "},
+    "sweep": {"question": ""},
+}
 
 
 def kind(annotation: Any) -> str:
@@ -30,25 +33,26 @@ def arguments(registry: Registry, name: str) -> str:
     return "\n".join(lines)
 
 
-def recipe_table() -> Table:
-    """The published algorithms: what the comments on top of their files say."""
-    table = Table(title="recipe=", title_justify="left", show_lines=True)
-    for column in ("recipe", "what it is", "paper", "deviations"):
+def preset_table(group: str) -> Table:
+    """Recipes (published algorithms) or sweeps (ready grids): what the comments on top of their files say."""
+    table = Table(title=f"{group}=", title_justify="left", show_lines=True)
+    for column in (group, *COMMENTS[group]):
         table.add_column(column, overflow="fold")
-    for name, path in presets("recipe").items():
+    for name, path in presets(group).items():
         comments = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")][1:]
-        table.add_row(name, *(escape(line.removeprefix(start)) for line, start in zip(comments, STARTS, strict=True)))
+        starts = COMMENTS[group].values()
+        table.add_row(name, *(escape(line.removeprefix(start)) for line, start in zip(comments, starts, strict=True)))
     return table
 
 
 def command(groups: list[str]) -> int:
     """Print the entries of the given groups, or of all; returns 0. Raises InputError for an unknown group."""
     for group in groups:
-        known_group(group, (*GROUPS, "recipe"))
+        known_group(group, (*GROUPS, *COMMENTS))
     console = Console()
-    for group in groups or (*GROUPS, "recipe"):
-        if group == "recipe":
-            console.print(recipe_table())
+    for group in groups or (*GROUPS, *COMMENTS):
+        if group in COMMENTS:
+            console.print(preset_table(group))
             continue
         registry = GROUPS[group]
         table = Table(title=f"{group}=", title_justify="left", show_lines=True)
