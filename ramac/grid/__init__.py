@@ -22,13 +22,16 @@ JOURNAL = ("time", "cell", "event", "where", "process", "seconds")
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[bool]:
-    """Hold a cell while the block runs; False where another process holds it. The system frees it when one dies."""
+def claimed(folder: Path, patience: float = 0.0) -> Iterator[bool]:
+    """Hold a cell while the block runs; False where another process holds it for longer than `patience` seconds.
+
+    The system frees a cell whose process dies.
+    """
     locks = folder.parent / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     lock = FileLock(locks / f"{folder.name}.lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience)
     except Timeout:
         yield False
         return

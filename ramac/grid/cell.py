@@ -21,7 +21,7 @@ def run(config: DictConfig, launcher: Any) -> None:
 
     share_cores(config, launcher)
     folder = Path(config.run_dir)
-    with claimed(folder) as mine:
+    with claimed(folder, patience=1) as mine:  # `ramac grid status` holds a cell for a moment
         if not mine:
             say(folder, "another process is at it")
             return
