@@ -118,16 +118,19 @@ def test_a_crash_leaves_its_traceback_and_is_tried_again(monkeypatch, capfd):
         (["run_dir=here", "seed=0,1"], "run_dir=here is one run's; a grid takes grid_dir=FOLDER"),
         (["actor=gaussian", "actor.steps=2,3"], "no setting 'actor.steps'"),
         (["seed=0,1", "grid_dir=file/grid"], "grid_dir=.*file/grid cannot be used"),
+        (["seed=0,1", "grid_dir=run"], "grid_dir=.*run is a run's folder"),
     ],
 )
 def test_a_slip_refuses_the_grid_and_writes_nothing(arguments, words, monkeypatch, capfd):
     import re
 
     Path("file").write_text("")
+    Path("run").mkdir()
+    Path("run/config.yaml").write_text("")
     assert ramac_m(monkeypatch, *arguments) == 2
     (line,) = capfd.readouterr().err.strip().splitlines()
     assert re.search(words, line)
-    assert [path.name for path in Path().rglob("*")] == ["file"]
+    assert sorted(map(str, Path().rglob("*"))) == ["file", "run", "run/config.yaml"]
 
 
 def test_sweeps_need_m_and_name_real_entries(monkeypatch, capfd):
@@ -143,6 +146,27 @@ def test_sweeps_need_m_and_name_real_entries(monkeypatch, capfd):
         for key, values in sweep["hydra"]["sweeper"]["params"].items():
             for spec in str(values).split(",") if key in GROUPS else ():
                 GROUPS[key].parse(spec)
+
+
+def test_folders_of_any_name(monkeypatch):
+    place = Path("it's, a (copy) = ü")
+    place.mkdir()
+    monkeypatch.chdir(place)
+    assert ramac_m(monkeypatch, "actor=gaussian", "seed=0,1", "grid_dir=g") == 0
+    assert len(done("g")) == 2
+
+
+def test_a_damaged_journal_is_read_as_far_as_it_goes(monkeypatch, capfd):
+    assert ramac_m(monkeypatch, "actor=gaussian", "seed=0,1", "grid_dir=g") == 0
+    with Path("g/journal.csv").open("ab") as file:
+        file.write(b"17,cell,do\n\xff\xfe,,,\n")
+    assert len(journal(Path("g"))) == 4
+    assert command(["status", "g"]) == 0
+    Path("g/grid.json").write_text("{")
+    with pytest.raises(InputError, match=r"grid\.json cannot be read"):
+        command(["status", "g"])
+    assert ramac_m(monkeypatch, "actor=gaussian", "seed=0,1", "grid_dir=g") == 2
+    assert len(done("g")) == 2
 
 
 def test_a_ready_sweep_runs_and_takes_other_values(monkeypatch):

@@ -6,6 +6,7 @@
 import csv
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -58,12 +59,13 @@ def note(folder: Path, event: str, seconds: float = 0.0) -> None:
 
 
 def journal(grid: Path) -> list[dict[str, str]]:
-    """The rows of a grid's journal."""
+    """The rows of a grid's journal; a line that a full disk or a kill has cut is left out, as is a second heading."""
     path = grid / "journal.csv"
     if not path.is_file():
         return []
-    with path.open() as file:
-        return [row for row in csv.DictReader(file) if row["time"] != "time"]
+    with path.open(errors="replace") as file:
+        rows = [dict(zip(JOURNAL, row, strict=True)) for row in csv.reader(file) if len(row) == len(JOURNAL)]
+    return [row for row in rows if re.fullmatch(r"[\d.]+", row["seconds"])]
 
 
 def write(path: Path, content: Any) -> None:

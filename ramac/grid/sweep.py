@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ def plan(sweeper: Any, asked: list[list[str]]) -> list[dict[str, Any]]:
     return list(records.values())
 
 
+def quoted(text: str) -> str:
+    """Text as one value of Hydra's grammar, whatever a folder is called."""
+    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", text) + "'"
+
+
 def said(error: Exception, overrides: list[str]) -> str:
     """A composition error in one line."""
     try:
@@ -77,6 +83,8 @@ def sweep(sweeper: Any, arguments: list[str]) -> None:
     asked = combinations(sweeper, arguments)
     name = "-".join(["grid", *([str(config.sweep)] if config.get("sweep") else []), digest(sorted(map(sorted, asked)))])
     grid = Path(config.grid_dir or Path("runs", name)).absolute()
+    if (grid / "config.yaml").exists():
+        raise InputError(f"grid_dir={grid} is a run's folder; name a new one or a grid's")
     records = plan(sweeper, asked)
     if all(record["cell"] is None for record in records):
         raise InputError(records[0]["refused"])
@@ -93,7 +101,7 @@ def sweep(sweeper: Any, arguments: list[str]) -> None:
         config.hydra.sweep.dir = str(grid)
     died = None
     if missing:
-        jobs = [[*record["overrides"], f"run_dir={grid / record['cell']}"] for record in missing]
+        jobs = [[*record["overrides"], f"run_dir={quoted(str(grid / record['cell']))}"] for record in missing]
         try:
             for result in sweeper.launcher.launch(jobs, initial_job_idx=0):
                 _ = result.return_value  # raises what a cell could not catch
