@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from ramac.errors import InputError
 
-JOURNAL = ("time", "cell", "event", "where", "process", "seconds")
+JOURNAL: tuple[str, ...] = ("time", "cell", "event", "where", "process", "seconds")
 
 
 @contextmanager
