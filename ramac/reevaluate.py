@@ -63,6 +63,9 @@ def split(arguments: list[str]) -> tuple[Path, dict[str, Any]]:
         if key not in PLAIN and group not in ("task", "hazard", "evaluation"):
             known = (*PLAIN, "task", "hazard", "evaluation")
             raise InputError(f"eval has no setting {key!r}; choose from {', '.join(known)}{nearest(group, known)}")
+        if key == "name":
+            settings[key] = value
+            continue
         settings[key] = OmegaConf.to_container(OmegaConf.create(f"value: {value or 'null'}"))["value"]  # type: ignore[index]
     return Path(words[0]), settings
 
@@ -148,6 +151,8 @@ def evaluate(run: Path, settings: dict[str, Any]) -> dict[str, Any]:
     asked = dict(settings)
     want = request(run, settings)
     folder = run / "evaluations" / name
+    if folder.exists() and mapping_of(folder / "summary.json").get("settings") != asked:
+        raise InputError(f"{folder} holds an evaluation with other settings; choose another name")
     part = folder.with_name(f".{name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -156,7 +161,7 @@ def evaluate(run: Path, settings: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"{part.parent} cannot be written: {error.strerror}") from error
     try:
         if want.video:
-            record(want.agent, want.task, want.evaluation.starts(want.seed)[: want.video], part)
+            record(want.agent, want.task, want.evaluation.starts(want.seed)[:-1][: want.video], part)
         rows = want.evaluation.run(want.agent, want.task, want.seed)
         with (part / "episodes.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, EPISODE)
@@ -176,9 +181,17 @@ def evaluate(run: Path, settings: dict[str, Any]) -> dict[str, Any]:
     return {**summary, "run_dir": str(folder)}
 
 
+def mapping_of(path: Path) -> dict[str, Any]:
+    """The content of a JSON file; nothing where it cannot be read."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def slug(settings: Mapping[str, Any]) -> str:
     """Folder name of an evaluation: its settings, or `again`."""
-    words = [f"{key}={value}" for key, value in settings.items() if key not in ("device", "video")]
+    words = sorted(f"{key}={value}" for key, value in settings.items() if key != "device")
     return re.sub(r"[^\w.=,+-]+", "_", ",".join(words)) or "again"
 
 

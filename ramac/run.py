@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -97,6 +98,8 @@ def train(config: DictConfig, log: Log | None = None, quiet: bool = False) -> di
     began = time.perf_counter()
     seed, log_every = whole_number(config, "seed", 0), whole_number(config, "log_every", 1)
     device = device_of(config.device)
+    if config.get("threads") is not None:
+        torch.set_num_threads(whole_number(config, "threads", 1, 4096))
     keep_memory()
     task, evaluation = configured(config, log), evaluations.build(config.evaluation)
     # tried without data first: a wrong argument must not wait for a dataset to be collected
@@ -157,7 +160,9 @@ def train(config: DictConfig, log: Log | None = None, quiet: bool = False) -> di
         "evaluations_per_update": cost, "threads": torch.get_num_threads(),
         "updates_per_second": trainer.steps / training, "wall_seconds": time.perf_counter() - began,
     }  # fmt: skip
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    # whole or not at all: a grid takes a run that has one for done
+    (folder / "summary.json.part").write_text(json.dumps(summary, indent=2) + "\n")
+    os.replace(folder / "summary.json.part", folder / "summary.json")
     return {**summary, "run_dir": str(folder)}
 
 

@@ -64,6 +64,16 @@ def test_kept_checkpoints_can_be_asked(run):
         evaluate(run, {"step": 3})
 
 
+def test_a_name_belongs_to_its_settings(run):
+    evaluate(run, {"name": "010", "episodes": 5})
+    evaluate(run, {"name": "010", "episodes": 5})
+    with pytest.raises(InputError, match="holds an evaluation with other settings"):
+        evaluate(run, {"name": "010", "episodes": 6})
+    assert len(episodes(run / "evaluations/010/episodes.csv")) == 5
+    command([str(run), "name=020", "episodes=4"])
+    assert (run / "evaluations/020").is_dir()
+
+
 def test_another_acting_rule(run):
     assert evaluate(run, {"candidates": 4})["settings"] == {"candidates": 4}
     assert evaluate(run, {"mode": True})["settings"] == {"mode": True}

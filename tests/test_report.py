@@ -304,6 +304,16 @@ def test_a_second_report_leaves_nothing_of_the_first(grid):
     assert (report / "mine.txt").read_text() == "precious"
 
 
+def test_files_that_are_no_reports_stay(grid, tmp_path):
+    folder, _ = grid
+    paper = tmp_path / "paper"
+    (paper / "figures").mkdir(parents=True)
+    (paper / "figures" / "losses-mine.png").write_text("precious")
+    with pytest.raises(InputError, match="holds a figures that is no report's; --out names another folder"):
+        command([str(folder), f"--out={paper}"])
+    assert [str(path.relative_to(paper)) for path in paper.rglob("*.*")] == ["figures/losses-mine.png"]
+
+
 def test_the_documented_commands_are_understood():
     text = (Path(__file__).parents[1] / "docs" / "reports.md").read_text()
     lines = [line for block in re.findall("```sh\n(.+?)```", text, re.S) for line in block.splitlines()]

@@ -27,9 +27,8 @@ def share_cores(config: DictConfig, launcher: Any) -> None:
         mine = int(launcher.get("cpus_per_task") or 1)
     else:
         mine = None
-    threads = config.get("threads") or mine
-    if threads is not None:
-        torch.set_num_threads(int(threads))
+    if mine is not None and config.get("threads") is None:  # the run itself sets those that are asked for
+        torch.set_num_threads(mine)
 
 
 def workers_of(n_jobs: int) -> int:

@@ -121,11 +121,22 @@ def put(path: Path, content: bytes) -> None:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def refuse_others(folder: Path) -> None:
+    """Refuse a folder that holds something which is no report: its files would be in the way. Raises InputError."""
+    page = folder / "index.html"
+    ours = page.is_file() and b'content="ramac' in page.read_bytes()[:1000]
+    names = ["index.html", "figures", *(f"{name}.{kind}" for name in TABLES for kind in FORMATS)]
+    for name in names if not ours else ():
+        if (folder / name).exists():
+            raise InputError(f"{folder} holds a {name} that is no report's; --out names another folder")
+
+
 def write(page: Page, folder: Path, command: Sequence[str]) -> Path:
     """Write tables, figures and, last, index.html; returns its path. What an earlier report left there goes.
 
     Raises InputError when the folder cannot be written to.
     """
+    refuse_others(folder)
     written: dict[str, Sequence[Table]] = {}
     for section in page.sections:
         for table in section.tables:
@@ -137,7 +148,10 @@ def write(page: Page, folder: Path, command: Sequence[str]) -> Path:
     svg = drawing.write(pictures, folder / "figures", put)
     stale = [folder / f"{name}.{kind}" for name in TABLES if name not in written for kind in FORMATS]
     stale += [
-        path for path in (folder / "figures").glob("*.*") if path.stem not in svg and path.name.startswith(FIGURES)
+        path
+        for kind in ("pdf", "svg")
+        for path in (folder / "figures").glob(f"*.{kind}")
+        if path.stem not in svg and path.name.startswith(FIGURES)
     ]
     for path in stale:
         path.unlink(missing_ok=True)

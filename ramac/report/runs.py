@@ -102,10 +102,10 @@ def gather(paths: Sequence[str]) -> Reading:
 
 
 def run_folders(root: Path) -> Iterator[Path]:
-    """Folders with a config.yaml at any depth, in the order of their names."""
+    """Folders with a config.yaml, or of a failed cell, at any depth, in the order of their names."""
     for folder, below, files in os.walk(root):
         below[:] = sorted(name for name in below if name not in SKIPPED and not name.startswith("."))
-        if "config.yaml" in files:
+        if {"config.yaml", "failed.json"} & set(files):
             yield Path(folder)
 
 
@@ -188,12 +188,15 @@ def rows(path: Path, needed: Sequence[str], empty: bool = False) -> list[dict[st
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             reader = csv.DictReader(file)
             table = list(reader)
+            names = [str(name) for name in reader.fieldnames or ()]
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path.name} cannot be read: {error}") from error
-    names = [str(name) for name in reader.fieldnames or ()]
     for name in needed:
         if name not in names:
             raise InputError(f"{path.name} has no column {name!r}; it has {', '.join(names)}{nearest(name, names)}")
+    for count, row in enumerate(table, 1):
+        if None in row:
+            raise InputError(f"{path.name}: row {count} has more than the {len(names)} columns of the first line")
     if not table and not empty:
         raise InputError(f"{path.name} has no rows")
     return table
