@@ -214,6 +214,17 @@ def test_other_peoples_episodes_join(tmp_path):
     assert "Learning curves" in page
 
 
+def test_one_foreign_method_is_not_pooled_with_ones_own_run(tmp_path):
+    write_run(tmp_path / "mine", shift=100.0)
+    theirs = tmp_path / "bcq.csv"
+    theirs.write_text("method,task,episode,return\n" + "".join(f"bcq,bandit,{i},{i}\n" for i in range(8)))
+    assert command([str(tmp_path / "mine"), str(theirs), f"--out={tmp_path / 'page'}"]) == 0
+    table = {row["method"]: row for row in rows(tmp_path / "page" / "table.csv") if row["method"]}
+    assert float(table["bcq"]["mean"]) == pytest.approx(3.5)
+    assert table["bcq"]["episodes"] == "8"
+    assert "20" in {row["episodes"] for row in table.values()}, "one's own run has a row of its own"
+
+
 def test_a_csv_file_without_settings_is_called_by_its_name(tmp_path):
     for name in ("ours", "theirs"):
         (tmp_path / f"{name}.csv").write_text("episode,return\n" + "\n".join(f"{i},{i}" for i in range(20)))

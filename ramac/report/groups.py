@@ -88,7 +88,10 @@ def chosen_keys(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[str], str]
             )
     fixed = ["task", "recipe"]
     names = [key for key in differing if key in HEADLINE or any(key in run.named for run in runs)]
-    chosen = [key for key in by or names if by or key in fixed or not determined(runs, key, fixed)]
+    # a column of a csv file that differs always counts: runs of one's own lack it, and must not be pooled with its rows
+    chosen = [
+        key for key in by or names if by or key in fixed or key not in HEADLINE or not determined(runs, key, fixed)
+    ]
     if "task" in differing:
         chosen = ["task", *(key for key in chosen if key != "task")]
     if not by:
