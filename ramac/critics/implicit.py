@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ramac.critics import Critic, quantile_huber
 from ramac.errors import at_least
-from ramac.nets import EnsembleLinear
+from ramac.nets import Ensemble, EnsembleLinear
 from ramac.registry import critics
 from ramac.risk import RiskMeasure, cumulative, interpolate, midpoints, normal_score, stratified
 from ramac.spec import Spec
@@ -38,16 +38,20 @@ class IQN(Critic):
         super().__init__(spec, hidden=hidden, outputs=embedding, ensemble=ensemble)
         self.levels, self.risk_levels, self.cosines, self.kappa = quantiles, risk_quantiles, cosines, kappa
         self.level_embedding = EnsembleLinear(ensemble, cosines, embedding)
-        last = EnsembleLinear(ensemble, head, 1)
-        self.head = nn.Sequential(EnsembleLinear(ensemble, embedding, head), nn.ReLU(), last)
+        self.head = Ensemble(
+            EnsembleLinear(ensemble, embedding, head), nn.ReLU(inplace=True), EnsembleLinear(ensemble, head, 1)
+        )
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
         # levels [B, N] are common to the members, [E, B, N] their own
-        members, rows, width = features.shape
         order = torch.arange(self.cosines, device=level.device, dtype=level.dtype)
-        cosine = (math.pi * order * level.unsqueeze(-1)).cos().reshape(*level.shape[:-2], -1, self.cosines)
-        embedded = self.level_embedding(cosine.expand(members, -1, -1)).relu().reshape(members, rows, -1, width)
-        return self.head((features.unsqueeze(-2) * embedded).reshape(members, -1, width)).reshape(members, rows, -1)
+        cosine = (math.pi * order * level.unsqueeze(-1)).cos().flatten(-3, -2)
+        value = []
+        for member, state in enumerate(features.unbind()):
+            own = cosine if level.dim() == 2 else cosine[member]
+            embedded = self.level_embedding(own, member).relu_().unflatten(0, level.shape[-2:])
+            value.append(self.head.member((state.unsqueeze(-2) * embedded).flatten(0, 1), member))
+        return torch.stack(value).unflatten(1, level.shape[-2:]).squeeze(-1)
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:
         level = self.default_level(features)
