@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from ramac.errors import InputError, nearest
 
 CONFIGS = next(p for p in (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs") if p.is_dir())
+HELP = {"-h", "--help"}
 PRESETS = ("recipe", "sweep")
 COMMANDS = {  # each is a module with command(arguments) -> exit status
     "data": "ramac.data.command",
@@ -156,10 +157,16 @@ def main() -> None:
 
         print(f"ramac {__version__}")
         return
+    asked = HELP & set(arguments)
     try:
         if arguments and arguments[0] in COMMANDS:
             command = import_module(COMMANDS[arguments[0]]).command
-            raise SystemExit(command(arguments[1:]))
+            raise SystemExit(command(["--help"] if asked else arguments[1:]))
+        if arguments == ["help"] or (asked and not any("=" in argument for argument in arguments)):
+            from ramac.help import page
+
+            print(page())
+            return
         if "--explain" in arguments:
             from ramac.explain import command
 

@@ -214,15 +214,6 @@ def test_list_shows_arguments_defaults_and_papers():
         assert text in done.stdout
 
 
-def test_help_shows_the_registry():
-    done = command("--help")
-    assert done.returncode == 0, done.stderr
-    assert "recipe: bc, codac, cql, dql" in done.stdout
-    assert "actor: ddim, ddpm, deterministic, dpmsolver, edm, flow, gaussian" in done.stdout
-    assert "risk: cpw, cvar, dual_power, entropic, expectile, maxminvar, maxvar" in done.stdout
-    assert "ramac list" in done.stdout
-
-
 def test_completion_knows_the_entries():
     query = {"COMP_LINE": "ramac risk=", "COMP_POINT": "11", "COMP_CWORD": "1"}
     done = command("-sc", "query=bash", **query)
