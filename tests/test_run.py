@@ -165,6 +165,8 @@ BAD = {
         r"task.hazard: Invalid value 'v2', expected one of \[v1, ramac",
     ),
     "device": (["device=meta"], "device=meta cannot be used here"),
+    "a grid explained": (["--explain", "sweep=critics"], "sweep=critics is a grid: ramac -m sweep=critics"),
+    "Hydra's settings": (["hydra.rn.dir=x"], "no setting 'hydra.rn.dir'; hydra has .*did you mean 'run'"),
     "unknown group": (["list", "actr"], "no group 'actr'.*did you mean 'actor'"),
 }
 
@@ -205,6 +207,12 @@ def test_bad_data_write_nothing(tmp_path):
 def test_a_loss_that_is_gone_stops_the_run():
     with pytest.raises(FloatingPointError, match="at update 2; the run in here stops here"):
         ramac.train(*SHORT, "run_dir=here", "trainer.critic_lr=1e20", "critic=mean", "risk=neutral")
+
+
+def test_a_grid_is_no_run_of_python_either():
+    with pytest.raises(InputError, match="sweep=critics is a grid"):
+        ramac.train("sweep=critics")
+    assert not Path("runs").exists()
 
 
 def test_list_shows_arguments_defaults_and_papers():
