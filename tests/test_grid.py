@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from hydra.core.global_hydra import GlobalHydra
 
 from ramac.cli import main, presets
 from ramac.errors import InputError
-from ramac.grid import cells, claimed, journal
+from ramac.grid import cells, claimed, journal, write
 from ramac.grid.cores import workers_of
 from ramac.grid.status import command, in_words, remaining, state
+from ramac.grid.sweep import add
 from ramac.registry import GROUPS
 
 SHORT = ("critic=qr", "trainer.steps=4", "evaluation.episodes=10", "log_every=2")
@@ -215,13 +217,17 @@ def test_wrong_contents_of_a_grid_are_refused_and_kept(content, monkeypatch, cap
     assert not done("g")
 
 
-def test_commands_add_their_cells_one_after_the_other():
-    """Reading, joining and writing `grid.json` while another does: every one of 4 x 25 cells must be there."""
-    program = "import sys; from pathlib import Path; from ramac.grid.sweep import add\nfor i in range(25):\n"
-    program += "    add(Path('g'), [{'cell': f'{sys.argv[1]}-{i}', 'overrides': []}])"
-    start = [sys.executable, "-c", program]
-    assert [p.wait() for p in [subprocess.Popen([*start, str(i)]) for i in range(4)]] == [0] * 4
-    assert {record["cell"] for record in cells(Path("g"))} == {f"{i}-{j}" for i in range(4) for j in range(25)}
+def test_commands_add_their_cells_one_after_the_other(monkeypatch):
+    """Both read `grid.json` before either has written it, were it not for the lock."""
+
+    def slowly(path, content):
+        time.sleep(0.3)
+        write(path, content)
+
+    monkeypatch.setattr("ramac.grid.sweep.write", slowly)
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(lambda name: add(Path("g"), [{"cell": name, "overrides": []}]), ("one", "two")))
+    assert {record["cell"] for record in cells(Path("g"))} == {"one", "two"}
 
 
 def test_locks_of_another_user_are_named(monkeypatch):
