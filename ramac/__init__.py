@@ -36,10 +36,12 @@ def train(*overrides: str, data: "Log | None" = None) -> dict[str, Any]:
 
     `data`: your own, `ramac.data.from_arrays(...)`, for a task such as `task=gymnasium task.environment=Hopper-v5`.
     """
-    from ramac.cli import compose
+    from ramac.cli import compose, refuse_grid
     from ramac.run import train as run
 
-    return run(compose(list(overrides)), data)
+    config = compose(list(overrides))
+    refuse_grid(config)
+    return run(config, data)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from ramac.errors import InputError, nearest
 
 CONFIGS = next(p for p in (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs") if p.is_dir())
+HELP = {"-h", "--help"}
 PRESETS = ("recipe", "sweep")
 COMMANDS = {  # each is a module with command(arguments) -> exit status
     "data": "ramac.data.command",
@@ -21,6 +22,7 @@ COMMANDS = {  # each is a module with command(arguments) -> exit status
     "list": "ramac.listing",
     "report": "ramac.report.command",
 }
+LAUNCHER = re.compile(r"Could not find '(hydra/\w+)/(.+?)' Available options in '\1': (.+)")
 
 
 def fail(message: str) -> NoReturn:
@@ -33,6 +35,12 @@ def explain(error: Exception, overrides: list[str]) -> str:
     """A composition error of Hydra or OmegaConf as one line: the value, what is allowed and the nearest choice."""
     from ramac.registry import GROUPS
 
+    text = " ".join(f"{error} {error.__cause__ or ''}".split()).partition(" Config search path")[0].rstrip(".")
+    if match := LAUNCHER.search(text):
+        known = match[3].split()
+        text = f"no {match[1]} {match[2]!r}; choose from {', '.join(known)}{nearest(match[2], known)}"
+    if "Could not load 'hydra/launcher" in text or match:
+        return f"{text}; the extras joblib, slurm and ray bring launchers: pip install 'ramac[joblib]'"
     for override in overrides if re.search("Could not (find|load)", str(error)) else ():
         key, _, value = override.lstrip("+~").partition("=")
         if key in PRESETS:
@@ -41,11 +49,11 @@ def explain(error: Exception, overrides: list[str]) -> str:
         if key in GROUPS and re.fullmatch(r"[\w.,\[\]-]+", value):  # one entry, a list, or a sweep over either
             for spec in filter(None, re.split(r"[\[\],]+", value)):
                 GROUPS[key].parse(spec)  # raises the registry's own message
-    text = " ".join(f"{error} {error.__cause__ or ''}".split())
     if match := re.search(r"(?:Could not override|Error merging override) '?([\w.]+)", text):
         key = match[1]
         if "not in struct" in text or "Could not override" in text:
-            return f"no setting {key!r}{suggest(key, [o for o in overrides if o.partition('=')[0] in GROUPS])}"
+            choices = [o for o in overrides if o.partition("=")[0] in (*GROUPS, *PRESETS) or o.startswith("hydra/")]
+            return f"no setting {key!r}{suggest(key, choices)}"
         reason = re.search(r"((?:Value|Invalid value) '.+?)(?: full_key| object_type|$)", text)
         return f"{key}: {(reason[1] if reason else text).strip()}"
     if "parsing override" in text:
@@ -70,12 +78,12 @@ def suggest(key: str, choices: list[str]) -> str:
     from omegaconf import OmegaConf
 
     *parents, last = key.split(".")
-    config: Any = compose(choices)
+    config: Any = compose(choices, hydra=parents[:1] == ["hydra"])
     for depth, parent in enumerate(parents):
         if not OmegaConf.is_config(config) or parent not in config:
             return suggest(".".join(parents[: depth + 1]), choices)
         config = config[parent]
-    known = [str(name) for name in config if name != "name"]
+    known = [str(name) for name in config if name != "name" and not str(name).startswith("_")]
     place = f"{'.'.join(parents)} has" if parents else "there are"
     return f"; {place} {', '.join(known) or 'no settings'}{nearest(last, known)}"
 
@@ -92,8 +100,17 @@ def refuse_null(overrides: list[str]) -> None:
             raise InputError(f"{override!r}: {key} needs an entry; choose from {', '.join(GROUPS[key])}")
 
 
-def compose(overrides: list[str]) -> Any:
-    """Configuration of one run from overrides, as the command line composes it. Raises InputError."""
+def refuse_grid(config: Any) -> None:
+    """A sweep is a grid, not one run. Raises InputError."""
+    if config.sweep:
+        raise InputError(f"sweep={config.sweep} is a grid: ramac -m sweep={config.sweep}")
+
+
+def compose(overrides: list[str], hydra: bool = False) -> Any:
+    """Configuration of one run from overrides, as the command line composes it, also Hydra's own if `hydra`.
+
+    Raises InputError.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -107,7 +124,7 @@ def compose(overrides: list[str]) -> Any:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return hydra_compose("config", overrides)
+            return hydra_compose("config", overrides, return_hydra_config=hydra)
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(explain(error, overrides)) from error
     finally:
@@ -127,12 +144,11 @@ def job(config: Any) -> None:
 
         run(config, hydra.launcher)
         return
-    if config.sweep:
-        fail(f"sweep={config.sweep} is a grid: ramac -m sweep={config.sweep}")
     from ramac.run import train
     from ramac.terminal import show
 
     try:
+        refuse_grid(config)
         summary = train(config)
     except InputError as error:  # here, because Hydra prints a line of its own about a failed job
         fail(str(error))
@@ -156,16 +172,24 @@ def main() -> None:
 
         print(f"ramac {__version__}")
         return
+    asked = HELP & set(arguments)
     try:
         if arguments and arguments[0] in COMMANDS:
             command = import_module(COMMANDS[arguments[0]]).command
-            raise SystemExit(command(arguments[1:]))
+            raise SystemExit(command(["--help"] if asked else arguments[1:]))
+        if arguments == ["help"] or (asked and not any("=" in argument for argument in arguments)):
+            from ramac.help import page
+
+            print(page())
+            return
         if "--explain" in arguments:
             from ramac.explain import command
 
             if {"-m", "--multirun"} & set(arguments):
                 raise InputError("--explain is about one run; leave out -m")
-            command(compose([argument for argument in arguments if argument != "--explain"]))
+            config = compose([argument for argument in arguments if argument != "--explain"])
+            refuse_grid(config)
+            command(config)
             return
         run_hydra(arguments)
     except InputError as error:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from tensordict import TensorDict
 from torch import Tensor
@@ -176,7 +177,7 @@ def show(report: dict[str, Any]) -> None:
     console.print(table)
     found = len(report["failed"])
     verdict = f"[red]{found} figures miss their mark[/red]" if found else "[green]every figure passes[/green]"
-    console.print(f"{verdict}; figure and figures are in [bold]{report['run_dir']}[/bold]", highlight=False)
+    console.print(f"{verdict}; figure and figures are in [bold]{escape(report['run_dir'])}[/bold]", highlight=False)
 
 
 def episodes(arguments: list[str]) -> int | None:

@@ -18,6 +18,7 @@ from ramac.registry import critics, evaluations, label_of, risks
 from ramac.run import whole_number
 from ramac.statistics import ENOUGH
 from ramac.tasks import Dataset, configured
+from ramac.unfinished import evaluated, unfinished, warn
 
 STEPS = 3_000  # leave 0.2 % of a wrong first guess at a discount of 0.99; docs/offline.md
 CRITIC = "qr"  # the most accurate in docs/critics.md
@@ -149,12 +150,15 @@ def of_run(run: Path, seed: int | None = None, steps: int = STEPS) -> dict[str, 
     config, gamma, own_seed = configuration(run)
     try:
         alphas, updates = evaluations.plain(config["evaluation"])["alphas"], int(config["trainer"]["steps"])
+        if unfinished(run):
+            updates = evaluated(run) or 0
         agents = checkpoints(run, updates)
         task = configured(config)
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{run}/config.yaml cannot be used: {error}") from error
     if not os.access(run, os.W_OK):
         raise InputError(f"{run} cannot be written to")
+    warn(run)
     return judge(run, agents, task.dataset(), gamma, alphas, own_seed if seed is None else seed, steps)
 
 

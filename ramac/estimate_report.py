@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ramac.figures import BLUE, ORANGE, TAIL
@@ -23,7 +24,7 @@ def show(report: dict[str, Any]) -> None:
     policy, behaviour, distance = report["policy"], report["behaviour"], report["distance"]
     kind = "held-out" if behaviour["held_out"] else "training"
     first = f"first states of {policy['starts']} {kind} episodes, gamma {report['gamma']:g}"
-    title = f"{report['run_dir']}: estimated discounted return of the policy, {first}"
+    title = f"{escape(report['run_dir'])}: estimated discounted return of the policy, {first}"
     table = Table(title=title, title_justify="left")
     for column in ("", "estimate", "95 % over first states", "members"):
         table.add_column(column, justify="left" if column == "" else "right")
@@ -61,7 +62,7 @@ def show(report: dict[str, Any]) -> None:
     if choice := report.get("choice"):
         console.print(ranking(choice))
     console.print(f"[bold]{report['verdict']}[/bold]", highlight=False)
-    console.print(f"figure and figures: [bold]{report['run_dir']}/estimate.*[/bold]", highlight=False)
+    console.print(f"figure and figures: [bold]{escape(report['run_dir'])}/estimate.*[/bold]", highlight=False)
 
 
 def ranking(choice: dict[str, Any]) -> Table:

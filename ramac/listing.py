@@ -10,6 +10,7 @@ from ramac.cli import presets
 from ramac.errors import known_group
 from ramac.registry import GROUPS, Registry, paper, summary
 
+USAGE = "ramac list [GROUP ...]   entries with arguments, types, defaults and papers"
 COMMENTS = {  # columns of presets, and how their lines on top of a file start
     "recipe": {"what it is": "", "paper": "Paper: ", "deviations": "Deviations: "},
     "sweep": {"question": ""},
@@ -47,6 +48,9 @@ def preset_table(group: str) -> Table:
 
 def command(groups: list[str]) -> int:
     """Print the entries of the given groups, or of all; returns 0. Raises InputError for an unknown group."""
+    if groups[:1] in (["--help"], ["help"]):
+        print(USAGE)
+        return 0
     for group in groups:
         known_group(group, (*GROUPS, *COMMENTS))
     console = Console()

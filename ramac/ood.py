@@ -1,13 +1,15 @@
 """Out-of-distribution actions: is an action far from what the data took in the states most like this one?"""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from ramac.data import Log
 from ramac.errors import InputError
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 MOST = 1_000  # neighbours to look through before an episode gets a tree of the others' steps
 
@@ -31,7 +33,7 @@ class Detector:
         self.log, self.neighbours = log, neighbours
         self.mean, self.std = log.observation.mean(0), log.observation.std(0) + 1e-3
         self.episode = np.repeat(np.arange(len(log.start)), lengths)
-        self.tree = KDTree(self.scale(log.observation))
+        self.tree = self.tree_of(log.observation)
         self.steps = np.sort(random.choice(steps, min(queries, steps), replace=False))  # where policies are asked
         self.own = self.nearest(log.observation[self.steps], self.episode[self.steps])
         distance = self.distance(self.own, log.action[self.steps])
@@ -43,6 +45,12 @@ class Detector:
     def scale(self, observation: np.ndarray) -> np.ndarray:
         """Observations [n, O] with zero mean and unit variance."""
         return (observation - self.mean) / self.std
+
+    def tree_of(self, observation: np.ndarray) -> "KDTree":
+        """Search tree of observations [n, O], scaled."""
+        from scipy.spatial import KDTree  # a tenth of a second, which `ramac list` need not wait for
+
+        return KDTree(self.scale(observation))
 
     def nearest(self, observation: np.ndarray, episode: np.ndarray | None = None) -> np.ndarray:
         """Logged steps nearest to observations [n, O], none of the step's own `episode` [n]: [n, neighbours]."""
@@ -60,7 +68,7 @@ class Detector:
         owner = self.episode if episode is None else episode
         for own in np.unique(owner[left]):  # surrounded by their own episode
             others, rows = np.flatnonzero(self.episode != own), left[owner[left] == own]
-            _, near = KDTree(self.scale(self.log.observation[others])).query(self.scale(observation[rows]), wanted)
+            _, near = self.tree_of(self.log.observation[others]).query(self.scale(observation[rows]), wanted)
             found[rows] = others[np.asarray(near).reshape(len(rows), wanted)]
         return found
 

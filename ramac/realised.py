@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from tensordict import TensorDict
 
@@ -21,6 +22,7 @@ from ramac.registry import evaluations
 from ramac.run import whole_number
 from ramac.statistics import cvar, interval
 from ramac.tasks import configured
+from ramac.unfinished import warn
 
 LEVELS = 200  # of each predicted distribution
 
@@ -77,6 +79,7 @@ def compare(run: Path, episodes: int | None = None) -> dict[str, Any]:
         raise InputError(f"{run}/config.yaml cannot be used: {error}") from error
     if not os.access(run, os.W_OK):
         raise InputError(f"{run} cannot be written to")
+    warn(run)
     watcher = Watcher(gamma)
     evaluation.run(agent, task, seed, watcher)
     outcome = np.concatenate(watcher.returns)
@@ -113,7 +116,7 @@ def show(report: dict[str, Any]) -> None:
     """Print the comparison."""
     console = Console()
     title = "{run_dir}: discounted return from the first step, {episodes} episodes, gamma {gamma:g}".format(**report)
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for column in ("", "predicted", "realised", "95 % interval of realised"):
         table.add_column(column, justify="left" if column == "" else "right")
     for row in report["cvar"]:
@@ -136,4 +139,4 @@ def show(report: dict[str, Any]) -> None:
     if (beyond := report["beyond_horizon"]) > 0.01:
         text = f"episodes end at the horizon, predictions do not: {beyond:.0%} of a steady reward lies beyond it"
         console.print(text, highlight=False)
-    console.print(f"figure and figures: [bold]{report['run_dir']}/calibration.*[/bold]", highlight=False)
+    console.print(f"figure and figures: [bold]{escape(report['run_dir'])}/calibration.*[/bold]", highlight=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -20,6 +21,7 @@ from ramac.folder import EPISODE, settings_of
 from ramac.registry import Registry, evaluations, hazards, tasks
 from ramac.run import device_of, whole_number
 from ramac.tasks import Task, configured
+from ramac.unfinished import evaluated, unfinished, warn
 from ramac.video import record
 
 USAGE = """ramac eval RUN [key=value ...]: judge a finished run again; the run itself stays as it is
@@ -66,13 +68,19 @@ def split(arguments: list[str]) -> tuple[Path, dict[str, Any]]:
         if key == "name":
             settings[key] = value
             continue
-        settings[key] = OmegaConf.to_container(OmegaConf.create(f"value: {value or 'null'}"))["value"]  # type: ignore[index]
+        try:
+            settings[key] = OmegaConf.to_container(OmegaConf.create(f"value: {value or 'null'}"))["value"]  # type: ignore[index]
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+            raise InputError(f"{key}: {value!r} is no value: {problem}") from error
     return Path(words[0]), settings
 
 
 def changed(registry: Registry, node: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Any:
     """A configured entry with other arguments, or another entry. Raises InputError."""
     group = registry.group
+    if node is not None and not (isinstance(node, Mapping) and isinstance(node.get("name"), str)):
+        raise InputError(f"config.yaml: {group} must be the name and the arguments of an entry, got {node!r}")
     if group in settings:
         name = str(settings[group])
         if node is None or registry.parse(name)[0] != node["name"]:
@@ -113,6 +121,8 @@ def request(run: Path, settings: dict[str, Any]) -> Request:
         what = f"no checkpoint of update {step}" if step is not None else "no checkpoint"
         raise InputError(f"{run} has {what}; {there}")
     agent = load(folder)
+    if step is None:
+        warn(run)
     asked = {key: settings[key] for key in ACTING if key in settings}
     if asked:
         now = {key: getattr(agent.acting, key) for key in ACTING}
@@ -136,7 +146,7 @@ def request(run: Path, settings: dict[str, Any]) -> Request:
             raise InputError(f"the policy takes {what} of {need} numbers, task={tasks.label(parts['task'])} {have}")
     space.close()
     agent.to(device_of(settings.get("device", "auto")))
-    seed = settings.get("seed", config["seed"])
+    seed = whole_number({"seed": settings.get("seed", config["seed"])}, "seed", 0)
     return Request(agent, task, evaluation, seed, step, settings.get("video", 0))
 
 
@@ -168,6 +178,8 @@ def evaluate(run: Path, settings: dict[str, Any]) -> dict[str, Any]:
             writer.writeheader()
             writer.writerows(rows)
         rule = {"step": want.step, "rule": "last" if want.step is None else "asked for"}
+        if want.step is None and unfinished(run):
+            rule = {"step": evaluated(run), "rule": "unfinished run"}
         summary = {"settings": asked, "seed": want.seed, "checkpoint": rule, **want.evaluation.summary(rows)}
         returns = np.array([row["return"] for row in rows])
         score: Callable[[float], float | None] | None = getattr(want.task, "score", None)

@@ -172,17 +172,21 @@ def _file(entry: type) -> str | None:
     return os.path.realpath(path) if (path := getattr(module, "__file__", None)) else None
 
 
+def plugins() -> list[str]:
+    """Modules of the installed plug-ins (entry point group `ramac`), then those of `$RAMAC_PLUGINS`."""
+    named = re.split(r"[\s,]+", os.environ.get("RAMAC_PLUGINS", ""))
+    return [*(point.value for point in entry_points(group="ramac")), *filter(None, named)]
+
+
 @cache
 def load() -> None:
-    """Import the built-in entries, then installed plug-ins (entry point group `ramac`), then `$RAMAC_PLUGINS`."""
+    """Import the built-in entries, then the plug-ins."""
     for registry in GROUPS.values():
         package = importlib.import_module(registry.package)
         for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
             importlib.import_module(f"{registry.package}.{module.name}")
-    names = [point.value for point in entry_points(group="ramac")]
-    for module in names + re.split(r"[\s,]+", os.environ.get("RAMAC_PLUGINS", "").strip()):
+    for module in plugins():
         try:
-            if module:
-                importlib.import_module(module)
+            importlib.import_module(module)
         except Exception as error:  # a broken plug-in of somebody else must not stop the rest
             warnings.warn(f"plug-in {module!r} skipped: {error!r}", stacklevel=2)

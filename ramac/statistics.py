@@ -1,10 +1,12 @@
-"""Statistics of episode returns: tails, interquartile means, bootstrap intervals over seeds, comparisons."""
+"""Statistics of episode returns: tails, interquartile means, bootstrap intervals over seeds, comparisons.
+
+scipy.stats takes a third of a second to import: it is imported where it is used.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from scipy.stats import bootstrap, mannwhitneyu, trim_mean
 
 LEVEL = 0.95  # of every interval
 RESAMPLES = 2_000  # of a bootstrap: its ends move by a few percent of the interval's width
@@ -31,6 +33,8 @@ def tails(returns: np.ndarray, alphas: tuple[float, ...]) -> dict[str, float]:
 
 def interquartile_mean(returns: np.ndarray, axis: int = -1) -> np.ndarray:
     """Mean of the middle half (Agarwal et al. 2021)."""
+    from scipy.stats import trim_mean
+
     return trim_mean(returns, 0.25, axis)
 
 
@@ -40,6 +44,8 @@ def interval(seeds: Sequence[np.ndarray], statistic: Statistic) -> tuple[float, 
     Percentiles of the resampled statistic. It tells how far other episodes of these same seeds would move the number;
     what other seeds would do shows only beside several of them. nan where a seed has a single episode.
     """
+    from scipy.stats import bootstrap
+
     if min(map(len, seeds)) < 2:
         return float("nan"), float("nan")
 
@@ -56,6 +62,8 @@ def interval(seeds: Sequence[np.ndarray], statistic: Statistic) -> tuple[float, 
 
 def probability_of_improvement(returns: np.ndarray, baseline: np.ndarray) -> float:
     """Probability that an episode returns more than one of the baseline, ties counting half (Mann-Whitney U)."""
+    from scipy.stats import mannwhitneyu
+
     return float(mannwhitneyu(returns, baseline).statistic / (len(returns) * len(baseline)))
 
 

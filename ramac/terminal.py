@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ramac.statistics import thin_tails
@@ -35,7 +36,7 @@ def show_evaluation(run: Path, summary: dict[str, Any]) -> None:
     """Print a finished run's evaluation."""
     console = Console()
     settings = " ".join(f"{key}={value}" for key, value in summary["settings"].items())
-    table = Table(title=f"{run}: {settings or 'again'}", title_justify="left")
+    table = Table(title=escape(f"{run}: {settings or 'again'}"), title_justify="left")
     table.add_column("episode return")
     table.add_column(f"policy ({summary['episodes']} episodes)", justify="right")
     table.add_column("95 % interval", justify="right")
@@ -43,7 +44,7 @@ def show_evaluation(run: Path, summary: dict[str, Any]) -> None:
         table.add_row(*row)
     console.print(table)
     warn_of_thin_tails(summary)
-    console.print(f"everything is in [bold]{summary['run_dir']}[/bold]", highlight=False, soft_wrap=True)
+    console.print(f"everything is in [bold]{escape(summary['run_dir'])}[/bold]", highlight=False, soft_wrap=True)
 
 
 def show(summary: dict[str, Any]) -> None:
@@ -74,7 +75,7 @@ def show(summary: dict[str, Any]) -> None:
     console.print(table)
     warn_of_thin_tails(summary)
     speed = "{updates_per_second:.1f} updates/s, {wall_seconds:.0f} s in all".format(**summary)
-    console.print(f"{speed}; everything is in [bold]{summary['run_dir']}[/bold]", highlight=False)
+    console.print(f"{speed}; everything is in [bold]{escape(summary['run_dir'])}[/bold]", highlight=False)
     other = "neutral" if summary["risk"] != "neutral" else "cvar0.1"
     this = f"ramac task={summary['task']}" + (f" recipe={recipe}" if recipe else "")
     next_commands = {

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 
@@ -192,6 +193,14 @@ def test_wrong_input_is_refused_before_anything_is_written(arguments, message, m
     with pytest.raises(InputError, match=message):
         doctor.command(arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_unfinished_run_is_told_from_a_finished_one(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "a[b]c")
+    (copy / "summary.json").unlink()
+    with pytest.warns(UserWarning, match="is unfinished, it has no summary.json: its checkpoint is of update 60"):
+        assert doctor.command([str(copy), "episodes=20"]) == 0
+    assert "a[b]c/calibration.*" in capsys.readouterr().out.replace("\n", "")
 
 
 GOOD = "task: {name: bandit}\nevaluation: {name: default}\nloss: {td: {name: td, gamma: 0}}\nseed: 0\n"

@@ -1,6 +1,7 @@
 """Estimates from logs alone: closed forms, what bootstraps, random streams, checkpoints, bad input."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -321,6 +322,20 @@ def test_a_run_gets_an_estimate(run, capsys):
     assert {row["step"] for row in found["choice"]["rows"]} == {10, 20}
     assert (run / "estimate.png").stat().st_size > 10_000
     assert not list(run.glob("*.part"))
+
+
+def test_the_checkpoint_of_an_unfinished_run_is_of_its_own_update(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "a[b]c")
+    shutil.rmtree(copy / "checkpoints", ignore_errors=True)
+    (copy / "summary.json").unlink()
+    shutil.copytree(copy / "checkpoint", copy / "checkpoints/4")
+    text = (copy / "episodes.csv").read_text()
+    (copy / "episodes.csv").write_text(text.replace("\n20,", "\n8,"))  # killed after the evaluation of update 8
+    with pytest.warns(UserWarning, match="is unfinished, it has no summary.json: its checkpoint is of update 8$"):
+        assert estimate.command([str(copy), "steps=10"]) == 0
+    found = json.loads((copy / "estimate.json").read_text())
+    assert {row["step"] for row in found["choice"]["rows"]} == {4, 8}
+    assert "a[b]c/estimate.*" in capsys.readouterr().out.replace("\n", "")
 
 
 @pytest.mark.parametrize(

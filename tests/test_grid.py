@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from hydra.core.global_hydra import GlobalHydra
 
 from ramac.cli import main, presets
 from ramac.errors import InputError
-from ramac.grid import claimed, journal
+from ramac.grid import cells, claimed, journal, write
 from ramac.grid.cores import workers_of
 from ramac.grid.status import command, in_words, remaining, state
+from ramac.grid.sweep import add
 from ramac.registry import GROUPS
 
 SHORT = ("critic=qr", "trainer.steps=4", "evaluation.episodes=10", "log_every=2")
@@ -116,14 +118,34 @@ def test_a_crash_leaves_its_traceback_and_is_tried_again(monkeypatch, capfd):
         (["risk=cvar0.1,cvarx"], "no risk 'cvarx'"),
         (["sweep=actorz"], "no sweep 'actorz'; .*did you mean 'actors'"),
         (["run_dir=here", "seed=0,1"], "run_dir=here is one run's; a grid takes grid_dir=FOLDER"),
+        (["run_dir=here,there"], "run_dir=here,there is one run's; a grid takes grid_dir=FOLDER"),
+        (["seed=0", "grid_dir=g,h"], "grid_dir=g,h makes no cells; choose one"),
+        (["seed=0", "device=cpu,cuda"], "device=cpu,cuda makes no cells; choose one"),
+        (["seed=0", "threads=1,2"], "threads=1,2 makes no cells; choose one"),
+        (["sweep=risks,actors"], "sweep=risks,actors makes no cells; choose one"),
+        (["seed=0,1", "device=cdua"], "device=cdua cannot be used; choose auto, cpu, cuda"),
+        (["seed=-1,0"], "seed must be a whole number from 0 to 4294967295, got -1"),
+        (["seed=0,1", "log_every=2,0"], "log_every must be a whole number from 1 to 4294967295, got 0"),
+        (["seed=0,1", "threads=0"], "threads must be a whole number from 1 to 4096, got 0"),
+        (["candidates=0,2"], "candidates must be a whole number from 1.*, got 0"),
+        (["seed=0,1", "candidates=2", "temperature=0,-1"], "temperature must be finite and not negative, got -1"),
+        (["mode=true,perhaps"], "mode must be true or false, got 'perhaps'"),
+        (["hydra/launcher=mine", "hydra.launcher.n_jbos=2"], "no setting 'hydra.launcher.n_jbos'; .*mean 'n_jobs'"),
+        (["hydra/launcher=mien"], "no hydra/launcher 'mien'; choose from .*did you mean 'mine'.*the extras joblib"),
+        (["hydra/launcher=lacks"], "Could not load 'hydra/launcher/nowhere'; the extras joblib, slurm and ray"),
         (["actor=gaussian", "actor.steps=2,3"], "no setting 'actor.steps'"),
         (["seed=0,1", "grid_dir=file/grid"], "grid_dir=.*file/grid cannot be used"),
         (["seed=0,1", "grid_dir=run"], "grid_dir=.*run is a run's folder"),
     ],
 )
-def test_a_slip_refuses_the_grid_and_writes_nothing(arguments, words, monkeypatch, capfd):
+def test_a_slip_refuses_the_grid_and_writes_nothing(arguments, words, monkeypatch, capfd, tmp_path_factory):
     import re
 
+    own = tmp_path_factory.mktemp("own")
+    (own / "hydra/launcher").mkdir(parents=True)
+    (own / "hydra/launcher/mine.yaml").write_text("_target_: nobody\nn_jobs: 1\n")
+    (own / "hydra/launcher/lacks.yaml").write_text("defaults: [nowhere]\n")
+    monkeypatch.setenv("RAMAC_CONFIG_DIR", str(own))
     Path("file").write_text("")
     Path("run").mkdir()
     Path("run/config.yaml").write_text("")
@@ -167,6 +189,66 @@ def test_a_damaged_journal_is_read_as_far_as_it_goes(monkeypatch, capfd):
         command(["status", "g"])
     assert ramac_m(monkeypatch, "actor=gaussian", "seed=0,1", "grid_dir=g") == 2
     assert len(done("g")) == 2
+
+
+DAMAGED = (
+    "[]",
+    '{"cells": {}}',
+    '{"cells": null}',
+    '{"cells": [1]}',
+    '{"cells": [{"cell": "x"}]}',
+    '{"cells": [{"cell": 3, "overrides": []}]}',
+    '{"cells": [{"cell": "", "overrides": []}]}',
+    '{"cells": [{"cell": "../x", "overrides": []}]}',
+    '{"cells": [{"cell": null, "overrides": ["a"]}]}',
+    '{"cells": [{"cell": "x", "overrides": [1]}]}',
+)
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_wrong_contents_of_a_grid_are_refused_and_kept(content, monkeypatch, capfd):
+    Path("g").mkdir()
+    Path("g/grid.json").write_text(content)
+    with pytest.raises(InputError, match=r"g/grid\.json (is damaged|cannot be read): .+"):
+        command(["status", "g"])
+    assert ramac_m(monkeypatch, "actor=gaussian", "seed=0,1", "grid_dir=g") == 2
+    assert capfd.readouterr().err.count("\n") == 1
+    assert Path("g/grid.json").read_text() == content
+    assert not done("g")
+
+
+def test_commands_add_their_cells_one_after_the_other(monkeypatch):
+    """Both read `grid.json` before either has written it, were it not for the lock."""
+
+    def slowly(path, content):
+        time.sleep(0.3)
+        write(path, content)
+
+    monkeypatch.setattr("ramac.grid.sweep.write", slowly)
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(lambda name: add(Path("g"), [{"cell": name, "overrides": []}]), ("one", "two")))
+    assert {record["cell"] for record in cells(Path("g"))} == {"one", "two"}
+
+
+def test_locks_of_another_user_are_named(monkeypatch):
+    Path("g/.locks").mkdir(parents=True)
+    Path("g/.locks/x.lock").write_text("")
+    Path("g/grid.json").write_text('{"cells": [{"cell": "x", "overrides": []}]}')
+    refused = OSError(13, "Permission denied")  # what the tests' own user, perhaps root, would not be
+
+    def acquire(self, timeout):
+        raise refused
+
+    monkeypatch.setattr("ramac.grid.FileLock.acquire", acquire)
+    with pytest.raises(InputError, match=r"g/\.locks cannot be written \(Permission denied\)"):
+        command(["status", "g"])
+
+
+def test_brackets_in_a_folders_name_are_shown(capsys):
+    Path("a[b]c").mkdir()
+    Path("a[b]c/grid.json").write_text('{"cells": []}')
+    assert command(["status", "a[b]c"]) == 0
+    assert "a[b]c" in capsys.readouterr().out
 
 
 def test_a_ready_sweep_runs_and_takes_other_values(monkeypatch):

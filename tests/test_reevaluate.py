@@ -7,11 +7,14 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+import yaml
 
 import ramac
+from ramac import estimate, realised
 from ramac.errors import InputError
 from ramac.reevaluate import changed, command, evaluate
 from ramac.registry import hazards, tasks
+from ramac.unfinished import evaluated, warn
 
 SHORT = ("critic=qr", "actor=gaussian", "trainer.steps=6", "evaluation.episodes=12", "log_every=2")
 
@@ -52,6 +55,68 @@ def test_more_episodes_begin_with_the_same_starts(run):
 
     assert Evaluation(episodes=40).starts(0)[:12] == Evaluation(episodes=12).starts(0)[:12]
     assert task.has_environment
+
+
+def test_an_unfinished_run_is_judged_as_what_it_is(run):
+    (run / "summary.json").unlink()
+    with (run / "episodes.csv").open("a") as file:
+        file.write("600")  # a kill in the middle of a row, of update 6000
+    with pytest.warns(UserWarning, match="here is unfinished, it has no summary.json: its checkpoint is of update 6$"):
+        found = evaluate(run, {"episodes": 5})
+    assert found["checkpoint"] == {"step": 6, "rule": "unfinished run"}
+    assert evaluate(run, {"step": 2})["checkpoint"]["rule"] == "asked for"
+
+
+def test_which_update_an_unfinished_runs_checkpoint_is_of(tmp_path):
+    assert evaluated(tmp_path) is None
+    (tmp_path / "episodes.csv").write_text("step,episode,return\n")
+    assert evaluated(tmp_path) is None
+    with pytest.warns(UserWarning, match="its checkpoint is of an update that its files do not tell"):
+        warn(tmp_path)
+    (tmp_path / "episodes.csv").write_text("step,episode,return\n20,0,1.0\n20,1,1.0\n40,0,1.0\n40,1,1.0\n6")
+    assert evaluated(tmp_path) == 40
+    (tmp_path / "checkpoints" / "60").mkdir(parents=True)
+    assert evaluated(tmp_path) == 60
+
+
+@pytest.mark.parametrize("value", ["episodes=[", "task.hazard={", "episodes=a: b", "episodes=${"])
+def test_a_value_that_cannot_be_read_is_named(value):
+    key, _, given = value.partition("=")
+    with pytest.raises(InputError) as refused:
+        command(["here", value])
+    assert str(refused.value).startswith(f"{key}: {given!r} is no value: ")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": "foo"}, "task must be the name and the arguments of an entry, got 'foo'|task holds no settings"),
+        ({"task": {"steps": 3}}, "task must be the name and the arguments of an entry, got {'steps': 3}"),
+        ({"task": {"name": "foo"}}, "no task 'foo'"),
+        ({"hazard": [1]}, "hazard must be the name and the arguments of an entry"),
+        ({"evaluation": {"episodes": 3}}, "evaluation must be the name and the arguments of an entry"),
+        ({"seed": "x"}, "seed must be a whole number from 0 to 4294967295, got 'x'"),
+    ],
+)
+def test_damaged_settings_of_a_run_are_refused(change, message, run):
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(settings | change))
+    with pytest.raises(InputError, match=message):
+        evaluate(run, {"episodes": 5})
+    if "task" in change:
+        for judge in (realised.compare, estimate.of_run):
+            with pytest.raises(InputError):
+                judge(run)
+    assert not (run / "evaluations").exists()
+
+
+def test_brackets_in_a_folders_name_are_shown(run, capsys):
+    run = run.rename("a[b]c")
+    command([str(run), "episodes=5"])
+    printed = capsys.readouterr().out
+    assert "a[b]c: episodes=5" in printed
+    assert "everything is in a[b]c/evaluations/episodes=5" in printed
 
 
 def test_kept_checkpoints_can_be_asked(run):

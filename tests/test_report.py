@@ -225,6 +225,14 @@ def test_one_foreign_method_is_not_pooled_with_ones_own_run(tmp_path):
     assert "20" in {row["episodes"] for row in table.values()}, "one's own run has a row of its own"
 
 
+@pytest.mark.parametrize("row", ["2,3.0", "2,3.0,mine"])
+def test_a_row_that_lacks_its_last_columns_is_named(row, tmp_path):
+    (tmp_path / "theirs.csv").write_text(f"episode,return,method,seed\n0,1,mine,0\n1,2,mine,0\n{row}\n")
+    with pytest.raises(InputError, match=r"theirs\.csv: row 3 has fewer than the 4 columns"):
+        command([str(tmp_path / "theirs.csv")])
+    assert not (tmp_path / "report").exists()
+
+
 def test_a_csv_file_without_settings_is_called_by_its_name(tmp_path):
     for name in ("ours", "theirs"):
         (tmp_path / f"{name}.csv").write_text("episode,return\n" + "\n".join(f"{i},{i}" for i in range(20)))

@@ -165,6 +165,8 @@ BAD = {
         r"task.hazard: Invalid value 'v2', expected one of \[v1, ramac",
     ),
     "device": (["device=meta"], "device=meta cannot be used here"),
+    "a grid explained": (["--explain", "sweep=critics"], "sweep=critics is a grid: ramac -m sweep=critics"),
+    "Hydra's settings": (["hydra.rn.dir=x"], "no setting 'hydra.rn.dir'; hydra has .*did you mean 'run'"),
     "unknown group": (["list", "actr"], "no group 'actr'.*did you mean 'actor'"),
 }
 
@@ -207,20 +209,17 @@ def test_a_loss_that_is_gone_stops_the_run():
         ramac.train(*SHORT, "run_dir=here", "trainer.critic_lr=1e20", "critic=mean", "risk=neutral")
 
 
+def test_a_grid_is_no_run_of_python_either():
+    with pytest.raises(InputError, match="sweep=critics is a grid"):
+        ramac.train("sweep=critics")
+    assert not Path("runs").exists()
+
+
 def test_list_shows_arguments_defaults_and_papers():
     done = command("list", "risk", "actor")
     assert done.returncode == 0, done.stderr
     for text in ("alpha: float = 0.1", "(cvarNUMBER)", "Rockafellar", "midpoint | euler | rk4", "tuple[int, ...]"):
         assert text in done.stdout
-
-
-def test_help_shows_the_registry():
-    done = command("--help")
-    assert done.returncode == 0, done.stderr
-    assert "recipe: bc, codac, cql, dql" in done.stdout
-    assert "actor: ddim, ddpm, deterministic, dpmsolver, edm, flow, gaussian" in done.stdout
-    assert "risk: cpw, cvar, dual_power, entropic, expectile, maxminvar, maxvar" in done.stdout
-    assert "ramac list" in done.stdout
 
 
 def test_completion_knows_the_entries():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ramac.data import Log
@@ -80,14 +81,14 @@ def show_list(_: list[str], __: list[str]) -> int:
     import minari
 
     local, console = minari.list_local_datasets(), Console()
-    table = Table(title=f"Minari datasets in {place_of()}", title_justify="left")
+    table = Table(title=f"Minari datasets in {escape(str(place_of()))}", title_justify="left")
     for column in ("id", "environment", "episodes", "steps", "MB"):
         table.add_column(column, justify="left" if column in ("id", "environment") else "right", overflow="fold")
     for name, metadata in local.items():
         environment = re.search(r'"id": "([^"]+)"', str(metadata.get("env_spec", "")))
         counts = (str(metadata.get(key, "")) for key in ("total_episodes", "total_steps"))
         table.add_row(name, environment[1] if environment else "", *counts, f"{size(place_of(name)) / MB:.0f}")
-    console.print(table if local else f"no Minari datasets in {place_of()}")
+    console.print(table if local else f"no Minari datasets in {escape(str(place_of()))}")
     table = Table(title="tasks that build their own data (not D4RL)", title_justify="left")
     for column in ("task", "behaviour policies", "of 100 000 steps"):
         table.add_column(column, overflow="fold")
@@ -175,7 +176,7 @@ def describe(log: Log, horizon: int | None, score: Any = None) -> dict[str, Any]
 
 def table_of(figures: dict[str, Any], title: str, place: Path | None) -> Table:
     """The figures of `describe` as a table."""
-    table = Table(title=title, title_justify="left", show_header=False)
+    table = Table(title=escape(title), title_justify="left", show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
     table.add_row("episodes", "{episodes}, {terminal} end in a terminal state".format(**figures))
@@ -192,7 +193,7 @@ def table_of(figures: dict[str, Any], title: str, place: Path | None) -> Table:
         shown = "" if score is None else f", D4RL score {score:.1f}"
         table.add_row("clean return (whole episode)", f"{figures['clean_return_mean']:.1f}{shown}")
     if place is not None:
-        table.add_row("size", f"{figures['steps']} steps, {size(place) / MB:.1f} MB in {place}")
+        table.add_row("size", f"{figures['steps']} steps, {size(place) / MB:.1f} MB in {escape(str(place))}")
     return table
 
 

@@ -26,16 +26,18 @@ JOURNAL: tuple[str, ...] = ("time", "cell", "event", "where", "process", "second
 def claimed(folder: Path, patience: float = 0.0) -> Iterator[bool]:
     """Hold a cell while the block runs; False where another process holds it for longer than `patience` seconds.
 
-    The system frees a cell whose process dies.
+    The system frees a cell whose process dies. Raises InputError where locks cannot be written: another user's grid.
     """
     locks = folder.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / f"{folder.name}.lock")
     try:
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(locks / f"{folder.name}.lock")
         lock.acquire(timeout=patience)
     except Timeout:
         yield False
         return
+    except OSError as error:
+        raise InputError(f"{locks} cannot be written ({error.strerror}), which shows who is at a cell") from error
     try:
         yield True
     finally:
@@ -78,8 +80,23 @@ def write(path: Path, content: Any) -> None:
 def cells(grid: Path) -> list[dict[str, Any]]:
     """The cells that a grid folder knows. Raises InputError when it is no grid."""
     try:
-        return json.loads((grid / "grid.json").read_text())["cells"]
+        records = json.loads((grid / "grid.json").read_text())["cells"]
     except FileNotFoundError:
         raise InputError(f"{grid} is no grid: it has no grid.json; ramac -m ... makes one") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{grid}/grid.json cannot be read: {error}") from error
+    if not isinstance(records, list):
+        raise InputError(f"{grid}/grid.json is damaged: cells must be a list, got {records!r}"[:200])
+    for record in records:
+        if not is_record(record):
+            raise InputError(f"{grid}/grid.json is damaged: no cell of a grid is {record!r}"[:200])
+    return records
+
+
+def is_record(value: Any) -> bool:
+    """Whether this is a cell: its overrides, and the name of its folder or why it was refused."""
+    if not isinstance(value, dict) or not isinstance(value.get("overrides"), list):
+        return False
+    name = value.get("cell")
+    named = isinstance(value.get("refused"), str) if name is None else isinstance(name, str) and name == Path(name).name
+    return named and name != "" and all(isinstance(override, str) for override in value["overrides"])

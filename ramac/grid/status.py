@@ -60,7 +60,7 @@ def show(grid: Path) -> int:
     states = {record["cell"]: state(grid / record["cell"]) for record in records if record["cell"]}
     refused = [record for record in records if not record["cell"]]
     failed = [record for record in records if record["cell"] and states[record["cell"]] == "failed"]
-    table = Table(title=str(grid), title_justify="left")
+    table = Table(title=escape(str(grid)), title_justify="left")
     counts = {name: list(states.values()).count(name) for name in STATES}
     counts["failed"] += len(refused)
     for name in counts:
@@ -76,14 +76,14 @@ def show(grid: Path) -> int:
     for cell, value in states.items():
         if value == "running":
             console.print(
-                f"running: {cell}, {progress(grid / cell):.0%} of its updates", highlight=False, soft_wrap=True
+                f"running: {escape(cell)}, {progress(grid / cell):.0%} of its updates", highlight=False, soft_wrap=True
             )
     if counts["running"] or counts["waiting"] or counts["interrupted"]:
         seconds = remaining(grid, states)
         text = "unknown before the first cell has finished" if seconds is None else f"about {in_words(seconds)}"
         console.print(f"expected remaining time: {text}")
     if counts["done"]:
-        console.print(f"  ramac report {grid}")
+        console.print(f"  ramac report {escape(str(grid))}")
     return counts["failed"]
 
 

@@ -11,12 +11,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
+from ramac.agent import Acting
 from ramac.cli import explain
 from ramac.errors import InputError
-from ramac.grid import cells, write
+from ramac.grid import cells, claimed, write
 from ramac.grid.status import show
-from ramac.run import name_of
+from ramac.run import name_of, whole_number
 
+DEVICE = r"auto|cpu|cuda(:\d+)?"
 ELSEWHERE = ("run_dir", "grid_dir", "sweep", "device", "threads")  # settings that do not make another cell
 
 
@@ -42,24 +44,69 @@ def combinations(sweeper: Any, arguments: list[str]) -> list[list[str]]:
     return sweeper.split_arguments(parsed, None)[0]
 
 
+def refuse_swept(asked: list[list[str]]) -> None:
+    """Refuse several values of a setting that makes no other cell. Raises InputError."""
+    for key in ELSEWHERE:
+        pairs = (override.partition("=") for overrides in asked for override in overrides)
+        values = dict.fromkeys(value for name, _, value in pairs if name.lstrip("+") == key)
+        if len(values) > 1:
+            here = "is one run's; a grid takes grid_dir=FOLDER" if key == "run_dir" else "makes no cells; choose one"
+            raise InputError(f"{key}={','.join(values)} {here}")
+
+
+def refuse_settings(config: DictConfig) -> None:
+    """Refuse what no run takes, whatever its entries: a slip, as an unknown entry is. Raises InputError."""
+    whole_number(config, "seed", 0)
+    whole_number(config, "log_every", 1)
+    if config.threads is not None:
+        whole_number(config, "threads", 1, 4096)
+    if not re.fullmatch(DEVICE, str(config.device)):  # whether it is here, only the cell's machine knows
+        raise InputError(f"device={config.device} cannot be used; choose auto, cpu, cuda or cuda:NUMBER")
+    for key in ("candidates", "mode"):
+        Acting.of({key: config[key]})
+    Acting.of({"candidates": 2, "temperature": config.temperature})
+
+
 def plan(sweeper: Any, asked: list[list[str]]) -> list[dict[str, Any]]:
     """One record per cell: its overrides and its folder's name, or why its configuration cannot be composed.
 
-    Raises InputError for an entry that does not exist: a slip, which no other cell should wait for.
+    Raises InputError for an entry that does not exist or a setting that no run takes: a slip, which no other cell
+    should wait for.
     """
     records: dict[str, dict[str, Any]] = {}
+    composed: list[DictConfig] = []
     for overrides in asked:
         try:
             config = sweeper.hydra_context.config_loader.load_sweep_config(sweeper.config, overrides)
             name = cell_name(config)
             record = {"overrides": overrides, "cell": name}
+            composed.append(config)
         except (HydraException, OmegaConfBaseException, InputError) as error:
             reason = str(error) if isinstance(error, InputError) else said(error, overrides)
             if "Could not" in str(error) and "Could not override" not in str(error):
                 raise InputError(reason) from error
             name, record = digest(overrides), {"overrides": overrides, "cell": None, "refused": reason}
         records.setdefault(name, record)  # two ways to write the same cell are one
+    for config in composed:
+        refuse_settings(config)
     return list(records.values())
+
+
+def add(grid: Path, records: list[dict[str, Any]]) -> None:
+    """Write cells into `grid.json` beside those that are there; of several commands one waits for the other.
+
+    Raises InputError when the folder cannot be used.
+    """
+    try:
+        grid.mkdir(parents=True, exist_ok=True)
+        with claimed(grid / "grid.json", patience=60) as mine:
+            if not mine:
+                raise InputError(f"grid_dir={grid}: another command has held grid.json for a minute")
+            before = cells(grid) if (grid / "grid.json").exists() else []
+            known = {record["cell"] or digest(record["overrides"]): record for record in [*before, *records]}
+            write(grid / "grid.json", {"cells": list(known.values())})
+    except OSError as error:
+        raise InputError(f"grid_dir={grid} cannot be used: {error.strerror}") from error
 
 
 def quoted(text: str) -> str:
@@ -81,6 +128,7 @@ def sweep(sweeper: Any, arguments: list[str]) -> None:
     if config.run_dir is not None:
         raise InputError(f"run_dir={config.run_dir} is one run's; a grid takes grid_dir=FOLDER")
     asked = combinations(sweeper, arguments)
+    refuse_swept(asked)
     name = "-".join(["grid", *([str(config.sweep)] if config.get("sweep") else []), digest(sorted(map(sorted, asked)))])
     grid = Path(config.grid_dir or Path("runs", name)).absolute()
     if (grid / "config.yaml").exists():
@@ -88,13 +136,7 @@ def sweep(sweeper: Any, arguments: list[str]) -> None:
     records = plan(sweeper, asked)
     if all(record["cell"] is None for record in records):
         raise InputError(records[0]["refused"])
-    try:
-        grid.mkdir(parents=True, exist_ok=True)
-        before = cells(grid) if (grid / "grid.json").exists() else []
-        known = {record["cell"] or digest(record["overrides"]): record for record in [*before, *records]}
-        write(grid / "grid.json", {"cells": list(known.values())})
-    except OSError as error:
-        raise InputError(f"grid_dir={grid} cannot be used: {error.strerror}") from error
+    add(grid, records)
     missing = [r for r in records if r["cell"] and not (grid / r["cell"] / "summary.json").exists()]
     print(f"grid: {len(records)} cells, {len(missing)} to run, in {grid}", flush=True)
     with flag_override(config, ["struct", "readonly"], [False, False]):

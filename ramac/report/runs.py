@@ -155,6 +155,9 @@ def finished(folder: Path, reading: Reading) -> Run:
 def foreign(path: Path) -> list[Run]:
     """Other people's episodes: one run per combination of settings and seed. Raises InputError."""
     table = rows(path, ("episode", "return"))
+    for count, row in enumerate(table, 1):
+        if None in row.values():
+            raise InputError(f"{path.name}: row {count} has fewer than the {len(row)} columns of the first line")
     keys = [name for name in table[0] if name not in MEASURED and name != "seed"]
     parts: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in table:
