@@ -1,0 +1,120 @@
+"""The benchmark compares equals: both implementations have the same losses and gradients; operations are counted."""
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import guard, matmul, memory, plain
+from benchmarks.updates import ACT_DIM, LEVELS, OBS_DIM, RECIPES, by_name, data, levels, ramac_trainer
+from ramac.risk import stratified
+
+
+def plain_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Parameters of ramac's actor and critic, or their gradients, by the plain implementation's names."""
+    result = {}
+    for name, value in state.items():
+        kind, _, rest = name.partition(".")
+        if kind == "actor":
+            result[f"actor.net.{rest.partition('.')[2]}"] = value
+            continue
+        rest = rest.replace("level_embedding", "embedding.0")
+        for member in range(2):
+            one = value[member]
+            result[f"critics.{member}.{rest}"] = one.T if rest.endswith("weight") else one.squeeze(0)
+    return result
+
+
+def parameters_of(method: plain.Plain) -> dict[str, nn.Parameter]:
+    groups = {"actor": method.actor, "critics": method.critics}
+    return {f"{group}.{name}": p for group, module in groups.items() for name, p in module.named_parameters()}
+
+
+@pytest.mark.parametrize("kappa", [0.0, 1.0])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_plain_implementation_has_the_same_losses_and_gradients(recipe, kappa, monkeypatch):
+    logged = data(500)
+    overrides = [f"recipe={recipe}", *levels(LEVELS), f"critic.kappa={kappa}", "trainer.batch_size=64"]
+    trainer = ramac_trainer(overrides, logged)
+    method = RECIPES[recipe](OBS_DIM, ACT_DIM, kappa=kappa)
+    own = {name: p for name, p in trainer.agent.named_parameters() if name.partition(".")[0] in ("actor", "critic")}
+    copied = parameters_of(method)
+    assert plain_names(dict(own)).keys() == copied.keys()
+    with torch.no_grad():
+        for p in trainer.target.parameters():  # targets of their own
+            p.mul_(1.1)
+        for name, value in plain_names({k: p.data for k, p in own.items()}).items():
+            copied[name].copy_(value)
+        method.target_actor.load_state_dict(
+            {k: 1.1 * v if "net" in k else v for k, v in method.actor.state_dict().items()}
+        )
+        method.target_critics.load_state_dict({k: 1.1 * v for k, v in method.critics.state_dict().items()})
+    monkeypatch.setattr(plain, "draw_levels", lambda rows, count, like: stratified((rows,), count, like))
+
+    batch = trainer.batch()
+    rows = by_name(batch)
+    for group, terms in {"critic": ["td"], "actor": ["bc", "risk"]}.items():
+        torch.manual_seed(1)
+        theirs = trainer.loss(batch, terms)
+        torch.manual_seed(1)
+        ours = [method.td_loss(rows)] if group == "critic" else method.actor_losses(rows)
+        for term, loss in zip(terms, ours, strict=True):
+            expected = theirs[f"loss_{term}"].mean()
+            torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+            trained = trainer.loss.parameters_of(group)
+            names = [next(k for k, p in own.items() if p is parameter) for parameter in trained]
+            gradients = torch.autograd.grad(expected, trained, retain_graph=True)
+            wanted = plain_names(dict(zip(names, gradients, strict=True)))
+            found = torch.autograd.grad(loss, [copied[name] for name in wanted], retain_graph=True)
+            for name, gradient in zip(wanted, found, strict=True):
+                error = (gradient - wanted[name]).norm() / wanted[name].norm()
+                assert error < 1e-5, (term, name, float(error))
+
+
+def test_operations_are_counted_forwards_and_backwards():
+    left, right, bias = (torch.randn(*shape, requires_grad=True) for shape in ((3, 5, 7), (3, 7, 11), (3, 1, 11)))
+    x, layer = torch.randn(5, 7), nn.Linear(7, 11)
+
+    def work():
+        (
+            torch.baddbmm(bias, left, right).sum()
+            + torch.bmm(left, right).sum()
+            + layer(x).sum()
+            + (left[0] @ right[0]).sum()
+        ).backward()
+
+    one = 2 * 5 * 7 * 11
+    forward = (3 + 3 + 1 + 1) * one
+    backward = (6 + 6 + 1 + 2) * one  # both factors' gradients; of the linear layer's only the weight's
+    assert matmul.operations(work) == forward + backward
+    shapes = matmul.products(work)
+    assert matmul.operations_of(shapes) == forward + backward
+    assert matmul.operations_of(matmul.products(matmul.replay(shapes, torch.device("cpu")))) == forward + backward
+
+
+def test_an_update_has_no_products_that_are_not_counted():
+    trainer = ramac_trainer(["recipe=radac"], data(500))
+    counted = [f(lambda: trainer.update(trainer.batch())) for f in (matmul.operations, matmul.products)]
+    assert counted[0] == matmul.operations_of(counted[1])
+
+
+def test_memory_is_the_largest_sum_of_living_tensors():
+    def work():
+        first = torch.zeros(1_000_000)
+        del first
+        kept = torch.zeros(500_000)
+        return [kept, torch.zeros(750_000)]
+
+    memory.peak(work, torch.device("cpu"))
+    assert memory.peak(work, torch.device("cpu")) == pytest.approx(5, rel=0.01)
+
+
+def test_the_guard_names_what_became_slow():
+    recorded = [
+        {"recipe": "radac", "implementation": name, "ratio": ratio}
+        for name, ratio in (("ramac", "4"), ("plain 32", ""))
+    ]
+    fast, slow = ({"recipe": "radac", "implementation": "ramac", "ratio": ratio} for ratio in (2.1, 1.9))
+    assert not guard.fallen([fast], recorded)
+    assert guard.fallen([slow, {"recipe": "new", "implementation": "ramac", "ratio": 0.1}], recorded) == [
+        "radac ramac: 1.90 times the plain implementation's speed, recorded 4.00; at least 50% of it must be kept"
+    ]
