@@ -13,7 +13,7 @@ from benchmarks.options import Settings
 from ramac.run import device_of, keep_memory
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("recipes",)
+PARTS = ("recipes", "cells", "acting", "dataset", "startup", "growth")
 SHORT = ("recipes",)
 
 

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -47,18 +49,25 @@ def operations_of(shapes: Counter[Shape]) -> float:
     return float(sum(2 * torch.Size(left).numel() * right[-1] * count for (left, right), count in shapes.items()))
 
 
+@cache
+def buffer(shape: tuple[int, ...], device: torch.device, purpose: str) -> Tensor:
+    """Random numbers of a shape, one tensor per purpose: a hundred cells have few shapes between them."""
+    return torch.randn(shape, device=device)
+
+
 def replay(shapes: Counter[Shape], device: torch.device) -> Callable[[], None]:
     """A call that makes the same products on random factors and nothing else."""
-    factors = [(torch.randn(left, device=device), torch.randn(right, device=device)) for left, right in shapes]
-    results = [torch.matmul(*pair) for pair in factors]
-    counts = list(shapes.values())
+    work = []
+    for (left, right), count in shapes.items():
+        factors = buffer(left, device, "left"), buffer(right, device, "right")
+        work.append((*factors, buffer((*left[:-1], right[-1]), device, "product"), count))
 
-    def work() -> None:
-        for (left, right), result, count in zip(factors, results, counts, strict=True):
+    def products() -> None:
+        for left, right, product, count in work:
             for _ in range(count):
-                torch.matmul(left, right, out=result)
+                torch.matmul(left, right, out=product)
 
-    return work
+    return products
 
 
 def square(device: torch.device, size: int = SQUARE) -> tuple[Callable[[], Any], float]:

@@ -59,25 +59,27 @@ def by_name(logged: TensorDict) -> dict[str, Tensor]:
     }
 
 
-def plain_contender(recipe: str, logged: TensorDict, columns: Row, count: int = LEVELS) -> Contender:
+def plain_contender(
+    recipe: str, logged: TensorDict, columns: Row, count: int = LEVELS, batch: int = BATCH
+) -> Contender:
     """Updates of the plain implementation, each on a batch of its own; `count`: levels."""
     device = logged.device or torch.device("cpu")
     method, arrays = RECIPES[recipe](OBS_DIM, ACT_DIM, levels=count, device=device), by_name(logged)
 
     def update() -> Any:
-        index = torch.randint(len(logged), (BATCH,), device=device)
+        index = torch.randint(len(logged), (batch,), device=device)
         return method.update({key: value[index] for key, value in arrays.items()})
 
-    return Contender(update, columns, evaluations=described(plain_evaluations(method, update)))
+    return Contender(update, columns, evaluations=described(plain_evaluations(method, update, batch)))
 
 
-def plain_evaluations(method: plain.Plain, update: Callable[[], Any]) -> dict[str, float]:
+def plain_evaluations(method: plain.Plain, update: Callable[[], Any], batch: int) -> dict[str, float]:
     """Evaluations of networks per transition in one update, as ramac counts its own: two critics are one ensemble."""
     count: dict[str, float] = defaultdict(float)
 
     def add(name: str, share: float) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            count[name + " (no gradient)" * (not torch.is_grad_enabled())] += share * len(output) / BATCH
+            count[name + " (no gradient)" * (not torch.is_grad_enabled())] += share * len(output) / batch
 
         return hook
 
