@@ -1,11 +1,23 @@
 """The benchmark compares equals: both implementations have the same losses and gradients; operations are counted."""
 
+import time
+from itertools import product
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import guard, matmul, memory, plain
+from benchmarks import guard, matmul, memory, page, plain, tables
+from benchmarks.__main__ import main
+from benchmarks.cells import named, overrides_of
+from benchmarks.gradient import fixed, gradient
+from benchmarks.levels import equal, standard_error, tabulated
+from benchmarks.parts import by_part
+from benchmarks.timing import alternate, spread
 from benchmarks.updates import ACT_DIM, LEVELS, OBS_DIM, RECIPES, by_name, data, levels, ramac_trainer
+from ramac.cli import compose
+from ramac.registry import actors, critics
 from ramac.risk import stratified
 
 
@@ -65,8 +77,8 @@ def test_the_plain_implementation_has_the_same_losses_and_gradients(recipe, kapp
             gradients = torch.autograd.grad(expected, trained, retain_graph=True)
             wanted = plain_names(dict(zip(names, gradients, strict=True)))
             found = torch.autograd.grad(loss, [copied[name] for name in wanted], retain_graph=True)
-            for name, gradient in zip(wanted, found, strict=True):
-                error = (gradient - wanted[name]).norm() / wanted[name].norm()
+            for name, ours_too in zip(wanted, found, strict=True):
+                error = (ours_too - wanted[name]).norm() / wanted[name].norm()
                 assert error < 1e-5, (term, name, float(error))
 
 
@@ -118,3 +130,101 @@ def test_the_guard_names_what_became_slow():
     assert guard.fallen([slow, {"recipe": "new", "implementation": "ramac", "ratio": 0.1}], recorded) == [
         "radac ramac: 1.90 times the plain implementation's speed, recorded 4.00; at least 50% of it must be kept"
     ]
+
+
+def test_stratified_levels_have_the_error_of_theory():
+    # the mean of U(0, 1): 1 / (12 n) for independent draws, 1 / (12 n^3) for one in each cell
+    torch.manual_seed(0)
+    for count in (4, 8):
+        for kind, power in {"independent": 1, "stratified": 3}.items():
+            error = standard_error(lambda level: level, 1.0, kind, count, 20_000)
+            assert error == pytest.approx((12 * count**power) ** -0.5, rel=0.03)
+    # so n stratified ones are worth n^3 independent ones
+    assert equal(lambda level: level, 1.0, 64) == pytest.approx(4, abs=1)
+
+
+def test_a_tabulated_quantile_function_is_read_between_its_levels():
+    values = torch.tensor([[0.0, 1.0, 3.0, 4.0], [0.0, 0.0, 0.0, 8.0]], dtype=torch.float64)
+    level = torch.tensor([[0.125, 0.25, 1.0]], dtype=torch.float64)
+    torch.testing.assert_close(tabulated(values)(level)[:, 0], torch.tensor([[0, 0.5, 4], [0, 0, 8]]).double())
+
+
+def test_the_gradient_is_that_of_the_td_term():
+    trainer = ramac_trainer(["recipe=radac", "loss.td.gamma=0.5", "trainer.batch_size=32"], data(100))
+    batch, after = fixed(trainer)
+    torch.manual_seed(1)
+    found = gradient(trainer, batch, after, "stratified", 8)
+    term = trainer.loss.terms["td"]
+    term.next_pair = lambda *_: after
+    torch.manual_seed(1)
+    loss = trainer.loss(batch, ["td"])["loss_td"].mean()
+    wanted = torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(trainer.agent.critic.parameters()))])
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_parts_are_all_of_the_time_and_named():
+    rows = by_part(ramac_trainer(["recipe=radac", "trainer.batch_size=32"], data(100)), 2)
+    assert sum(row["percent"] for row in rows) == pytest.approx(100)
+    names = {
+        "target: actor's chain",
+        "target: critic",
+        "critic forward",
+        "critic backward",
+        "actor's chain",
+        "risk",
+        "bc",
+    }
+    assert names | {"actor backward", "optimisers", "averages", "rest"} <= {row["part"] for row in rows}
+
+
+def test_alternation_measures_what_takes_longer():
+    times = alternate({"short": lambda: time.sleep(0.001), "long": lambda: time.sleep(0.02)}, 3, 0.01)
+    assert all(values.shape == (3,) for values in times.values())
+    assert (times["long"] >= 0.02).all() and (times["short"] >= 0.001).all()
+    assert spread("x", [1, 2, 3, 4, 5]) == {"x": 3, "x_q1": 2, "x_q3": 4}
+
+
+def test_the_page_takes_its_tables_from_csv_files(tmp_path):
+    rows = [
+        {"kind": "stratified", "levels": 8, "deviation": 0.31234},
+        {"kind": "stratified", "levels": 16, "deviation": None},
+    ]
+    tables.write(tmp_path / "gradient.csv", rows)
+    text = "before\n<!-- table: gradient -->\nold\n<!-- end -->\n<!-- table: cells -->\nkept\n<!-- end -->\n"
+    page_text = page.filled(text, tmp_path)
+    assert "| kind | 8 | 16 |\n| --- | --- | --- |\n| stratified | 0.312 |  |" in page_text
+    assert "old" not in page_text and "kept" in page_text
+    assert page.filled(page_text, tmp_path) == page_text
+
+
+def test_every_table_has_its_place_and_its_recorded_figures():
+    text, results = page.PAGE.read_text(), Path(page.__file__).parent / "results"
+    for name, (file, _) in page.TABLES.items():
+        assert f"<!-- table: {name} -->" in text
+        assert (results / f"{file}.csv").exists()
+    assert page.filled(text, results) == text  # written by the command, not by hand
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only", "cell"], "no part 'cell'; choose from recipes"),
+        (["profile", "radak"], "no cell 'radak'; choose a recipe"),
+        (["profil", "radac"], "'profil radac' is nothing to do"),
+        (["--threads", "0"], "threads must be a whole number from 1, got 0"),
+        (["--nothing"], "unrecognized arguments: --nothing"),
+    ],
+)
+def test_bad_input_is_one_line(words, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    text = capsys.readouterr().err
+    assert message in text and text.count("\n") == 1
+
+
+def test_pairs_have_a_configuration():
+    for actor, critic in {*product(actors, ["iqn"]), *product(["flow"], critics)}:
+        config = compose(overrides_of(actor, critic))
+        assert (config.actor.name, config.critic.name) == (actor, critic)
+    assert named("flow-iqn") == ["recipe=rafmac", *levels(LEVELS)]
