@@ -23,6 +23,6 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# half an hour on an idle machine; --short takes a minute: .venv/bin/python -m benchmarks --short
+# a quarter of an hour on an idle machine; --short takes a minute: .venv/bin/python -m benchmarks --short
 benchmark: setup
 	$(BIN)/python -m benchmarks

@@ -13,7 +13,7 @@ from ramac.trainer import Trainer
 
 GAMMA = 0.5  # as the critic was trained
 MANY = 64
-COUNTS = (4, 6, 8, 10, 12, 16, 32, 64)
+COUNTS = (4, 6, 8, 10, 12, 16, 20, 24, 32, 64)
 
 
 def gradient(trainer: Trainer, batch: TensorDict, after: TensorDict, kind: str, count: int) -> Tensor:
