@@ -25,7 +25,8 @@ class Contender:
 def compare(contenders: dict[str, Contender], device: torch.device, rounds: int, least: float = 0.2) -> list[Row]:
     """One row per contender, all measured in alternation with matrix products: the square one and each one's own.
 
-    `limit_percent` is the share of the time that the update's operations would take at the higher of the two rates.
+    `best_ratio` is that of the fastest rounds, which a busy machine disturbs least. `limit_percent` is the share of the
+    time that the update's operations would take at the higher of the two rates.
     """
     work: dict[str, Callable[[], Any]] = {}
     operations, peaks = {}, {}
@@ -44,6 +45,7 @@ def compare(contenders: dict[str, Contender], device: torch.device, rounds: int,
         row = {**contender.columns, **spread("updates_per_second", 1 / took)}
         ratio = times[contender.against] / took if contender.against else None
         row |= dict.fromkeys(("ratio", "ratio_q1", "ratio_q3")) if ratio is None else spread("ratio", ratio)
+        row["best_ratio"] = float(times[contender.against].min() / took.min()) if contender.against else None
         rate = operations[name] / took / 1e9
         row |= {"gflop": operations[name] / 1e9, **spread("limit_percent", 100 * rate / square.clip(own))}
         row |= spread("own_limit_percent", 100 * rate / own)

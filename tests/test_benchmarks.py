@@ -1,7 +1,6 @@
 """The benchmark compares equals: both implementations have the same losses and gradients; operations are counted."""
 
 import time
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -125,9 +124,9 @@ def test_the_guard_names_what_became_slow():
         {"recipe": "radac", "implementation": name, "ratio": ratio}
         for name, ratio in (("ramac", "4"), ("plain 32", ""))
     ]
-    fast, slow = ({"recipe": "radac", "implementation": "ramac", "ratio": ratio} for ratio in (2.1, 1.9))
+    fast, slow = ({"recipe": "radac", "implementation": "ramac", "best_ratio": ratio} for ratio in (2.1, 1.9))
     assert not guard.fallen([fast], recorded)
-    assert guard.fallen([slow, {"recipe": "new", "implementation": "ramac", "ratio": 0.1}], recorded) == [
+    assert guard.fallen([slow, {"recipe": "new", "implementation": "ramac", "best_ratio": 0.1}], recorded) == [
         "radac ramac: 1.90 times the plain implementation's speed, recorded 4.00; at least 50% of it must be kept"
     ]
 
@@ -224,7 +223,7 @@ def test_bad_input_is_one_line(words, message, capsys):
 
 
 def test_pairs_have_a_configuration():
-    for actor, critic in {*product(actors, ["iqn"]), *product(["flow"], critics)}:
+    for actor, critic in zip(actors, [*critics, *critics], strict=False):
         config = compose(overrides_of(actor, critic))
         assert (config.actor.name, config.critic.name) == (actor, critic)
     assert named("flow-iqn") == ["recipe=rafmac", *levels(LEVELS)]
