@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test check
+.PHONY: setup run test check benchmark
 setup: .venv/.done
 
 # torch first: left to a dependency, pip would take another build of it
@@ -22,3 +22,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# a quarter of an hour on an idle machine; --short takes a minute: .venv/bin/python -m benchmarks --short
+benchmark: setup
+	$(BIN)/python -m benchmarks

@@ -1,0 +1,132 @@
+"""Rows of a csv file as a table of the documentation."""
+
+from collections.abc import Callable
+
+Rows = list[dict[str, str]]
+
+
+def number(text: str) -> str:
+    """Three significant digits."""
+    if not text:
+        return ""
+    value = float(text)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def between(row: dict[str, str], name: str) -> str:
+    """`4.04 (3.9 to 4.1)`: median and quartiles; nothing where there is none."""
+    if not row[name]:
+        return ""
+    return f"{number(row[name])} ({number(row[f'{name}_q1'])} to {number(row[f'{name}_q3'])})"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def with_percent(row: dict[str, str], value: str, percent: str) -> str:
+    """`33.2 (46 %)`."""
+    return f"{number(row[value])} ({float(row[percent]):.0f} %)"
+
+
+def matrix(rows: Rows, down: str, across: str, cell: Callable[[dict[str, str]], str]) -> str:
+    """A table with a row per value of `down` and a column per value of `across`."""
+    columns = list(dict.fromkeys(row[across] for row in rows))
+    found = {(row[down], row[across]): cell(row) for row in rows}
+    names = dict.fromkeys(row[down] for row in rows)
+    return table([down, *columns], [[name, *(found.get((name, c), "") for c in columns)] for name in names])
+
+
+def machine(rows: Rows) -> str:
+    """The machine, and its two rates of matrix products."""
+    row = rows[0]
+    parts = f"{row['device']}, {row['cores']} cores, {row['threads']} threads, torch {row['torch']}, {row['date']}"
+    rates = f"{number(row['square_gflops'])} GFLOPS in a square product of 2048"
+    own = ", ".join(f"{number(r['own_gflops'])} in {r['recipe']}'s own" for r in rows if r["implementation"] == "ramac")
+    return f"{parts}; {rates}, {own}."
+
+
+def recipes(rows: Rows) -> str:
+    """Speed, ratio, share of the limit, memory."""
+    header = ["recipe", "implementation and levels", "updates per second", "ratio to plain", "GFLOP an update"]
+    header += ["% of the limit", "% of its own products' rate", "peak MB", "network evaluations"]
+    names = {"ramac": "ramac, its own 8"}
+    body = []
+    for row in rows:
+        spreads = between(row, "updates_per_second"), between(row, "ratio"), number(row["gflop"])
+        shares = between(row, "limit_percent"), between(row, "own_limit_percent"), number(row["peak_mb"])
+        implementation = names.get(row["implementation"], row["implementation"])
+        body.append([row["recipe"], implementation, *spreads, *shares, row["evaluations"]])
+    return table(header, body)
+
+
+def cells(rows: Rows) -> str:
+    """Updates per second of every pair, and the share of the limit."""
+    return matrix(rows, "actor", "critic", lambda row: with_percent(row, "updates_per_second", "limit_percent"))
+
+
+def levels(rows: Rows) -> str:
+    """Standard errors by number of levels."""
+    shown = [row for row in rows if row["levels"] in ("4", "8", "16", "32", "64")]
+    for row in shown:
+        row["quantile function, measure, levels drawn"] = f"{row['quantile_function']}, {row['measure']}, {row['kind']}"
+    return matrix(shown, "quantile function, measure, levels drawn", "levels", lambda r: number(r["standard_error"]))
+
+
+def equal(rows: Rows) -> str:
+    """Stratified levels that are worth so many independent ones."""
+    for row in rows:
+        row["of"], row["as good as"] = (
+            f"{row['quantile_function']}, {row['measure']}",
+            f"{row['independent']} independent",
+        )
+    return matrix(rows, "of", "as good as", lambda r: r["stratified"])
+
+
+def equal_speed(rows: Rows) -> str:
+    """Speed at equal error."""
+    header = ["recipe", "plain, independent", "equal error of", "ramac, stratified", "ratio to plain"]
+    names = ("recipe", "plain_levels", "case", "ramac_levels")
+    return table(header, [[*(row[name] for name in names), between(row, "ratio")] for row in rows])
+
+
+def gradient(rows: Rows) -> str:
+    """Deviation of the critic's gradient by number of levels."""
+    return matrix(rows, "kind", "levels", lambda r: number(r["deviation"]))
+
+
+def acting(rows: Rows) -> str:
+    """Milliseconds of a decision."""
+    for row in rows:
+        threads = f"{row['acting_threads']} thread{'s' * (row['acting_threads'] != '1')}"
+        row["milliseconds"] = f"{number(row['milliseconds'])} (p90 {number(row['p90'])})"
+        row["case"] = f"batch {row['batch']}, {threads}"
+    return matrix(rows, "actor", "case", lambda r: r["milliseconds"])
+
+
+def dataset(rows: Rows) -> str:
+    """What data cost."""
+    return table(["", "transitions", "measured"], [[r["what"], r["rows"], between(r, "value")] for r in rows])
+
+
+def startup(rows: Rows) -> str:
+    """Seconds of commands in fresh processes."""
+    return table(["command", "seconds"], [[f"`{r['command']}`", between(r, "seconds")] for r in rows])
+
+
+def growth(rows: Rows) -> str:
+    """Milliseconds of an update by levels, batch and data."""
+    tables = []
+    for varied in dict.fromkeys(row["varied"] for row in rows):
+        chosen = [row for row in rows if row["varied"] == varied]
+        for row in chosen:
+            row[f"ms by {varied}"] = f"{row['recipe']}, {row['implementation']}"
+        tables.append(matrix(chosen, f"ms by {varied}", "value", lambda r: number(r["milliseconds"])))
+    return "\n\n".join(tables)
+
+
+def shares(name: str) -> Callable[[Rows], str]:
+    """Table of milliseconds and percent of an update by `name`, largest first."""
+    return lambda rows: matrix(rows, name, "cell", lambda row: with_percent(row, "milliseconds", "percent"))
