@@ -71,7 +71,7 @@ def integrate(
 
 
 class EnsembleLinear(nn.Module):
-    """`E` linear layers, asked one at a time: rows [R, inputs] of a member -> [R, outputs]; initialised as `nn.Linear`."""
+    """`E` linear layers, initialised as `nn.Linear`, asked one at a time: rows [R, inputs] -> [R, outputs]."""
 
     def __init__(self, ensemble: int, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from tensordict import TensorDict
+from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -19,6 +20,24 @@ def average(agent: Agent, decay: float) -> AveragedModel:
     """Exponential moving average of actor and critic: the target networks, and the actor that is evaluated."""
     averaged = AveragedModel(agent, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
     return averaged.requires_grad_(False)
+
+
+class Objective(nn.Module):
+    """What an optimiser minimises: the losses of a group's terms, reduced here and nowhere else."""
+
+    def __init__(self, loss: CompositeLoss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, batch: TensorDict, group: str) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
+        """Batch [B] -> weighted sum of mean losses [], loss [] of the multipliers if there are any, numbers to log."""
+        terms, step = self.loss.group(group), self.loss.step
+        loss = self.loss(batch, terms)
+        weighted = [term.coefficient(step) * loss[f"loss_{name}"].mean() for name, term in terms.items()]
+        metrics = {str(key): value.detach().mean() for key, value in loss.items()}
+        dual = {name: term for name, term in terms.items() if term.budget is not None}
+        duals = [term.dual(loss[f"loss_{name}"]) for name, term in dual.items()]
+        return torch.stack(weighted).sum(), torch.stack(duals).sum() if duals else None, metrics
 
 
 @trainers.register("default")
@@ -55,11 +74,12 @@ class Trainer:
             raise ValueError(f"average_decay must be in [0, 1), got {average_decay}")
         self.steps, self.batch_size, self.clip, self.delay = steps, batch_size, clip, delay
         self.agent, self.data = agent, data
-        self.averaged = average(agent, average_decay)
+        self.averaged, self.average_decay = average(agent, average_decay), average_decay
         target = self.averaged.module
         assert isinstance(target, Agent)
         self.target = target
         self.loss = CompositeLoss(agent, target, terms)
+        self.objective = Objective(self.loss)
         self.updates = 0
         self.generator = torch.Generator(data.device or "cpu").manual_seed(seed)
         self.optimisers: dict[str, Adam] = {}
@@ -75,23 +95,22 @@ class Trainer:
 
     def minimise(self, group: str, batch: TensorDict) -> None:
         """One step of the optimiser of `group`, and of its terms' multipliers."""
-        terms, optimiser, step = self.loss.group(group), self.optimisers[group], self.loss.step
-        loss = self.loss(batch, terms)
-        weighted = [term.coefficient(step) * loss[f"loss_{name}"].mean() for name, term in terms.items()]
+        optimiser = self.optimisers[group]
         parameters = list(optimiser.param_groups[0]["params"])
-        torch.autograd.backward(torch.stack(weighted).sum(), inputs=parameters)  # no gradient for the other group
+        total, dual, metrics = self.objective(batch, group)
+        torch.autograd.backward(total, inputs=parameters)  # no gradient for the other group
         self.metrics[f"gradient_norm_{group}"] = torch.nn.utils.clip_grad_norm_(parameters, self.clip)
         optimiser.step()
         optimiser.zero_grad()
         if group in self.schedulers:
             self.schedulers[group].step()
-        self.metrics.update({key: value.detach().mean() for key, value in loss.items()})
-        dual = {name: term for name, term in terms.items() if term.budget is not None}
-        if dual and self.multipliers is not None:
-            torch.stack([term.dual(loss[f"loss_{name}"]) for name, term in dual.items()]).sum().backward()
+        self.metrics.update(metrics)
+        if dual is not None and self.multipliers is not None:
+            dual.backward()
             self.multipliers.step()
             self.multipliers.zero_grad()
-            self.metrics.update({f"multiplier_{name}": term.schedule(step) for name, term in dual.items()})
+            held = {name: term for name, term in self.loss.group(group).items() if term.budget is not None}
+            self.metrics.update({f"multiplier_{name}": term.schedule(self.loss.step) for name, term in held.items()})
 
     def update(self, batch: TensorDict) -> TensorDict:
         """One update on a batch [B]: losses per term and gradient norms, scalars left on the device.

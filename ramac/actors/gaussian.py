@@ -1,5 +1,6 @@
 """Unimodal baselines: a tanh-squashed Gaussian and a deterministic actor."""
 
+import torch
 from torch import Tensor
 from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
@@ -28,11 +29,13 @@ class Gaussian(Actor):
         return TransformedDistribution(Normal(mean, log_std.exp(), validate_args=False), [TanhTransform(cache_size=1)])
 
     def sample(self, observation: Tensor) -> Tensor:
-        return self.distribution(observation).rsample()
+        return self.sample_with_log_prob(observation)[0]
 
     def sample_with_log_prob(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         distribution = self.distribution(observation)
-        action = distribution.rsample()
+        normal, (tanh,) = distribution.base_dist, distribution.transforms
+        # as rsample, whose in-place draw vmap does not know
+        action = tanh(normal.mean + normal.stddev * torch.randn_like(normal.mean))
         return action, distribution.log_prob(action).sum(-1)  # the transform remembers what the action came from
 
     def mode(self, observation: Tensor) -> Tensor:

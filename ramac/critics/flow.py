@@ -8,7 +8,7 @@ from torch.nn.functional import softplus
 
 from ramac.critics import Critic
 from ramac.errors import at_least
-from ramac.nets import EnsembleLinear, Fourier, integrate
+from ramac.nets import Ensemble, EnsembleLinear, Fourier, integrate
 from ramac.registry import critics
 from ramac.risk import RiskMeasure, normal_score, stratified
 from ramac.spec import Spec
@@ -41,11 +41,11 @@ class Flow(Critic):
         super().__init__(spec, hidden=hidden, outputs=2 + embedding, ensemble=ensemble)
         self.steps, self.solver, self.levels, self.risk_levels = steps, solver, quantiles, risk_quantiles
         self.time, self.place = Fourier(4), Fourier(4)
-        self.enter_time = EnsembleLinear(ensemble, 8, embedding)
-        self.enter_place = EnsembleLinear(ensemble, 1 + 8, embedding)
+        self.enter_time = Ensemble(EnsembleLinear(ensemble, 8, embedding))
+        self.enter_place = Ensemble(EnsembleLinear(ensemble, 1 + 8, embedding))
         # half as wide as iqn's: it is evaluated nine times, and only adds to a normal law
-        self.head = nn.Sequential(nn.SiLU(), EnsembleLinear(ensemble, embedding, 128), nn.SiLU())
-        self.leave = EnsembleLinear(ensemble, 128, 1)
+        layers = EnsembleLinear(ensemble, embedding, 128), nn.SiLU(), EnsembleLinear(ensemble, 128, 1)
+        self.head = Ensemble(nn.SiLU(), *layers)
 
     def end(self, features: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """E[Z | x_t = x] at places x [E, B, N] and times t [E, B, N] or [1, 1, 1], standardised -> [E, B, N].
@@ -59,7 +59,7 @@ class Flow(Critic):
         place = torch.cat([x.unsqueeze(-1), self.place(x.unsqueeze(-1) / 4)], -1).flatten(1, 2)
         time = self.time(t.unsqueeze(-1)).expand(members, -1, -1, -1).flatten(1, 2)
         entered = self.enter_place(place).unflatten(1, x.shape[1:]) + self.enter_time(time).unflatten(1, t.shape[1:])
-        added = self.leave(self.head((shared.unsqueeze(-2) + entered).flatten(1, 2))).reshape(x.shape)
+        added = self.head((shared.unsqueeze(-2) + entered).flatten(1, 2)).reshape(x.shape)
         return mean + gain * (x - t * mean) + added
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ class FQF(IQN):
         widths = {"hidden": hidden, "embedding": embedding, "head": head, "cosines": cosines}
         super().__init__(spec, quantiles=quantiles, kappa=kappa, ensemble=ensemble, **widths)
         self.entropy, self.fraction_rate = entropy, fraction_rate
-        self.fraction = EnsembleLinear(ensemble, embedding, quantiles)
+        self.fraction = Ensemble(EnsembleLinear(ensemble, embedding, quantiles))
 
     def cells(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Edges [E, B, N+1] of the cells, from 0 to 1, and the logarithms [E, B, N] of their probabilities."""

@@ -11,6 +11,7 @@ from ramac.agent import Agent
 from ramac.errors import InputError, at_least
 from ramac.losses import Term, draw
 from ramac.registry import losses
+from ramac.spec import Scaling
 
 
 @losses.register("td", number="weight")
@@ -177,7 +178,7 @@ class IQL(Term):
         from ramac.nets import mlp
 
         super().bind(name, agent, terms, step)
-        self.scaling = agent.critic.scaling
+        self.scaling = Scaling(agent.critic.spec).to(step.device)
         self.net = mlp(agent.critic.spec.obs_dim, self.hidden, 1).to(step.device)
 
     def standard(self, observation: Tensor) -> Tensor:

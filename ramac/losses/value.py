@@ -104,7 +104,11 @@ class Guidance(Value):
 
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         denoised = tensordict.get(DENOISED)
-        noisy = denoised.get("noisy").detach().clamp(-1, 1).requires_grad_()
-        rho = self.measure(pair_of(tensordict, agent.actor.scaling.to_box(noisy)), agent)
-        (gradient,) = torch.autograd.grad(rho.sum(), noisy)
+
+        def total(noisy: Tensor) -> tuple[Tensor, Tensor]:
+            rho = self.measure(pair_of(tensordict, agent.actor.scaling.to_box(noisy)), agent)
+            return rho.sum(), self.size
+
+        with torch.no_grad():  # of the gradient only its value counts
+            gradient, self.size = torch.func.grad(total, has_aux=True)(denoised.get("noisy").clamp(-1, 1))
         return -(denoised.get("signal").unsqueeze(-1) * gradient * denoised.get("clean")).sum(-1)
