@@ -59,6 +59,8 @@ def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
         if "MUJOCO_GL" not in os.environ:
             raise
         raise InputError(f"MUJOCO_GL={os.environ['MUJOCO_GL']} cannot be used here: {error}") from error
+    except (TypeError, ValueError, OSError) as error:  # arguments that came with a dataset
+        raise InputError(f"{name} cannot be made: {error}") from error
     except gymnasium.error.Error as error:
         hint = nearest(name, gymnasium.envs.registry)
         raise InputError(
