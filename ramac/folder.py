@@ -25,7 +25,16 @@ Row = Mapping[str, Any]
 
 def refuse_taken(run_dir: str | None) -> None:
     """Refuse a `run_dir` that holds something. Raises InputError."""
-    if run_dir is not None and (folder := Path(str(run_dir))).exists() and (folder.is_file() or any(folder.iterdir())):
+    if run_dir is None:
+        return
+    if isinstance(run_dir, bool) or not isinstance(run_dir, str | int | float) or not str(run_dir).strip():
+        raise InputError(f"run_dir must be the name of a new folder, got {run_dir!r}")
+    folder = Path(str(run_dir))
+    try:
+        taken = folder.exists() and (folder.is_file() or any(folder.iterdir()))
+    except (OSError, ValueError) as error:
+        raise InputError(f"run_dir={folder} cannot be used: {getattr(error, 'strerror', error)}") from error
+    if taken:
         raise InputError(f"run_dir={folder} already holds something; name a new folder")
 
 

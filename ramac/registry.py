@@ -97,14 +97,23 @@ class Registry(Mapping[str, type]):
         """Construct an entry. Raises InputError with the group and name when its constructor refuses a value."""
         plain = self.plain(node if OmegaConf.is_config(node) or isinstance(node, str) else self.typed(node))
         name = plain.pop("name")
+        entry = self[self.parse(str(name))[0]]
+        self.refuse_unknown(name, plain)
         if missing := [key for key, value in plain.items() if value == MISSING]:
             raise InputError(f"{self.group}={name} needs {missing[0]}: {self.group}.{missing[0]}=VALUE")
         try:
-            return self[name](*args, **plain, **kwargs)
+            return entry(*args, **plain, **kwargs)
         except InputError:  # says itself what it is about
             raise
         except (ValueError, OverflowError) as error:
             raise InputError(f"{self.group}={name}: {error}") from error
+
+    def refuse_unknown(self, name: str, values: Mapping[str, Any]) -> None:
+        """Refuse arguments that an entry does not have. Raises InputError."""
+        known = self.parameters(name)
+        for key in values:
+            if key not in known and key != "name":
+                raise InputError(f"{self.group}={name} has no argument {key!r}{nearest(str(key), known)}")
 
     def typed(self, values: Any) -> DictConfig:
         """Node of a mapping that was read from a file: known arguments of the right types. Raises InputError."""
@@ -112,9 +121,8 @@ class Registry(Mapping[str, type]):
         if not isinstance(name, str):
             raise InputError(f"{self.group} has no name of an entry; choose from {', '.join(self)}")
         name, given = self.parse(name)
+        self.refuse_unknown(name, values)
         for key, value in values.items():
-            if key not in (known := self.parameters(name)) and key != "name":
-                raise InputError(f"{self.group}={name} has no argument {key!r}{nearest(str(key), known)}")
             if "${" in str(value):
                 raise InputError(f"{self.group}={name}: {key}={value!r} is an interpolation, not a value")
         try:
