@@ -1,5 +1,6 @@
 """What a command line may ask for: checks before Hydra composes it and after, each of which refuses in one line."""
 
+import re
 from functools import cache
 from typing import Any, NoReturn
 
@@ -38,9 +39,11 @@ def refuse_shapes(overrides: list[str]) -> None:
         key, value = override.key_or_group, override.value()
         if not key or key.startswith("."):
             raise InputError(f"{text!r} names no setting; write key=value")
+        if override.is_delete() and not re.fullmatch(r"loss\.\w+", key):
+            raise InputError(f"{text!r}: a setting is changed, not deleted; write {key}=VALUE")
         if key not in (*GROUPS, "recipe", "sweep") or override.is_sweep_override():
             continue
-        if override.is_delete() or override.is_add():
+        if override.is_add():
             raise InputError(f"{text!r}: {key} is always there; choose another one by {key}=ENTRY")
         names = value if isinstance(value, list) else [value]
         if not all(isinstance(name, str) for name in names) or (len(names) != 1 and key != "loss"):

@@ -138,12 +138,13 @@ class Registry(Mapping[str, type]):
         """
         load()
         plain = self.plain(node)
-        key = self.number[plain["name"]]
+        name = self.parse(str(plain["name"]))[0]
+        key = self.number[name]
         if key is None:
-            return plain["name"]
-        default = self.parameters(plain["name"])[key].default
+            return name
+        default = self.parameters(name)[key].default
         value = plain.get(key, default)  # a preset need not name it
-        return plain["name"] if self.group != "risk" and value == default else f"{plain['name']}{value:g}"
+        return name if self.group != "risk" and value == default else f"{name}{value:g}"
 
     def __getitem__(self, name: str) -> type:
         load()

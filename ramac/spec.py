@@ -57,7 +57,8 @@ class Spec:
         refuse_others("return_mean and return_std", [values["return_mean"], values["return_std"]], 2)
         if values["return_range"] is not None:
             refuse_others("return_range", values["return_range"], 2)
-        spec = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        found: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        spec = cls(**found)
         if not all(low < high for low, high in zip(spec.low, spec.high, strict=True)):
             raise ValueError("spec: low must be below high in every coordinate of the action")
         if not all(std > 0 for std in (*spec.obs_std, spec.return_std)):

@@ -22,7 +22,7 @@ def main() -> None:
         found = robustness.trial(name, cases)
         print(f"{name}: {', '.join(f'{count} {kind}' for kind, count in sorted(found.items()))}")
         total += found
-    said = f"{total['ran']} ran, {total['stopped']} diverged, {total['refused']} refused, 0 tracebacks"
+    said = f"{total['ran']} ran, {total['failed']} failed, {total['refused']} refused, 0 tracebacks"
     print(f"{sum(total.values())} cases tried: {said}")
 
 

@@ -50,6 +50,7 @@ EXTRA = (
     ["--config-name=x"], ["list", "actr"], ["eval"], ["eval", "nowhere"], ["doctor", "nowhere"],
     ["estimate", "nowhere"], ["report", "nowhere"], ["data", "show"], ["data", "check", "nowhere"],
     ["grid", "status", "nowhere"], ["hydra/launcher=nope"], ["bc"],
+    ["-m", "+new=1,2"], ["-m", "actor.name=nope,flow"], ["-m", "actor=flow,flwo"], ["-m", "seed=x,1"], ["-m", "~actor"],
     ["="], ["data", "nope"], ["eval", "x", "y=1"], ["doctor", "actor=flow"], ["estimate", "x", "seed=-1"],
     ["hydra.sweeper=null"],
 )  # fmt: skip

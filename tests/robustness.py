@@ -33,14 +33,14 @@ class Outcome:
     trace: str
 
     def kind(self) -> str:
-        """`ran`, `stopped` (training diverged), `refused`, or what is wrong."""
+        """`ran`, `failed` (status 1: training diverged, a grid's cell, `data check`), `refused`, or what is wrong."""
         if self.trace:
             return f"traceback: {self.trace}"
         if self.status == 0:
             return "ran"
         told = [line for line in self.lines if not NOTES.fullmatch(line)]
         if self.status == 1:
-            return "stopped"
+            return "failed"
         if self.status != 2 or len(told) != 1 or not told[0].startswith("ramac: ") or told[0] != self.lines[-1]:
             return f"status {self.status} and lines {self.lines}"
         return f"left behind {sorted(self.left)}" if self.left else "refused"
@@ -118,7 +118,7 @@ def trial(name: str, cases: int | None = None) -> Counter:
     def each(case) -> None:
         line, outcome = outcome_of(case)
         kind = outcome.kind()
-        assert kind in ("ran", "stopped", "refused"), f"ramac {line}: {kind}"
+        assert kind in ("ran", "failed", "refused"), f"ramac {line}: {kind}"
         found[kind] += 1
 
     each()
