@@ -86,8 +86,12 @@ def check(config: Any) -> Any:
             name = node.get("name") if isinstance(node, dict) else node
             registry.parse(str(name))  # raises for what is not even an entry with its number
             raise InputError(f"{group}.name={name}: entries are chosen by {group}={name}")
+        registry.typed(registry.plain(node))  # an interpolation may have brought a value of another type
     if not isinstance(values["loss"], dict) or not all(isinstance(term, dict) for term in values["loss"].values()):
         raise InputError(f"loss must be terms and their settings, loss=[td,bc]; got {values['loss']!r}")
+    for term in values["loss"].values():
+        if "name" in term:
+            GROUPS["loss"].typed(GROUPS["loss"].plain(term))
     if not isinstance(values["loss"].get("td", {}).get("gamma"), float | int):
         raise InputError("loss.td.gamma is missing: the discount is needed, whatever the terms")
     return config
