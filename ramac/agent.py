@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -10,19 +11,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tensordict import TensorDict
 from torch import nn
 
 from ramac.actors import Actor
 from ramac.critics import Critic
-from ramac.errors import InputError
+from ramac.errors import InputError, nearest
+from ramac.folder import versions
 from ramac.registry import actors, critics, risks
 from ramac.risk import RiskMeasure
 from ramac.spec import Spec
+from ramac.untrusted import Allowance, Weights, read_json, refuse_instructions
 
 PARTS = {"actor": actors, "critic": critics, "risk": risks}
+PACKAGES = ("ramac", "torch", "tensordict", "diffusers", "torchdyn")  # that an agent's actions depend on
 ROWS = 2**14  # candidates that are judged at once
 
 
@@ -44,6 +47,8 @@ class Acting:
         acting = cls(**{field.name: parts[field.name] for field in fields(cls) if field.name in parts})
         if type(acting.candidates) is not int or acting.candidates < 1:
             raise InputError(f"candidates must be a whole number from 1, got {acting.candidates!r}")
+        if acting.candidates > ROWS:
+            raise InputError(f"candidates must be at most {ROWS}, got {acting.candidates}")
         if type(acting.temperature) not in (int, float) or not 0 <= acting.temperature < float("inf"):
             raise InputError(f"temperature must be finite and not negative, got {acting.temperature!r}")
         if type(acting.mode) is not bool:
@@ -70,7 +75,8 @@ class Agent(nn.Module):
         """Agent of `parts["actor"]`, `["critic"]`, `["risk"]` (names or configuration nodes)."""
         risk = risks.build(parts["risk"])
         acting = Acting.of(parts)
-        agent = cls(actors.build(parts["actor"], spec), critics.build(parts["critic"], spec), risk, acting)
+        with Allowance():
+            agent = cls(actors.build(parts["actor"], spec), critics.build(parts["critic"], spec), risk, acting)
         if not agent.critic.distributional and risk.cvar_level != 1:
             name = risks.label(parts["risk"])
             warnings.warn(f"this critic learns the mean only: risk={name} reads as the mean", stacklevel=2)
@@ -78,15 +84,36 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """observation [*b, O] -> action [*b, A] inside the box, as `acting` says, with torch's global generator."""
-        state = torch.as_tensor(observation, device=self.actor.scaling.half_width.device)
+        """observation [*b, O] -> action [*b, A] inside the box, as `acting` says, with torch's global generator.
+
+        Raises InputError for an observation that is none, FloatingPointError when the weights give no number.
+        """
+        state = torch.as_tensor(self.observation(observation), device=self.actor.scaling.half_width.device)
         shape = state.shape[:-1]
         if self.acting.candidates > 1:
             rows = state.reshape(-1, state.shape[-1]).split(max(1, ROWS // self.acting.candidates))
             action = torch.cat([self.choose(part) for part in rows]).reshape(*shape, -1)
         else:
             action = self.actor(TensorDict({"observation": state}, shape), mode=self.acting.mode)["action"]
-        return action.cpu().numpy()
+        found = action.cpu().numpy()
+        if not np.isfinite(found).all():
+            raise FloatingPointError("the policy's action is nan: training has diverged")
+        return found
+
+    def observation(self, value: Any) -> np.ndarray:
+        """The observation [*b, O] as an array of finite numbers. Raises InputError."""
+        try:
+            array = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise InputError(f"an observation must be an array of numbers: {error}") from error
+        size = self.actor.spec.obs_dim
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"an observation must be an array of real numbers, got {array.dtype}")
+        if array.shape[-1:] != (size,):
+            raise InputError(f"an observation must have shape [..., {size}], got {list(array.shape)}")
+        if not np.isfinite(array).all():
+            raise InputError(f"an observation is nan or infinite in {int((~np.isfinite(array)).sum())} places")
+        return array
 
     def choose(self, state: torch.Tensor) -> torch.Tensor:
         """observation [B, O] -> one action [B, A] of several candidates, by the lowest member's risk measure."""
@@ -108,7 +135,7 @@ def save(agent: Agent, parts: Mapping[str, Any], folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     description: dict[str, Any] = {group: registry.plain(parts[group]) for group, registry in PARTS.items()}
-    description |= {**asdict(agent.acting), "spec": asdict(agent.actor.spec)}
+    description |= {**asdict(agent.acting), "spec": asdict(agent.actor.spec), "versions": versions(PACKAGES)}
     state = {key: value.detach().cpu().contiguous() for key, value in agent.state_dict().items()}
     save_file(state, folder / "agent.safetensors.part")
     (folder / "agent.json.part").write_text(json.dumps(description, indent=2) + "\n")
@@ -116,18 +143,45 @@ def save(agent: Agent, parts: Mapping[str, Any], folder: Path) -> None:
         os.replace(folder / f"{name}.part", folder / name)
 
 
-def load(path: str | Path) -> Agent:
-    """Agent of a run folder or its checkpoint folder: `load(PATH).act(observation)`. Raises InputError."""
-    folder = Path(path)
+def load(path: str | Path, root: str | Path | None = None) -> Agent:
+    """Agent of a run folder or its checkpoint folder: `load(PATH).act(observation)`, whoever wrote it.
+
+    Every part is checked before it is used, sizes before memory is taken; no link is followed out of `root` (default:
+    PATH). Raises InputError.
+    """
+    folder, root = Path(path), Path(path if root is None else root)
     folder = folder / "checkpoint" if (folder / "checkpoint").is_dir() else folder
     try:
-        description = json.loads((folder / "agent.json").read_text())
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in description["spec"].items()}
-        spec = Spec(**values)
-        agent = Agent.build(description, spec)
-        agent.load_state_dict(load_file(folder / "agent.safetensors"))
-    except InputError:
-        raise
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+        description = read_json(folder / "agent.json", root)
+        weights = Weights(folder / "agent.safetensors", root)
+        refuse_instructions(folder / "agent.json", description)
+        warn_of_newer(description.get("versions"))
+        known = {*PARTS, *(field.name for field in fields(Acting)), "spec", "versions"}
+        for key in sorted({*PARTS, "spec", *description}):
+            if key not in known:
+                raise InputError(f"agent.json has an unknown {key!r}{nearest(key, known)}")
+            if key in (*PARTS, "spec") and not isinstance(description.get(key), dict):
+                raise InputError(f"agent.json has no {key}")
+        with Allowance(max(weights.numbers, 2**20), f"agent.safetensors has {weights.numbers} in all"):
+            agent = Agent.build(description, Spec.of(description["spec"]))
+        agent.load_state_dict(weights.load(agent.state_dict()))
+    except InputError as error:
+        raise InputError(f"no usable checkpoint in {folder}: {error}") from error
+    except Exception as error:  # whatever a stranger's values make of an entry, perhaps of a plug-in
         raise InputError(f"no usable checkpoint in {folder}: {error}") from error
     return agent.eval()
+
+
+def warn_of_newer(written: Any) -> None:
+    """Say that a checkpoint is of a later ramac, which may mean other things by the same names. Raises InputError."""
+    if written is not None and not isinstance(written, dict):
+        raise InputError("agent.json: versions must be a version per package")
+    ours, theirs = versions(["ramac"])["ramac"], (written or {}).get("ramac")
+    if theirs is not None and release(str(theirs)) > release(ours):
+        warnings.warn(f"this checkpoint was written by ramac {theirs}; here is {ours}", stacklevel=3)
+
+
+def release(version: str) -> tuple[int, ...]:
+    """Major and minor number: (0, 1) of `0.1.0`; nothing where they are none."""
+    found = re.match(r"(\d{1,6})\.(\d{1,6})", version)
+    return tuple(map(int, found.groups())) if found else ()

@@ -12,6 +12,7 @@ from ramac.errors import InputError, nearest
 
 CONFIGS = next(p for p in (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs") if p.is_dir())
 HELP = {"-h", "--help"}
+LONGEST = 2000  # characters of a refusal
 PRESETS = ("recipe", "sweep")
 COMMANDS = {  # each is a module with command(arguments) -> exit status
     "data": "ramac.data.command",
@@ -26,8 +27,9 @@ LAUNCHER = re.compile(r"Could not find '(hydra/\w+)/(.+?)' Available options in 
 
 
 def fail(message: str) -> NoReturn:
-    """One line on standard error, exit status 2."""
-    print(f"ramac: {message}", file=sys.stderr)
+    """One line on standard error, exit status 2; what a terminal would obey instead of showing is written out."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    print(f"ramac: {shown if len(shown) <= LONGEST else shown[:LONGEST] + ' ...'}", file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -49,6 +51,7 @@ def explain(error: Exception, overrides: list[str]) -> str:
         if key in GROUPS and re.fullmatch(r"[\w.,\[\]-]+", value):  # one entry, a list, or a sweep over either
             for spec in filter(None, re.split(r"[\[\],]+", value)):
                 GROUPS[key].parse(spec)  # raises the registry's own message
+    text = re.sub(r"\s+full_key: .*", "", text)
     if match := re.search(r"(?:Could not override|Error merging override) '?([\w.]+)", text):
         key = match[1]
         if "not in struct" in text or "Could not override" in text:
@@ -56,6 +59,8 @@ def explain(error: Exception, overrides: list[str]) -> str:
             return f"no setting {key!r}{suggest(key, choices)}"
         reason = re.search(r"((?:Value|Invalid value) '.+?)(?: full_key| object_type|$)", text)
         return f"{key}: {(reason[1] if reason else text).strip()}"
+    if match := re.search(r"Ambiguous value for argument '(.+?)' 1\.", text):
+        return f"{match[1]}: several values are a grid, ramac -m {match[1]}; a list is [value,value]"
     if "parsing override" in text:
         return f"{str(error).splitlines()[0]}; write group=entry, group=entryNUMBER or group.argument=value"
     return text
@@ -118,13 +123,16 @@ def compose(overrides: list[str], hydra: bool = False) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     import ramac.hydra_plugin  # noqa: F401  registers the config source
+    from ramac.composed import check, refuse_shapes
 
     refuse_null(overrides)
     running = GlobalHydra.instance().hydra  # a sweep's, while one of its cells is explained
     GlobalHydra.instance().clear()
     try:
+        refuse_shapes(overrides)
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return hydra_compose("config", overrides, return_hydra_config=hydra)
+            config = hydra_compose("config", overrides, return_hydra_config=hydra)
+            return config if hydra else check(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(explain(error, overrides)) from error
     finally:
@@ -144,12 +152,17 @@ def job(config: Any) -> None:
 
         run(config, hydra.launcher)
         return
+    from omegaconf.errors import OmegaConfBaseException
+
+    from ramac.composed import check
     from ramac.run import train
     from ramac.terminal import show
 
     try:
         refuse_grid(config)
-        summary = train(config)
+        summary = train(check(config))
+    except OmegaConfBaseException as error:
+        fail(explain(error, []))
     except InputError as error:  # here, because Hydra prints a line of its own about a failed job
         fail(str(error))
     except FloatingPointError as error:
@@ -206,16 +219,19 @@ def run_hydra(arguments: list[str]) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     import ramac.hydra_plugin  # noqa: F401  registers the config source
+    from ramac.composed import overrides_of, refuse_shapes
 
     refuse_null(arguments)
+    overrides = overrides_of(arguments)
     asked = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing and exiting with 1
     try:
+        refuse_shapes(overrides)
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         if asked == "1":
             raise
-        raise InputError(explain(error, [a for a in arguments if "=" in a and not a.startswith("-")])) from error
+        raise InputError(explain(error, overrides)) from error
     finally:
         if asked is None:
             del os.environ["HYDRA_FULL_ERROR"]

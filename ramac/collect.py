@@ -44,10 +44,15 @@ class BehaviourPolicy:
             self.tanh, self.squash = str(self.arrays["activation"]) == "tanh", str(self.arrays["squash"])
             if str(self.arrays["activation"]) not in ("tanh", "relu", "none") or self.squash not in ("tanh", "clip"):
                 raise ValueError("activation must be tanh, relu or none, and squash tanh or clip")
+            for key, array in self.arrays.items():
+                if key != "obs_clip" and array.dtype.kind == "f" and not np.isfinite(array).all():
+                    raise ValueError(f"{key} is nan or infinite")
+            if not (np.asarray(self.std) > 0).all():
+                raise ValueError("obs_std must be positive")
             if self.act(np.zeros((1, self.sizes[0])), np.random.default_rng(0)).shape != (1, self.sizes[1]):
                 raise ValueError("the layers do not fit together")
             self.digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-        except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, BadZipFile) as error:
             raise InputError(f"policy file {path} cannot be read: {error}") from error
 
     def act(self, observation: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -102,6 +107,8 @@ def episodes(
             started, due = started + 1, due + expected
         slots = list(running)
         actions = policy.act(np.stack([running[slot][0][-1] for slot in slots]), random)
+        if not np.isfinite(actions).all():  # of finite weights so large that they overflow
+            raise InputError(f"policy {policy.name} gives actions that are nan in {environment_id}")
         for slot, action in zip(slots, actions, strict=True):
             after, reward, terminated, truncated, _ = envs[slot].step(action)
             row = after.astype(np.float32), action, np.float32(reward), terminated, truncated

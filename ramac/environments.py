@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -26,13 +27,31 @@ def say_once() -> None:
     mujoco.set_mju_user_warning(warn)  # pyright: ignore[reportAttributeAccessIssue]  (missing in its stubs)
 
 
+def known(spec: EnvSpec) -> EnvSpec:
+    """What a dataset says its environment is, with the code that is registered here under that id.
+
+    A dataset is data: which module to import and what to call it with would be the word of whoever wrote it. Raises
+    InputError for an unknown id and for wrappers that are not Gymnasium's or write files.
+    """
+    if (own := gymnasium.envs.registry.get(spec.id)) is None:
+        raise InputError(
+            f"these data are of {spec.id}, which is not registered here{nearest(spec.id, gymnasium.envs.registry)};"
+            " set task.environment=ID, or name the package that has it: RAMAC_PLUGINS=PACKAGE"
+        )
+    for wrapper in spec.additional_wrappers:
+        module, _, name = str(wrapper.entry_point).partition(":")
+        if not module.startswith("gymnasium.wrappers") or name in ("RecordVideo", "HumanRendering"):
+            raise InputError(f"these data wrap {spec.id} in {wrapper.entry_point}; set task.environment=ID to leave it")
+    return replace(spec, entry_point=own.entry_point, vector_entry_point=own.vector_entry_point)
+
+
 def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
     """A Gymnasium environment. Raises InputError when there is none of this id or its packages are missing."""
     name = environment if isinstance(environment, str) else environment.id
     try:
         if "mujoco" in str(getattr(gymnasium.envs.registry.get(name), "entry_point", "")):
             say_once()
-        return gymnasium.make(environment, **options)
+        return gymnasium.make(environment if isinstance(environment, str) else known(environment), **options)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         hint = "; pip install 'ramac[mujoco]'" if "mujoco" in str(error).lower() else ""
         raise InputError(f"{name} needs a package that is not installed: {error}{hint}") from error
@@ -40,6 +59,8 @@ def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
         if "MUJOCO_GL" not in os.environ:
             raise
         raise InputError(f"MUJOCO_GL={os.environ['MUJOCO_GL']} cannot be used here: {error}") from error
+    except (TypeError, ValueError, OSError) as error:  # arguments that came with a dataset
+        raise InputError(f"{name} cannot be made: {error}") from error
     except gymnasium.error.Error as error:
         hint = nearest(name, gymnasium.envs.registry)
         raise InputError(

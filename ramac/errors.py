@@ -15,6 +15,13 @@ def at_least(bound: float, **values: float) -> None:
             raise ValueError(f"{name} must be at least {bound}, got {value}")
 
 
+def at_most(bound: float, **values: float) -> None:
+    """Refuse arguments above `bound`, beyond which a machine's memory or years would go. Raises ValueError."""
+    for name, value in values.items():
+        if value > bound:
+            raise ValueError(f"{name} must be at most {bound}, got {value}")
+
+
 def known_group(group: str, groups: Iterable[str]) -> None:
     """Refuse a registry group that does not exist. Raises InputError."""
     known = list(groups)

@@ -130,7 +130,7 @@ def choose(
 def checkpoints(run: Path, steps: int) -> dict[int, Agent]:
     """The kept checkpoints of a run by their step, the last one, of update `steps`, at the end. Raises InputError."""
     kept = sorted(int(path.name) for path in (run / "checkpoints").glob("*") if path.name.isdecimal())
-    agents = {step: load(run / "checkpoints" / str(step)) for step in kept if step != steps}
+    agents = {step: load(run / "checkpoints" / str(step), run) for step in kept if step != steps}
     return {**agents, steps: load(run)}
 
 

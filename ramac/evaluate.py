@@ -9,7 +9,7 @@ import torch
 from gymnasium.vector import SyncVectorEnv
 
 from ramac.agent import Agent
-from ramac.errors import at_least
+from ramac.errors import at_least, at_most
 from ramac.registry import evaluations
 from ramac.risk.distortions import CVaR
 from ramac.statistics import cvar, interquartile_mean, interval, tails
@@ -40,6 +40,7 @@ class Evaluation:
     ) -> None:
         at_least(1, episodes=episodes, environments=environments)
         at_least(0, seed=seed, every=every)
+        at_most(10**6, episodes=episodes)
         for alpha in alphas:
             CVaR(alpha=alpha)
         self.episodes, self.alphas, self.seed = episodes, tuple(alphas), seed

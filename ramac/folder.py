@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 from ramac.errors import InputError
+from ramac.registry import load
+from ramac.untrusted import read_yaml, refuse_instructions
 
 PACKAGES = ["ramac", "torch", "tensordict", "torchrl", "diffusers", "torchdyn", "hydra-core", "minari"]
 PACKAGES += ["gymnasium", "mujoco", "numpy"]
@@ -24,7 +25,16 @@ Row = Mapping[str, Any]
 
 def refuse_taken(run_dir: str | None) -> None:
     """Refuse a `run_dir` that holds something. Raises InputError."""
-    if run_dir is not None and (folder := Path(str(run_dir))).exists() and (folder.is_file() or any(folder.iterdir())):
+    if run_dir is None:
+        return
+    if isinstance(run_dir, bool) or not isinstance(run_dir, str | int | float) or not str(run_dir).strip():
+        raise InputError(f"run_dir must be the name of a new folder, got {run_dir!r}")
+    folder = Path(str(run_dir))
+    try:
+        taken = folder.exists() and (folder.is_file() or any(folder.iterdir()))
+    except (OSError, ValueError) as error:
+        raise InputError(f"run_dir={folder} cannot be used: {getattr(error, 'strerror', error)}") from error
+    if taken:
         raise InputError(f"run_dir={folder} already holds something; name a new folder")
 
 
@@ -46,12 +56,19 @@ def environment() -> str:
     """What a bug report needs: versions, machine, command."""
     lines = [f"command: {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}", f"python: {platform.python_version()}"]
     lines += [f"platform: {platform.platform()}", f"cores: {os.cpu_count()}, threads: {torch.get_num_threads()}"]
-    for package in PACKAGES:
-        try:
-            lines.append(f"{package}: {version(package)}")
-        except PackageNotFoundError:
-            lines.append(f"{package}: not installed")
+    lines += [f"{package}: {number}" for package, number in versions().items()]
     return "\n".join(lines) + "\n"
+
+
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Versions of packages, `not installed` where there is none."""
+    found: dict[str, str] = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
 
 
 @contextmanager
@@ -69,12 +86,22 @@ def table(path: Path, header: list[str]) -> Iterator[Callable[[Iterable[Row]], N
 
 
 def settings_of(run: Path) -> dict[str, Any]:
-    """The configuration of a run folder. Raises InputError when it is none."""
+    """The configuration of a run folder, plain values only, whoever wrote it. Raises InputError when it is none."""
+    path = run / "config.yaml"
     try:
-        settings: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"), resolve=True)
-        missing = [key for key in ("task", "evaluation", "loss", "seed") if key not in settings]
-    except Exception as error:  # whatever a damaged file makes of yaml, OmegaConf and us
-        raise InputError(f"{run} is no run folder: {' '.join(str(error).split())}") from error
-    if missing:
-        raise InputError(f"{run}/config.yaml has no {' and no '.join(missing)}: no run of ramac")
+        settings = read_yaml(path, run)
+    except InputError as error:
+        raise InputError(f"{run} is no run folder: {error}") from error
+    refuse_instructions(path, settings)
+    if missing := [key for key in ("task", "evaluation", "loss", "seed") if key not in settings]:
+        raise InputError(f"{path} has no {' and no '.join(missing)}: no run of ramac")
+    for key in ("task", "evaluation", "loss"):
+        if not isinstance(settings[key], dict) or not all(isinstance(name, str) for name in settings[key]):
+            raise InputError(f"{path}: {key} holds no settings, but {settings[key]!r}")
+    load()  # plug-ins are modules that the reader chose
+    environment = settings["task"].get("environment")
+    module = str(environment).partition(":")[0]
+    if ":" in str(environment) and module not in sys.modules:
+        text = f"{path}: task.environment={environment!r} would run the module {module}"
+        raise InputError(f"{text}; where you trust it: RAMAC_PLUGINS={module}")
     return settings

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ramac.errors import at_least
+from ramac.errors import at_least, at_most
+
+WIDEST = 2**14  # of a layer: two of them hold a gigabyte
 
 
 def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
@@ -15,6 +17,7 @@ def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in hidden:
         at_least(1, hidden=width)
+        at_most(WIDEST, hidden=width)
         layers += [nn.Linear(inputs, width), nn.SiLU()]
         inputs = width
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
@@ -108,6 +111,7 @@ def ensemble_mlp(ensemble: int, inputs: int, hidden: tuple[int, ...], outputs: i
     layers: list[nn.Module] = []
     for width in hidden:
         at_least(1, hidden=width)
+        at_most(WIDEST, hidden=width)
         layers += [EnsembleLinear(ensemble, inputs, width), nn.LayerNorm(width, elementwise_affine=False), nn.SiLU()]
         inputs = width
     return Ensemble(*layers, EnsembleLinear(ensemble, inputs, outputs))

@@ -120,7 +120,7 @@ def request(run: Path, settings: dict[str, Any]) -> Request:
         there = f"there are {', '.join(map(str, kept))}" if kept else "evaluation.keep=true keeps them in a run"
         what = f"no checkpoint of update {step}" if step is not None else "no checkpoint"
         raise InputError(f"{run} has {what}; {there}")
-    agent = load(folder)
+    agent = load(folder, run)
     if step is None:
         warn(run)
     asked = {key: settings[key] for key in ACTING if key in settings}

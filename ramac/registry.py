@@ -17,6 +17,7 @@ from inspect import Parameter, getdoc, signature
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ramac.errors import InputError, nearest
 
@@ -94,18 +95,40 @@ class Registry(Mapping[str, type]):
 
     def build(self, node: str | Mapping | DictConfig, *args: Any, **kwargs: Any) -> Any:
         """Construct an entry. Raises InputError with the group and name when its constructor refuses a value."""
-        plain = self.plain(node)
+        plain = self.plain(node if OmegaConf.is_config(node) or isinstance(node, str) else self.typed(node))
         name = plain.pop("name")
-        entry = self[self.parse(name)[0]]
-        if unknown := set(plain) - set(self.parameters(name)):
-            key = sorted(unknown)[0]
-            raise InputError(f"{self.group}={name} has no argument {key!r}{nearest(key, self.parameters(name))}")
+        entry = self[self.parse(str(name))[0]]
+        self.refuse_unknown(name, plain)
+        if missing := [key for key, value in plain.items() if value == MISSING]:
+            raise InputError(f"{self.group}={name} needs {missing[0]}: {self.group}.{missing[0]}=VALUE")
         try:
             return entry(*args, **plain, **kwargs)
         except InputError:  # says itself what it is about
             raise
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise InputError(f"{self.group}={name}: {error}") from error
+
+    def refuse_unknown(self, name: str, values: Mapping[str, Any]) -> None:
+        """Refuse arguments that an entry does not have. Raises InputError."""
+        known = self.parameters(name)
+        for key in values:
+            if key not in known and key != "name":
+                raise InputError(f"{self.group}={name} has no argument {key!r}{nearest(str(key), known)}")
+
+    def typed(self, values: Any) -> DictConfig:
+        """Node of a mapping that was read from a file: known arguments of the right types. Raises InputError."""
+        name = values.get("name") if isinstance(values, Mapping) else None
+        if not isinstance(name, str):
+            raise InputError(f"{self.group} has no name of an entry; choose from {', '.join(self)}")
+        name, given = self.parse(name)
+        self.refuse_unknown(name, values)
+        for key, value in values.items():
+            if "${" in str(value):
+                raise InputError(f"{self.group}={name}: {key}={value!r} is an interpolation, not a value")
+        try:
+            return OmegaConf.merge(self.config(name), given, values, {"name": name})  # type: ignore[return-value]
+        except OmegaConfBaseException as error:
+            raise InputError(f"{self.group}={name}: {str(error).splitlines()[0]}") from error
 
     def label(self, node: str | Mapping | DictConfig) -> str:
         """Short name of a configured entry: `cvar0.1`, `flow`, `flow20`.
@@ -115,12 +138,13 @@ class Registry(Mapping[str, type]):
         """
         load()
         plain = self.plain(node)
-        key = self.number[plain["name"]]
+        name = self.parse(str(plain["name"]))[0]
+        key = self.number[name]
         if key is None:
-            return plain["name"]
-        default = self.parameters(plain["name"])[key].default
+            return name
+        default = self.parameters(name)[key].default
         value = plain.get(key, default)  # a preset need not name it
-        return plain["name"] if self.group != "risk" and value == default else f"{plain['name']}{value:g}"
+        return name if self.group != "risk" and value == default else f"{name}{value:g}"
 
     def __getitem__(self, name: str) -> type:
         load()

@@ -5,12 +5,23 @@ A batch is a TensorDict [B] in TorchRL's keys: `observation [B, O]`, `action [B,
 A log's own also have `("next", "action") [B, A]` and `("next", "followed") [B, 1]`: the next logged action, if any.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
+
+
+def refuse_others(name: str, value: Any, count: int) -> None:
+    """Refuse what is not a list of `count` numbers that float32 can hold. Raises ValueError."""
+    if not isinstance(value, list | tuple) or len(value) != count:
+        raise ValueError(f"spec: {name} must be {count} numbers")
+    for number in value:
+        if type(number) not in (int, float) or not abs(number) < 3e38:
+            raise ValueError(f"spec: {name} must be finite numbers, got {number!r}")
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,28 @@ class Spec:
     def unit(cls, obs_dim: int, act_dim: int) -> "Spec":
         """Actions in [-1, 1] and observations left as they are."""
         return cls(obs_dim, act_dim, (-1.0,) * act_dim, (1.0,) * act_dim, (0.0,) * obs_dim, (1.0,) * obs_dim)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Spec":
+        """The spec that was stored as these plain values. Raises ValueError that names what does not fit."""
+        names = {field.name for field in fields(cls)}
+        if wrong := sorted(names ^ set(values), key=str):
+            raise ValueError(f"spec {'has no' if wrong[0] in names else 'has an unknown'} {wrong[0]!r}")
+        for name in ("obs_dim", "act_dim"):
+            if type(values[name]) is not int or values[name] < 1:
+                raise ValueError(f"spec: {name} must be a whole number from 1, got {values[name]!r}")
+        for name, size in (("low", "act_dim"), ("high", "act_dim"), ("obs_mean", "obs_dim"), ("obs_std", "obs_dim")):
+            refuse_others(name, values[name], values[size])
+        refuse_others("return_mean and return_std", [values["return_mean"], values["return_std"]], 2)
+        if values["return_range"] is not None:
+            refuse_others("return_range", values["return_range"], 2)
+        found: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        spec = cls(**found)
+        if not all(low < high for low, high in zip(spec.low, spec.high, strict=True)):
+            raise ValueError("spec: low must be below high in every coordinate of the action")
+        if not all(std > 0 for std in (*spec.obs_std, spec.return_std)):
+            raise ValueError("spec: obs_std and return_std must be positive")
+        return spec
 
     def of_returns(self, returns: np.ndarray) -> "Spec":
         """The same with the statistics of these discounted returns-to-go; constant ones keep a deviation of 1."""

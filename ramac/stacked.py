@@ -118,12 +118,13 @@ class Stacked:
         ]
         averaged, current = ([pair[i].detach() for pair in pairs] for i in (0, 1))
         started = self.first.updates >= self.first.delay
-        torch._foreach_lerp_(averaged, current, 1 - self.first.average_decay if started else 1.0)
+        for mean, value in zip(averaged, current, strict=True):
+            mean.lerp_(value, 1 - self.first.average_decay if started else 1.0)
 
     def update(self) -> TensorDict:
         """One update of every seed on a batch of its own: losses and gradient norms [S]."""
         first = self.first
-        batch = torch.stack([trainer.batch() for trainer in self.trainers])
+        batch: Any = torch.stack([trainer.batch() for trainer in self.trainers])
         actor_too = (first.updates + 1) % first.delay == 0
         streams = SeedsApart(self.states, first.loss.step.device)
         with streams:

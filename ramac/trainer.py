@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ramac.agent import Agent
-from ramac.errors import at_least
+from ramac.errors import at_least, at_most
 from ramac.losses import CompositeLoss, Term
 from ramac.registry import trainers
 
@@ -66,6 +66,7 @@ class Trainer:
     ) -> None:
         at_least(1, steps=steps, batch_size=batch_size, delay=delay)
         at_least(0, multiplier_lr=multiplier_lr)
+        at_most(2**20, batch_size=batch_size)
         if delay > steps:
             raise ValueError(f"delay must be at most steps ({steps}), or the actor never moves, got {delay}")
         if not clip > 0:

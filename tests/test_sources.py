@@ -255,7 +255,7 @@ def test_wrong_keys_are_named(tmp_path):
         ({"rewards": np.zeros(29)}, "rewards have 29 steps, observations 30"),
         ({"actions": np.zeros(30)}, r"actions must have shape \[T, n\], got \[30\]"),
         ({"terminals": np.zeros((30, 2))}, r"terminals must have shape \[T\], got \[30, 2\]"),
-        ({"observations": [["a"]] * 30}, "observations cannot be used: could not convert"),
+        ({"observations": [["a"]] * 30}, "observations cannot be used: numbers are needed, got <U1"),
         ({"terminals": np.full(30, np.nan)}, "terminals cannot be used: only 0 and 1 are flags"),
         ({"next_observations": np.zeros((30, 4))}, r"next_observations have shape \[30, 4\], observations \[30, 11\]"),
         ({"timeouts": np.ones(30), "terminals": np.zeros(30)}, "no step has a next observation"),

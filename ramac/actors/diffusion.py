@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ramac.actors import Actor, Denoised, noise
-from ramac.errors import at_least
+from ramac.errors import at_least, at_most
 from ramac.nets import ConditionalNet
 from ramac.registry import actors
 from ramac.spec import Spec
@@ -45,6 +45,7 @@ class Diffusion(Actor):
     ) -> None:
         super().__init__(spec)
         at_least(1, steps=train_steps)
+        at_most(1000, steps=train_steps)
         import diffusers  # slow to import
 
         self.train_steps = train_steps

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ramac.actors import Actor, Denoised, noise
-from ramac.errors import at_least
+from ramac.errors import at_least, at_most
 from ramac.nets import ConditionalNet
 from ramac.registry import actors
 from ramac.spec import Spec
@@ -32,6 +32,7 @@ class EDM(Actor):
     ) -> None:
         super().__init__(spec)
         at_least(2, steps=steps)
+        at_most(1000, steps=steps)
         if not 0 < sigma_min < sigma_max < float("inf"):
             raise ValueError(f"0 < sigma_min < sigma_max is needed, got {sigma_min} and {sigma_max}")
         import diffusers  # slow to import

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ramac.actors import Actor, Denoised, noise
-from ramac.errors import at_least
+from ramac.errors import at_least, at_most
 from ramac.nets import ConditionalNet, integrate
 from ramac.registry import actors
 from ramac.spec import Spec
@@ -30,6 +30,7 @@ class Flow(Actor):
     ) -> None:
         super().__init__(spec)
         at_least(1, steps=steps)
+        at_most(1000, steps=steps)
         self.steps, self.solver = steps, solver
         self.velocity = ConditionalNet(spec.obs_dim, spec.act_dim, hidden)
 

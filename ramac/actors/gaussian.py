@@ -1,5 +1,7 @@
 """Unimodal baselines: a tanh-squashed Gaussian and a deterministic actor."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.distributions import Normal, TransformedDistribution
@@ -35,7 +37,7 @@ class Gaussian(Actor):
         distribution = self.distribution(observation)
         normal, (tanh,) = distribution.base_dist, distribution.transforms
         # as rsample, whose in-place draw vmap does not know
-        action = tanh(normal.mean + normal.stddev * torch.randn_like(normal.mean))
+        action: Any = tanh(normal.mean + normal.stddev * torch.randn_like(normal.mean))
         return action, distribution.log_prob(action).sum(-1)  # the transform remembers what the action came from
 
     def mode(self, observation: Tensor) -> Tensor:

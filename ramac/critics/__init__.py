@@ -8,7 +8,7 @@ from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 
-from ramac.errors import at_least
+from ramac.errors import at_least, at_most
 from ramac.nets import ensemble_mlp
 from ramac.risk import RiskMeasure, edges, midpoints, stratified
 from ramac.spec import Scaling, Spec
@@ -31,6 +31,7 @@ class Critic(TensorDictModuleBase):
     def __init__(self, spec: Spec, *, hidden: tuple[int, ...], outputs: int, ensemble: int) -> None:
         super().__init__()
         at_least(1, ensemble=ensemble)
+        at_most(1000, ensemble=ensemble)
         self.in_keys, self.out_keys = ["observation", "action"], ["level", "value"]
         self.spec, self.ensemble = spec, ensemble
         self.scaling = Scaling(spec)

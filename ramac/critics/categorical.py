@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ramac.critics import Critic
-from ramac.errors import at_least
+from ramac.errors import at_least, at_most
 from ramac.registry import critics
 from ramac.risk import RiskMeasure, cumulative, step
 from ramac.spec import Spec
@@ -32,6 +32,7 @@ class Categorical(Critic):
         ensemble: int = 2,  # RADAC
     ) -> None:
         at_least(2, atoms=atoms)
+        at_most(10_000, atoms=atoms)
         super().__init__(spec, hidden=hidden, outputs=atoms, ensemble=ensemble)
         least, most = spec.return_range or (
             spec.return_mean - 5 * spec.return_std,

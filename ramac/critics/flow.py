@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ramac.critics import Critic
-from ramac.errors import at_least
+from ramac.errors import at_least, at_most
 from ramac.nets import Ensemble, EnsembleLinear, Fourier, integrate
 from ramac.registry import critics
 from ramac.risk import RiskMeasure, normal_score, stratified
@@ -38,6 +38,7 @@ class Flow(Critic):
         ensemble: int = 2,  # RADAC
     ) -> None:
         at_least(1, steps=steps, quantiles=quantiles, risk_quantiles=risk_quantiles, embedding=embedding)
+        at_most(1000, steps=steps, quantiles=quantiles, risk_quantiles=risk_quantiles)
         super().__init__(spec, hidden=hidden, outputs=2 + embedding, ensemble=ensemble)
         self.steps, self.solver, self.levels, self.risk_levels = steps, solver, quantiles, risk_quantiles
         self.time, self.place = Fourier(4), Fourier(4)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ramac.critics import Critic, quantile_huber
-from ramac.errors import at_least
+from ramac.errors import at_least, at_most
 from ramac.nets import Ensemble, EnsembleLinear
 from ramac.registry import critics
 from ramac.risk import RiskMeasure, cumulative, interpolate, midpoints, normal_score, stratified
@@ -35,6 +35,7 @@ class IQN(Critic):
     ) -> None:
         at_least(0, kappa=kappa)
         at_least(1, quantiles=quantiles, risk_quantiles=risk_quantiles, cosines=cosines, embedding=embedding, head=head)
+        at_most(1000, quantiles=quantiles, risk_quantiles=risk_quantiles)
         super().__init__(spec, hidden=hidden, outputs=embedding, ensemble=ensemble)
         self.levels, self.risk_levels, self.cosines, self.kappa = quantiles, risk_quantiles, cosines, kappa
         self.level_embedding = EnsembleLinear(ensemble, cosines, embedding)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ramac.critics import Critic, crossed, quantile_huber
-from ramac.errors import at_least
+from ramac.errors import at_least, at_most
 from ramac.registry import critics
 from ramac.risk import RiskMeasure, edges, interpolate, midpoints, normal_score
 from ramac.spec import Spec
@@ -33,6 +33,7 @@ class QR(Critic):
     ) -> None:
         at_least(0, kappa=kappa)
         at_least(1, quantiles=quantiles)
+        at_most(10_000, quantiles=quantiles)
         super().__init__(spec, hidden=hidden, outputs=quantiles, ensemble=ensemble)
         self.quantiles, self.kappa = quantiles, kappa
 

@@ -122,6 +122,8 @@ def from_arrays(
         kind = bool if key in ("terminals", "timeouts") else np.float32
         try:
             plain = np.asarray(value)
+            if plain.dtype.kind not in "fiub":
+                raise ValueError(f"numbers are needed, got {plain.dtype}")
             if kind is bool and not np.isin(plain, (0, 1)).all():
                 raise ValueError("only 0 and 1 are flags")
             arrays[key] = array = np.ascontiguousarray(plain, kind)

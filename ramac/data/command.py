@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ramac.data import Log
 from ramac.data.check import findings, misfits
-from ramac.data.sources import ID, load
+from ramac.data.sources import ID, load, on_disk
 from ramac.data.storage import exists
 from ramac.data.storage import place as place_of
 from ramac.environments import make
@@ -135,9 +135,8 @@ def show(names: list[str], settings: list[str]) -> int:
         score = task.score if isinstance(task, LoggedTask) else None
         title = data.origin
     else:
-        known = [*tasks, *_local()]
         if not Path(name).exists() and not ID.fullmatch(name) and "+" not in name:
-            raise InputError(f"{name!r} is no task, no Minari id and no file{nearest(name, known)}")
+            raise InputError(f"{name!r} is no task, no Minari id and no file{nearest(name, [*tasks, *on_disk()])}")
         if settings:
             raise InputError(f"{settings[0]!r} goes with a task; choose from {', '.join(own_tasks())}")
         log, horizon, score, title = load(name), None, None, name
@@ -145,12 +144,6 @@ def show(names: list[str], settings: list[str]) -> int:
     console.print(table_of(describe(log, horizon, score), title, place))
     console.print(histogram(log.returns(horizon)), highlight=False)
     return 0
-
-
-def _local() -> list[str]:
-    import minari
-
-    return list(minari.list_local_datasets())
 
 
 def describe(log: Log, horizon: int | None, score: Any = None) -> dict[str, Any]:

@@ -53,15 +53,22 @@ def locate(dataset_id: str) -> Path:
             with staged(dataset_id) as part, datasets_root(part):
                 minari.download_dataset(dataset_id)
         except Exception as error:  # no network, no such dataset, a full disk: each library has errors of its own
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about other datasets
-                known = list(minari.list_local_datasets())
+            known = on_disk()
             raise InputError(
                 f"no dataset {dataset_id!r} on disk, and it cannot be downloaded ({_reason(error)});"
                 f" on disk: {', '.join(known) or 'none'}{nearest(dataset_id, known)}; where there is a network:"
                 f" minari download {dataset_id}"
             ) from error
     return place(dataset_id) / "data"
+
+
+def on_disk() -> list[str]:
+    """Ids of the Minari datasets that can be read."""
+    import minari
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about damaged ones
+        return list(minari.list_local_datasets())
 
 
 def _reason(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from ramac.composed import check
 from ramac.errors import InputError
 from ramac.grid import claimed, note, write
 from ramac.grid.cores import share_cores
@@ -32,7 +33,7 @@ def run(config: DictConfig, launcher: Any) -> None:
         note(folder, "started")
         began = time.perf_counter()
         try:
-            summary = train(config, quiet=launcher.get("_target_", "").split(".")[-1] != "BasicLauncher")
+            summary = train(check(config), quiet=launcher.get("_target_", "").split(".")[-1] != "BasicLauncher")
         except Exception as error:
             kind = "" if isinstance(error, InputError | FloatingPointError) else f"{type(error).__name__}: "
             reason = f"{kind}{error}"

@@ -9,7 +9,7 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from ramac.agent import Agent
-from ramac.errors import at_least
+from ramac.errors import at_least, at_most
 from ramac.losses import POLICY_ACTION, POLICY_LOG_PROB, Term, draw
 from ramac.registry import losses
 from ramac.risk.distortions import Neutral
@@ -32,6 +32,7 @@ class Conservative(Term):
     def __init__(self, *, form: Literal["cql", "codac"] = "cql", actions: int = 10, **schedule: Any) -> None:  # 10: CQL
         super().__init__(**schedule)
         at_least(1, actions=actions)
+        at_most(1000, actions=actions)
         self.form, self.actions = form, actions
         if form == "codac":
             self.needs = (*self.needs, "critic.differentiable_quantile")

@@ -8,7 +8,7 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from ramac.agent import Agent
-from ramac.errors import InputError, at_least
+from ramac.errors import InputError, at_least, at_most
 from ramac.losses import Term, draw
 from ramac.registry import losses
 from ramac.spec import Scaling
@@ -55,6 +55,7 @@ class TD(Term):
             raise ValueError(f"drop must be in [0, 1), got {drop}")
         at_least(0, smoothing=smoothing, smoothing_clip=smoothing_clip)
         at_least(1, candidates=candidates)
+        at_most(1000, candidates=candidates)
         self.gamma, self.aggregation, self.drop = gamma, aggregation, drop
         self.next_actor, self.candidates = next_actor, candidates
         self.smoothing, self.smoothing_clip = smoothing, smoothing_clip

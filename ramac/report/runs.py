@@ -1,7 +1,6 @@
 """Reading: run folders at any depth, and csv files of other people's episodes."""
 
 import csv
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from ramac.errors import InputError, nearest
+from ramac.untrusted import read_json, read_yaml, regular
 
 HEADLINE = (
     "task",
@@ -176,19 +175,15 @@ def foreign(path: Path) -> list[Run]:
 def mapping(path: Path) -> dict[str, Any]:
     """Content of a json or yaml file. Raises InputError when it is damaged or no mapping."""
     try:
-        with path.open(encoding="utf-8") as file:
-            content = json.load(file) if path.suffix == ".json" else yaml.load(file, yaml.CSafeLoader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path.name} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path.name} holds no settings")
-    return content
+        return (read_json if path.suffix == ".json" else read_yaml)(path)
+    except InputError as error:
+        raise InputError(f"{path.name} cannot be read: {error}") from error
 
 
 def rows(path: Path, needed: Sequence[str], empty: bool = False) -> list[dict[str, str]]:
     """Rows of a csv file. Raises InputError when it cannot be read, lacks a column or has no rows."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
+        with regular(path).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             reader = csv.DictReader(file)
             table = list(reader)
             names = [str(name) for name in reader.fieldnames or ()]

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 
 from ramac.data import Log
-from ramac.errors import InputError, at_least
+from ramac.errors import InputError, at_least, at_most
 from ramac.registry import tasks
 from ramac.spec import Spec
 from ramac.tasks import Act, Dataset, Task
@@ -65,6 +65,7 @@ class Bandit(Task):
         self, *, transitions: int = 10_000, data_seed: int = 0, steps: int = 3_000, gamma: float = 0.0
     ) -> None:  # gamma 0: one decision
         at_least(1, transitions=transitions)
+        at_most(10**7, transitions=transitions)
         at_least(0, data_seed=data_seed)
         self.transitions, self.data_seed = transitions, data_seed
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ramac.data import Log
 from ramac.data.storage import exists, place
-from ramac.errors import at_least
+from ramac.errors import at_least, at_most
 from ramac.registry import hazards, tasks
 from ramac.tasks.logged import LoggedTask
 
@@ -93,6 +93,7 @@ class MuJoCoTask(LoggedTask):
     ) -> None:
         at_least(1, transitions=transitions, **({} if horizon is None else {"horizon": horizon}))
         at_least(0, hazard_seed=hazard_seed)
+        at_most(10**9, transitions=transitions)
         if bool(behaviour) != bool(policies):
             raise ValueError("behaviour (names) and policies (their folder) go together")
         self.transitions, self.hazard_seed, self.gamma = transitions, hazard_seed, gamma
