@@ -291,8 +291,8 @@ def test_the_flow_of_a_normal_is_exact_before_any_training():
     """With its network silent, a flow critic is N(mean, deviation^2) of the trunk, for either solver."""
     for solver in ("midpoint", "rk4"):
         critic = critics.build({"name": "flow", "steps": 40, "solver": solver, "ensemble": 1}, Spec.unit(1, 1))
-        torch.nn.init.zeros_(critic.leave.weight)
-        torch.nn.init.zeros_(critic.leave.bias)
+        torch.nn.init.zeros_(critic.head[-1].weight)
+        torch.nn.init.zeros_(critic.head[-1].bias)
         features = torch.zeros(1, 1, 66)
         features[..., 0], features[..., 1] = 0.7, -1.0
         std = np.log1p(np.exp(-1 + 0.54))

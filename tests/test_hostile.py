@@ -46,6 +46,7 @@ def run(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "run"
     save(Agent.build(PARTS, Spec.unit(1, 2)), PARTS, folder / "checkpoint")
     (folder / "config.yaml").write_text(CONFIG)
+    (folder / "summary.json").write_text("{}")
     return folder
 
 
@@ -284,7 +285,7 @@ def test_a_hostile_configuration_is_refused(run, kind):
     with pytest.raises(InputError, match=message):
         reevaluate.evaluate(run, {"name": "x"})
     assert not Path("pwned").exists()
-    assert {path.name for path in run.iterdir()} == {"checkpoint", "config.yaml"}
+    assert {path.name for path in run.iterdir()} == {"checkpoint", "config.yaml", "summary.json"}
 
 
 @pytest.mark.parametrize(
