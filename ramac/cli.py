@@ -168,7 +168,8 @@ def job(config: Any) -> None:
     except FloatingPointError as error:
         print(f"ramac: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    show(summary)
+    for run in summary.get("runs", [summary]):
+        show(run)
 
 
 def one_line(message: Warning | str, category: type[Warning], *_: object) -> str:

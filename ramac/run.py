@@ -1,28 +1,27 @@
 """One run, start to end: everything is built and checked before the run folder is made."""
 
+import copy
 import ctypes
-import json
-import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from tensordict import TensorDict
 from tqdm import tqdm
 
-from ramac.agent import Agent, save
-from ramac.counting import evaluations_per_update
+from ramac.agent import Agent
 from ramac.data import Log
 from ramac.errors import InputError
-from ramac.folder import EPISODE, environment, make_folder, refuse_taken, table
-from ramac.registry import actors, critics, evaluations, losses, risks, tasks, trainers
+from ramac.folder import refuse_taken
+from ramac.record import Record, name_of
+from ramac.registry import evaluations, losses, trainers
 from ramac.spec import Spec
-from ramac.statistics import tails
+from ramac.stacked import Stacked
 from ramac.tasks import Dataset, configured
 from ramac.trainer import Trainer
 
@@ -63,18 +62,6 @@ def progress(updates: Iterable[TensorDict], total: int, label: str, quiet: bool 
     return tqdm(updates, total=total, unit="update", file=sys.stderr, desc=label, mininterval=pause, disable=quiet)
 
 
-def names_of(config: DictConfig) -> dict[str, str]:
-    """Task, recipe and parts of a configuration by their short names."""
-    names = {"task": tasks.label(config.task)} | ({"recipe": str(config.recipe)} if config.get("recipe") else {})
-    names |= {"actor": actors.label(config.actor), "critic": critics.label(config.critic)}
-    return names | {"risk": risks.label(config.risk)}
-
-
-def name_of(config: DictConfig) -> str:
-    """Short name of a run: `bandit-flow-iqn-cvar0.1-seed0`."""
-    return "-".join([*names_of(config).values(), f"seed{config.seed}"])
-
-
 def assemble(config: DictConfig, spec: Spec, transitions: TensorDict, device: torch.device) -> Trainer:
     """Agent, loss terms and trainer of a configuration. Raises InputError when parts do not go together."""
     # a setting such as loss.td.gamma stays in the configuration when its term is not asked for
@@ -91,6 +78,7 @@ def assemble(config: DictConfig, spec: Spec, transitions: TensorDict, device: to
 def train(config: DictConfig, log: Log | None = None, quiet: bool = False) -> dict[str, Any]:
     """Train, evaluate and write the run folder; returns the content of summary.json plus `run_dir`.
 
+    With `seeds`, that many seeds are trained as one, each with a folder of its own: their summaries are in `runs`.
     `log`: the task's data instead of its own; `quiet`: no bar, for several runs side by side.
 
     Raises InputError before anything is written when the configuration or the data cannot be used.
@@ -100,74 +88,51 @@ def train(config: DictConfig, log: Log | None = None, quiet: bool = False) -> di
     device = device_of(config.device)
     if config.get("threads") is not None:
         torch.set_num_threads(whole_number(config, "threads", 1, 4096))
+    if config.seeds is not None:
+        whole_number(config, "seeds", 1, 1024)
+        whole_number({"seed + seeds - 1": seed + config.seeds - 1}, "seed + seeds - 1", 0)
     keep_memory()
     task, evaluation = configured(config, log), evaluations.build(config.evaluation)
     # tried without data first: a wrong argument must not wait for a dataset to be collected
     assemble(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
-    names, label = names_of(config), name_of(config)
     refuse_taken(config.run_dir)
     data: Dataset = task.dataset()
-    trainer = assemble(config, data.spec, data.transitions, device)
-    folder = make_folder(config.run_dir, label)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
-    (folder / "environment.txt").write_text(environment())
-    if not quiet:
-        print(f"data: {data.origin}\nrun folder: {folder}", file=sys.stderr)
-
-    episodes: list[dict[str, Any]] = []
-    with (
-        table(folder / "metrics.csv", ["step", "name", "value"]) as write_metrics,
-        table(folder / "episodes.csv", ["step", *EPISODE]) as write_episodes,
-    ):
-        started = time.perf_counter()
-        training = 0.0
-        bar = progress(trainer.run(), trainer.steps, label, quiet)
+    cells = [config] if config.seeds is None else [of_seed(config, seed + number) for number in range(config.seeds)]
+    single, states = [], []
+    for cell in cells:
+        single.append(assemble(cell, data.spec, data.transitions, device))
+        states.append((torch.cuda if device.type == "cuda" else torch).get_rng_state())
+    together: Trainer | Stacked = single[0] if len(cells) == 1 else Stacked(single, states)
+    with ExitStack() as stack:
+        pairs = zip(cells, single, strict=True)
+        records = [stack.enter_context(Record(*pair, task, evaluation, data)) for pair in pairs]
+        if not quiet:
+            folders = [f"run folder: {record.folder}" for record in records]
+            print(f"data: {data.origin}", *folders, sep="\n", file=sys.stderr)
+        label = name_of(config) + (f" to {cells[-1].seed}" if len(cells) > 1 else "")
+        started, training = time.perf_counter(), 0.0
+        bar = progress(together.run(), together.steps, label, quiet)
         for step, metrics in enumerate(bar, 1):
-            if step % log_every == 0 or step == trainer.steps:
-                values = {str(key): value.item() for key, value in metrics.items()}
-                write_metrics({"step": step, "name": key, "value": value} for key, value in values.items())
-                refuse_nan(values, step, folder)
-                bar.set_postfix_str(" ".join(f"{k}={v:.3g}" for k, v in values.items() if "loss" in k), refresh=False)
-            if step == trainer.steps or (evaluation.every and step % evaluation.every == 0):
+            last = step == together.steps
+            if step % log_every == 0 or last:
+                each = [metrics] if len(cells) == 1 else metrics.unbind(0)
+                logged = [record.log(step, found) for record, found in zip(records, each, strict=True)]
+                values = logged[0].items()
+                bar.set_postfix_str(" ".join(f"{k}={v:.3g}" for k, v in values if "loss" in k), refresh=False)
+            if last or (evaluation.every and step % evaluation.every == 0):
                 training += time.perf_counter() - started
-                if task.has_environment:
-                    episodes = evaluation.run(trainer.target, task, seed)
-                    write_episodes({"step": step, **row} for row in episodes)
-                if evaluation.keep:
-                    save(trainer.target, config, folder / "checkpoints" / str(step))
-                save(trainer.target, config, folder / "checkpoint")
+                for record in records:
+                    record.evaluate(step)
                 started = time.perf_counter()
-    terms = list(trainer.loss.terms)
-    title = f"{config.recipe}: " if "recipe" in names else ""
-    title += "{actor} x {critic} x {risk}, ".format(**names)
-    title += f"{'+'.join(terms)}, seed {seed}, {trainer.steps} updates"
-    returns = np.array([row["return"] for row in episodes])
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        own = task.report(trainer.target.act, data, returns, title, folder)
-        if not task.has_environment:
-            from ramac.estimate import brief, checkpoints, judge  # which itself looks at finished runs
-
-            agents, gamma = checkpoints(folder, trainer.steps), float(config.loss.td.gamma)
-            own |= {"estimate": brief(judge(folder, agents, data, gamma, evaluation.alphas, seed))}
-        cost = evaluations_per_update(trainer)
-    summary = {
-        **names, "data": data.origin, "loss": terms, "seed": seed, "steps": trainer.steps, "device": str(device),
-        "checkpoint": {"step": trainer.steps, "rule": "last"},
-        **(evaluation.summary(episodes) if episodes else {}), **own,
-        "behaviour": {"episodes": len(data.returns), "return_mean": float(data.returns.mean()),
-                      "return_cvar": tails(data.returns, evaluation.alphas)},
-        "evaluations_per_update": cost, "threads": torch.get_num_threads(),
-        "updates_per_second": trainer.steps / training, "wall_seconds": time.perf_counter() - began,
-    }  # fmt: skip
-    # whole or not at all: a grid takes a run that has one for done
-    (folder / "summary.json.part").write_text(json.dumps(summary, indent=2) + "\n")
-    os.replace(folder / "summary.json.part", folder / "summary.json")
-    return {**summary, "run_dir": str(folder)}
+    speed = {"updates_per_second": together.steps / training}
+    speed |= {"seeds_together": len(cells)} if len(cells) > 1 else {}
+    summaries = [record.finish(speed, began) for record in records]
+    return summaries[0] if config.seeds is None else {**summaries[0], "runs": summaries}
 
 
-def refuse_nan(values: Mapping[str, float], step: int, folder: Path) -> None:
-    """Stop a run whose numbers are gone, naming the first. Raises FloatingPointError."""
-    for name, value in values.items():
-        if value != value or value in (float("inf"), float("-inf")):
-            raise FloatingPointError(f"{name} is {value} at update {step}; the run in {folder} stops here")
+def of_seed(config: DictConfig, seed: int) -> DictConfig:
+    """The single run of one seed of `seeds`; below a given `run_dir` in a folder of its own."""
+    below = None if config.run_dir is None else str(Path(str(config.run_dir), f"seed{seed}"))
+    single = copy.deepcopy(config)
+    single.update({"seed": seed, "seeds": None, "run_dir": below})
+    return single

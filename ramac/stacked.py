@@ -11,6 +11,9 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ramac.errors import InputError
+from ramac.registry import label_of
+from ramac.registry import trainers as registry
 from ramac.trainer import Trainer
 
 
@@ -48,8 +51,16 @@ class Stacked:
     """
 
     def __init__(self, trainers: Sequence[Trainer], states: Sequence[Tensor]) -> None:
-        """`states`: of torch's generator on the trainers' device, as each single run would begin training with."""
+        """`states`: of torch's generator on the trainers' device, as each single run would begin training with.
+
+        Raises InputError for a trainer of another kind, or a compiled one.
+        """
         self.trainers, self.first = list(trainers), trainers[0]
+        if type(self.first) is not Trainer:
+            name = label_of(registry, type(self.first))
+            raise InputError(f"trainer={name} trains one seed; leave out seeds, or use trainer=default")
+        if self.first.compiled:
+            raise InputError("trainer.compile=on is for one seed; leave out seeds or compile")
         self.states = list(states)
         modules = [trainer.objective for trainer in trainers]
         self.parameters, self.buffers = stack_module_state(modules)
@@ -97,7 +108,7 @@ class Stacked:
         optimiser.zero_grad()
         if group in self.schedulers:
             self.schedulers[group].step()
-        self.metrics.update({**metrics, f"gradient_norm_{group}": norm})
+        self.metrics.update({f"gradient_norm_{group}": norm, **metrics})
         if dual.requires_grad and self.multipliers is not None:
             dual.sum().backward()
             self.multipliers.step()

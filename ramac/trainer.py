@@ -63,6 +63,7 @@ class Trainer:
         clip: float = 5.0,  # RADAC: gradient norm of each group
         delay: int = 1,  # updates of the critic for one of the actor and the averages; TD3, ORAAC: 2
         multiplier_lr: float = 3e-4,  # of Lagrange multipliers and temperatures: SAC, CQL
+        compile: Literal["on", "off"] = "off",  # torch.compile of the losses; gain and cost: docs/speed.md
     ) -> None:
         at_least(1, steps=steps, batch_size=batch_size, delay=delay)
         at_least(0, multiplier_lr=multiplier_lr)
@@ -81,6 +82,9 @@ class Trainer:
         self.target = target
         self.loss = CompositeLoss(agent, target, terms)
         self.objective = Objective(self.loss)
+        self.compiled = compile == "on"
+        if self.compiled:
+            self.loss.compile()
         self.updates = 0
         self.generator = torch.Generator(data.device or "cpu").manual_seed(seed)
         self.optimisers: dict[str, Adam] = {}

@@ -16,7 +16,8 @@ from ramac.cli import explain
 from ramac.errors import InputError
 from ramac.grid import cells, claimed, write
 from ramac.grid.status import show
-from ramac.run import name_of, whole_number
+from ramac.record import name_of
+from ramac.run import whole_number
 
 DEVICE = r"auto|cpu|cuda(:\d+)?"
 ELSEWHERE = ("run_dir", "grid_dir", "sweep", "device", "threads")  # settings that do not make another cell
@@ -56,6 +57,8 @@ def refuse_swept(asked: list[list[str]]) -> None:
 
 def refuse_settings(config: DictConfig) -> None:
     """Refuse what no run takes, whatever its entries: a slip, as an unknown entry is. Raises InputError."""
+    if config.seeds is not None:
+        raise InputError(f"seeds={config.seeds} is for one run; in a grid each seed is a cell: seed=0,1,2")
     whole_number(config, "seed", 0)
     whole_number(config, "log_every", 1)
     if config.threads is not None:
