@@ -20,7 +20,7 @@ from ramac.record import name_of
 from ramac.run import whole_number
 
 DEVICE = r"auto|cpu|cuda(:\d+)?"
-ELSEWHERE = ("run_dir", "grid_dir", "sweep", "device", "threads")  # settings that do not make another cell
+ELSEWHERE = ("run_dir", "grid_dir", "sweep", "device", "threads", "seeds")  # settings that do not make another cell
 
 
 def digest(content: Any) -> str:
