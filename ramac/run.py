@@ -25,6 +25,8 @@ from ramac.stacked import Stacked
 from ramac.tasks import Dataset, configured
 from ramac.trainer import Trainer
 
+SEEDS = 2**32 - 1  # the largest that NumPy takes
+
 
 def device_of(name: str) -> torch.device:
     """`auto` is the GPU where there is one. Raises InputError for a device that is not here."""
@@ -40,12 +42,21 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def whole_number(config: Mapping[Any, Any], key: str, least: int, most: int = 2**32 - 1) -> int:
+def whole_number(config: Mapping[Any, Any], key: str, least: int, most: int = SEEDS) -> int:
     """An integer setting. Raises InputError when it is something else or outside [least, most]."""
     value = config[key]
     if type(value) is not int or not least <= value <= most:
         raise InputError(f"{key} must be a whole number from {least} to {most}, got {value!r}")
     return value
+
+
+def refuse_numbers(config: DictConfig) -> None:
+    """Refuse numbers of a run that no run takes, whatever its entries. Raises InputError."""
+    for key, least, most in (("seed", 0, SEEDS), ("log_every", 1, SEEDS), ("threads", 1, 4096), ("seeds", 1, 1024)):
+        if config[key] is not None or key in ("seed", "log_every"):
+            whole_number(config, key, least, most)
+    if config.seeds is not None and config.seed + config.seeds - 1 > SEEDS:
+        raise InputError(f"seed={config.seed} seeds={config.seeds}: the last seed would be above {SEEDS}")
 
 
 def keep_memory() -> None:
@@ -84,20 +95,17 @@ def train(config: DictConfig, log: Log | None = None, quiet: bool = False) -> di
     Raises InputError before anything is written when the configuration or the data cannot be used.
     """
     began = time.perf_counter()
-    seed, log_every = whole_number(config, "seed", 0), whole_number(config, "log_every", 1)
+    refuse_numbers(config)
     device = device_of(config.device)
-    if config.get("threads") is not None:
-        torch.set_num_threads(whole_number(config, "threads", 1, 4096))
-    if config.seeds is not None:
-        whole_number(config, "seeds", 1, 1024)
-        whole_number({"seed + seeds - 1": seed + config.seeds - 1}, "seed + seeds - 1", 0)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     keep_memory()
     task, evaluation = configured(config, log), evaluations.build(config.evaluation)
     # tried without data first: a wrong argument must not wait for a dataset to be collected
     assemble(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
     refuse_taken(config.run_dir)
     data: Dataset = task.dataset()
-    cells = [config] if config.seeds is None else [of_seed(config, seed + number) for number in range(config.seeds)]
+    cells = [config] if config.seeds is None else [of_seed(config, config.seed + i) for i in range(config.seeds)]
     single, states = [], []
     for cell in cells:
         single.append(assemble(cell, data.spec, data.transitions, device))
@@ -114,7 +122,7 @@ def train(config: DictConfig, log: Log | None = None, quiet: bool = False) -> di
         bar = progress(together.run(), together.steps, label, quiet)
         for step, metrics in enumerate(bar, 1):
             last = step == together.steps
-            if step % log_every == 0 or last:
+            if step % config.log_every == 0 or last:
                 each = [metrics] if len(cells) == 1 else metrics.unbind(0)
                 logged = [record.log(step, found) for record, found in zip(records, each, strict=True)]
                 values = logged[0].items()

@@ -1,14 +1,12 @@
 """Several seeds of one cell trained as one: their parameters are stacked and every update is one vectorised pass."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from tensordict import TensorDict
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
-from torch.optim import Adam
-from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ramac.errors import InputError
@@ -43,8 +41,8 @@ def row(argument: Any, seed: int, count: int) -> Any:
     return argument[1:] if isinstance(argument, list | tuple) and argument[:1] in ([count], (count,)) else argument
 
 
-class Stacked:
-    """Trainers of several seeds as one, each with its own data order and random numbers.
+class Stacked(Trainer):
+    """Trainers of several seeds as one, each with its own data order and random numbers; numbers to log are [S].
 
     Equal to the single runs up to rounding. The trainers' networks are views of the stacked tensors: each can act, be
     evaluated and saved as if it had been trained alone.
@@ -55,102 +53,59 @@ class Stacked:
 
         Raises InputError for a trainer of another kind, or a compiled one.
         """
-        self.trainers, self.first = list(trainers), trainers[0]
-        if type(self.first) is not Trainer:
-            name = label_of(registry, type(self.first))
+        first = trainers[0]
+        if type(first) is not Trainer:
+            name = label_of(registry, type(first))
             raise InputError(f"trainer={name} trains one seed; leave out seeds, or use trainer=default")
-        if self.first.compiled:
+        if first.compiled:
             raise InputError("trainer.compile=on is for one seed; leave out seeds or compile")
-        self.states = list(states)
+        vars(self).update(vars(first))  # the settings, which are those of all
+        self.trainers, self.single = list(trainers), first.objective
+        self.streams = SeedsApart(states, first.step.device)
         modules = [trainer.objective for trainer in trainers]
         self.parameters, self.buffers = stack_module_state(modules)
         for seed, module in enumerate(modules):
             own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
             for name, stacked in {**self.parameters, **self.buffers}.items():
                 own[name].data = stacked.data[seed]
-        names = {id(parameter): name for name, parameter in self.first.objective.named_parameters()}
-        self.optimisers: dict[str, Adam] = {}
-        self.schedulers = {}
-        for group, single in self.first.optimisers.items():
-            stacked = [self.parameters[names[id(parameter)]] for parameter in single.param_groups[0]["params"]]
-            options = single.param_groups[0]
-            self.optimisers[group] = Adam(stacked, options.get("initial_lr", options["lr"]))
-            if isinstance(schedule := self.first.schedulers.get(group), CosineAnnealingLR):
-                self.schedulers[group] = CosineAnnealingLR(self.optimisers[group], schedule.T_max)
-        self.multipliers = None
-        if self.first.multipliers is not None:
-            held = [self.parameters[names[id(p)]] for p in self.first.multipliers.param_groups[0]["params"]]
-            self.multipliers = Adam(held, self.first.multipliers.param_groups[0]["lr"])
+        names = {id(parameter): name for name, parameter in self.single.named_parameters()}
+
+        def stacked_of(parameters: Iterable[nn.Parameter]) -> list[Any]:
+            return [self.parameters[names[id(parameter)]] for parameter in parameters]
+
+        groups = {group: stacked_of(self.loss.parameters_of(group)) for group in first.optimisers}
+        self.optimise(groups, stacked_of(self.loss.multipliers().values()))
+        self.objective, self.step = self.stacked_objective, self.buffers["loss.step"]
         self.metrics = TensorDict(batch_size=[len(trainers)])
 
-    @property
-    def steps(self) -> int:
-        """Updates of the whole run."""
-        return self.first.steps
-
-    def minimise(self, group: str, batch: TensorDict) -> None:
-        """One step of the optimiser of `group` on batches [S, B]: `Trainer.minimise`, seed by seed at once."""
+    def stacked_objective(self, batch: TensorDict, group: str) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """`Objective` of every seed on its batch of [S, B]: each result [S]."""
 
         def objective(parameters: Any, buffers: Any, batch: TensorDict) -> Any:
-            total, dual, metrics = functional_call(self.first.objective, (parameters, buffers), (batch, group))
-            return total, total.new_zeros(()) if dual is None else dual, metrics
+            return functional_call(self.single, (parameters, buffers), (batch, group))
 
-        total, dual, metrics = torch.vmap(objective, randomness="different")(self.parameters, self.buffers, batch)
-        optimiser = self.optimisers[group]
-        stacked = list(optimiser.param_groups[0]["params"])
-        torch.autograd.backward(total.sum(), inputs=stacked)  # a seed's loss knows only its own row
-        gradients = [p.grad for p in stacked if p.grad is not None]
-        norm = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)  # [S]
-        factor = (self.first.clip / (norm + 1e-6)).clamp(max=1)  # as torch's clip_grad_norm_
+        with self.streams:
+            return torch.vmap(objective, randomness="different")(self.parameters, self.buffers, batch)
+
+    def clip_gradients(self, parameters: list[nn.Parameter]) -> Tensor:
+        """Shorten each seed's gradient to the norm `clip`, and return the norms [S] that they had."""
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        norm = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+        factor = (self.clip / (norm + 1e-6)).clamp(max=1)  # as torch's clip_grad_norm_
         for gradient in gradients:
             gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
-        optimiser.step()
-        optimiser.zero_grad()
-        if group in self.schedulers:
-            self.schedulers[group].step()
-        self.metrics.update({f"gradient_norm_{group}": norm, **metrics})
-        if dual.requires_grad and self.multipliers is not None:
-            dual.sum().backward()
-            self.multipliers.step()
-            self.multipliers.zero_grad()
-            for name, term in self.first.loss.group(group).items():
-                if term.budget is not None:
-                    each = [trainer.loss.group(group)[name].schedule(self.first.loss.step) for trainer in self.trainers]
-                    self.metrics[f"multiplier_{name}"] = torch.stack(each)
+        return norm
 
     @torch.no_grad()
     def average(self) -> None:
-        """The moving averages of all seeds, by the rule of `Trainer.averaged`; the first update copies."""
-        pairs = [
-            (values[name], values[name.replace("loss.target.", "loss.agent.", 1)])
-            for values in (self.parameters, self.buffers)
-            for name in values
-            if name.startswith("loss.target.")
-        ]
-        averaged, current = ([pair[i].detach() for pair in pairs] for i in (0, 1))
-        started = self.first.updates >= self.first.delay
-        for mean, value in zip(averaged, current, strict=True):
-            mean.lerp_(value, 1 - self.first.average_decay if started else 1.0)
+        """Move the averages of all seeds; the first time copies, as `AveragedModel` does."""
+        weight = 1 - self.average_decay if self.updates >= self.delay else 1.0
+        for values in (self.parameters, self.buffers):
+            for name, averaged in values.items():
+                if name.startswith("loss.target."):
+                    averaged.lerp_(values[name.replace("loss.target.", "loss.agent.", 1)], weight)
 
-    def update(self) -> TensorDict:
-        """One update of every seed on a batch of its own: losses and gradient norms [S]."""
-        first = self.first
-        batch: Any = torch.stack([trainer.batch() for trainer in self.trainers])
-        actor_too = (first.updates + 1) % first.delay == 0
-        streams = SeedsApart(self.states, first.loss.step.device)
-        with streams:
-            for group in self.optimisers:
-                if group == "critic" or actor_too:
-                    self.minimise(group, batch)
-        self.states = streams.states
-        if actor_too:
-            self.average()
-        for trainer in self.trainers:
-            trainer.updates += 1
-            trainer.loss.step += 1
-        return self.metrics.clone()
-
-    def run(self) -> Iterator[TensorDict]:
-        """Perform all updates, yielding each one's metrics [S]."""
-        for _ in range(self.steps):
-            yield self.update()
+    def batch(self) -> TensorDict:
+        """A batch [S, B], of each seed its own."""
+        together: Any = torch.stack([trainer.batch() for trainer in self.trainers])
+        return together

@@ -1,6 +1,6 @@
 """The one training loop: sample a batch, step the critic, step the actor, move the averages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -29,15 +29,20 @@ class Objective(nn.Module):
         super().__init__()
         self.loss = loss
 
-    def forward(self, batch: TensorDict, group: str) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
-        """Batch [B] -> weighted sum of mean losses [], loss [] of the multipliers if there are any, numbers to log."""
+    def forward(self, batch: TensorDict, group: str) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Batch [B] -> weighted sum of mean losses [], loss [] of the terms' multipliers, numbers [] to log."""
         terms, step = self.loss.group(group), self.loss.step
         loss = self.loss(batch, terms)
-        weighted = [term.coefficient(step) * loss[f"loss_{name}"].mean() for name, term in terms.items()]
+        total = torch.stack(
+            [term.coefficient(step) * loss[f"loss_{name}"].mean() for name, term in terms.items()]
+        ).sum()
         metrics = {str(key): value.detach().mean() for key, value in loss.items()}
-        dual = {name: term for name, term in terms.items() if term.budget is not None}
-        duals = [term.dual(loss[f"loss_{name}"]) for name, term in dual.items()]
-        return torch.stack(weighted).sum(), torch.stack(duals).sum() if duals else None, metrics
+        dual = total.new_zeros(())
+        for name, term in terms.items():
+            if term.budget is not None:
+                dual = dual + term.dual(loss[f"loss_{name}"])
+                metrics[f"multiplier_{name}"] = term.schedule(step)
+        return total, dual, metrics
 
 
 @trainers.register("default")
@@ -81,41 +86,53 @@ class Trainer:
         assert isinstance(target, Agent)
         self.target = target
         self.loss = CompositeLoss(agent, target, terms)
-        self.objective = Objective(self.loss)
+        self.objective, self.step = Objective(self.loss), self.loss.step
         self.compiled = compile == "on"
         if self.compiled:
             self.loss.compile()
         self.updates = 0
         self.generator = torch.Generator(data.device or "cpu").manual_seed(seed)
-        self.optimisers: dict[str, Adam] = {}
-        self.schedulers: dict[str, LRScheduler] = {}
-        for group, lr, count in (("critic", critic_lr, steps), ("actor", actor_lr, max(1, steps // delay))):
-            if self.loss.group(group):
-                self.optimisers[group] = Adam(self.loss.parameters_of(group), lr)
-                if schedule == "cosine":
-                    self.schedulers[group] = CosineAnnealingLR(self.optimisers[group], count)
-        multipliers = list(self.loss.multipliers().values())
-        self.multipliers = Adam(multipliers, multiplier_lr) if multipliers else None
+        self.rates = {"critic": (critic_lr, steps), "actor": (actor_lr, max(1, steps // delay))}  # and steps of each
+        self.schedule, self.multiplier_lr = schedule, multiplier_lr
+        groups = {group: self.loss.parameters_of(group) for group in self.rates if self.loss.group(group)}
+        self.optimise(groups, list(self.loss.multipliers().values()))
         self.metrics = TensorDict()
+
+    def optimise(self, groups: Mapping[str, list[nn.Parameter]], multipliers: list[nn.Parameter]) -> None:
+        """Make the optimisers, and the schedules of their learning rates, of each group and of the multipliers."""
+        self.optimisers = {group: Adam(parameters, self.rates[group][0]) for group, parameters in groups.items()}
+        self.schedulers: dict[str, LRScheduler] = {}
+        if self.schedule == "cosine":
+            self.schedulers = {
+                group: CosineAnnealingLR(optimiser, self.rates[group][1])
+                for group, optimiser in self.optimisers.items()
+            }
+        self.multipliers = Adam(multipliers, self.multiplier_lr) if multipliers else None
 
     def minimise(self, group: str, batch: TensorDict) -> None:
         """One step of the optimiser of `group`, and of its terms' multipliers."""
         optimiser = self.optimisers[group]
         parameters = list(optimiser.param_groups[0]["params"])
         total, dual, metrics = self.objective(batch, group)
-        torch.autograd.backward(total, inputs=parameters)  # no gradient for the other group
-        self.metrics[f"gradient_norm_{group}"] = torch.nn.utils.clip_grad_norm_(parameters, self.clip)
+        torch.autograd.backward(total.sum(), inputs=parameters)  # no gradient for the other group
+        self.metrics[f"gradient_norm_{group}"] = self.clip_gradients(parameters)
         optimiser.step()
         optimiser.zero_grad()
         if group in self.schedulers:
             self.schedulers[group].step()
         self.metrics.update(metrics)
-        if dual is not None and self.multipliers is not None:
-            dual.backward()
+        if dual.requires_grad and self.multipliers is not None:
+            dual.sum().backward()
             self.multipliers.step()
             self.multipliers.zero_grad()
-            held = {name: term for name, term in self.loss.group(group).items() if term.budget is not None}
-            self.metrics.update({f"multiplier_{name}": term.schedule(self.loss.step) for name, term in held.items()})
+
+    def clip_gradients(self, parameters: list[nn.Parameter]) -> Tensor:
+        """Shorten the gradient to the norm `clip`, and return the norm [] that it had."""
+        return torch.nn.utils.clip_grad_norm_(parameters, self.clip)
+
+    def average(self) -> None:
+        """Move the averages by one update."""
+        self.averaged.update_parameters(self.agent)
 
     def update(self, batch: TensorDict) -> TensorDict:
         """One update on a batch [B]: losses per term and gradient norms, scalars left on the device.
@@ -127,9 +144,9 @@ class Trainer:
             if group == "critic" or actor_too:
                 self.minimise(group, batch)
         if actor_too:
-            self.averaged.update_parameters(self.agent)
+            self.average()
         self.updates += 1
-        self.loss.step += 1
+        self.step += 1
         return self.metrics.copy()
 
     def batch(self) -> TensorDict:

@@ -61,7 +61,7 @@ def test_stacked_seeds_equal_single_runs(cell: str) -> None:
         singles.append((trainer, metrics))
     together = stacked_of(overrides, range(2))
     for _ in range(4):
-        found = together.update()
+        found = together.update(together.batch())
     for seed, (single, metrics) in enumerate(singles):
         assert set(metrics.keys()) == set(found.keys())
         for name, value in single.objective.state_dict().items():

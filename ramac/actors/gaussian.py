@@ -31,13 +31,18 @@ class Gaussian(Actor):
         return TransformedDistribution(Normal(mean, log_std.exp(), validate_args=False), [TanhTransform(cache_size=1)])
 
     def sample(self, observation: Tensor) -> Tensor:
-        return self.sample_with_log_prob(observation)[0]
+        return self.draw(self.distribution(observation))
+
+    @staticmethod
+    def draw(distribution: TransformedDistribution) -> Tensor:
+        """As rsample, whose in-place draw vmap does not know: [B, A]."""
+        normal, (tanh,) = distribution.base_dist, distribution.transforms
+        action: Any = tanh(normal.mean + normal.stddev * torch.randn_like(normal.mean))
+        return action
 
     def sample_with_log_prob(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         distribution = self.distribution(observation)
-        normal, (tanh,) = distribution.base_dist, distribution.transforms
-        # as rsample, whose in-place draw vmap does not know
-        action: Any = tanh(normal.mean + normal.stddev * torch.randn_like(normal.mean))
+        action = self.draw(distribution)
         return action, distribution.log_prob(action).sum(-1)  # the transform remembers what the action came from
 
     def mode(self, observation: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from ramac.errors import InputError
 from ramac.grid import cells, claimed, write
 from ramac.grid.status import show
 from ramac.record import name_of
-from ramac.run import whole_number
+from ramac.run import refuse_numbers
 
 DEVICE = r"auto|cpu|cuda(:\d+)?"
 ELSEWHERE = ("run_dir", "grid_dir", "sweep", "device", "threads", "seeds")  # settings that do not make another cell
@@ -59,10 +59,7 @@ def refuse_settings(config: DictConfig) -> None:
     """Refuse what no run takes, whatever its entries: a slip, as an unknown entry is. Raises InputError."""
     if config.seeds is not None:
         raise InputError(f"seeds={config.seeds} is for one run; in a grid each seed is a cell: seed=0,1,2")
-    whole_number(config, "seed", 0)
-    whole_number(config, "log_every", 1)
-    if config.threads is not None:
-        whole_number(config, "threads", 1, 4096)
+    refuse_numbers(config)
     if not re.fullmatch(DEVICE, str(config.device)):  # whether it is here, only the cell's machine knows
         raise InputError(f"device={config.device} cannot be used; choose auto, cpu, cuda or cuda:NUMBER")
     for key in ("candidates", "mode"):
