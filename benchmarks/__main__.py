@@ -18,7 +18,7 @@ from ramac.errors import InputError, nearest
 from ramac.run import device_of, keep_memory
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("recipes", "cells", "levels", "acting", "dataset", "startup", "growth", "parts")
+PARTS = ("recipes", "cells", "levels", "acting", "dataset", "startup", "growth", "seeds", "compiled", "parts")
 SHORT = ("recipes",)
 
 

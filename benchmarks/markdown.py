@@ -111,6 +111,24 @@ def dataset(rows: Rows) -> str:
     return table(["", "transitions", "measured"], [[r["what"], r["rows"], between(r, "value")] for r in rows])
 
 
+def seeds(rows: Rows) -> str:
+    """Several seeds as one, against as many single updates."""
+    header = ["cell", "one single update, ms", "one of eight seeds, ms", "eight single over one of eight"]
+    names = ("single_ms", "together_ms", "ratio")
+    return table(header, [[f"`{row['cell']}`", *(between(row, name) for name in names)] for row in rows])
+
+
+def compiled(rows: Rows) -> str:
+    """Compiled updates against eager ones."""
+    header = ["recipe", "levels", "eager, ms", "compiled, ms", "ratio", "first two updates, s"]
+    names = ("eager_ms", "compiled_ms", "ratio")
+    body: list[list[str]] = []
+    for row in rows:
+        spreads = [between(row, name) for name in names]
+        body.append([row["recipe"], row["levels"], *spreads, number(row["first_two_seconds"])])
+    return table(header, body)
+
+
 def startup(rows: Rows) -> str:
     """Seconds of commands in fresh processes."""
     return table(["command", "seconds"], [[f"`{r['command']}`", between(r, "seconds")] for r in rows])

@@ -22,6 +22,8 @@ TABLES: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "dataset": ("dataset", markdown.dataset),
     "startup": ("startup", markdown.startup),
     "growth": ("growth", markdown.growth),
+    "seeds": ("seeds", markdown.seeds),
+    "compiled": ("compiled", markdown.compiled),
     "parts": ("parts", markdown.shares("part")),
     "operators": ("operators", markdown.shares("operator")),
 }

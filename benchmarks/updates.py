@@ -1,7 +1,7 @@
 """What is measured: the paper's shapes, random data, and the updates of both implementations."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ def levels(count: int) -> list[str]:
     return [f"critic.quantiles={count}", f"critic.risk_quantiles={count}"]
 
 
-def ramac_trainer(overrides: list[str], logged: TensorDict) -> Trainer:
+def ramac_trainer(overrides: Sequence[str], logged: TensorDict) -> Trainer:
     """Trainer of the configuration that the command line would compose, on these data and their device."""
     config = compose([*FIXED, *overrides])
     return assemble(config, Spec.unit(OBS_DIM, ACT_DIM), logged, logged.device or torch.device("cpu"))
