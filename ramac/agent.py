@@ -1,7 +1,5 @@
 """An agent: actor, critic and risk measure, and how it acts."""
 
-import json
-import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -11,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from tensordict import TensorDict
 from torch import nn
 
 from ramac.actors import Actor
 from ramac.critics import Critic
 from ramac.errors import InputError, nearest
+from ramac.files import checksum_of_json, write_json, write_tensors
 from ramac.folder import versions
 from ramac.registry import actors, critics, risks
 from ramac.risk import RiskMeasure
@@ -131,16 +129,13 @@ class Agent(nn.Module):
 def save(agent: Agent, parts: Mapping[str, Any], folder: Path) -> None:
     """Write `agent.safetensors` (weights) and `agent.json` (entries, arguments, spec): data only, nothing that runs.
 
-    Each file is written beside its place and renamed, so a reader never meets half of one.
+    Each file has a checksum, and is there whole or not at all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     description: dict[str, Any] = {group: registry.plain(parts[group]) for group, registry in PARTS.items()}
     description |= {**asdict(agent.acting), "spec": asdict(agent.actor.spec), "versions": versions(PACKAGES)}
-    state = {key: value.detach().cpu().contiguous() for key, value in agent.state_dict().items()}
-    save_file(state, folder / "agent.safetensors.part")
-    (folder / "agent.json.part").write_text(json.dumps(description, indent=2) + "\n")
-    for name in ("agent.safetensors", "agent.json"):
-        os.replace(folder / f"{name}.part", folder / name)
+    write_tensors(folder / "agent.safetensors", agent.state_dict())
+    write_json(folder / "agent.json", {**description, "sha256": checksum_of_json(description)})
 
 
 def load(path: str | Path, root: str | Path | None = None) -> Agent:
@@ -156,7 +151,7 @@ def load(path: str | Path, root: str | Path | None = None) -> Agent:
         weights = Weights(folder / "agent.safetensors", root)
         refuse_instructions(folder / "agent.json", description)
         warn_of_newer(description.get("versions"))
-        known = {*PARTS, *(field.name for field in fields(Acting)), "spec", "versions"}
+        known = {*PARTS, *(field.name for field in fields(Acting)), "spec", "versions", "sha256"}
         for key in sorted({*PARTS, "spec", *description}):
             if key not in known:
                 raise InputError(f"agent.json has an unknown {key!r}{nearest(key, known)}")
@@ -165,6 +160,8 @@ def load(path: str | Path, root: str | Path | None = None) -> Agent:
         with Allowance(max(weights.numbers, 2**20), f"agent.safetensors has {weights.numbers} in all"):
             agent = Agent.build(description, Spec.of(description["spec"]))
         agent.load_state_dict(weights.load(agent.state_dict()))
+        if description.get("sha256") not in (None, checksum_of_json(description)):
+            raise InputError("agent.json is damaged: its checksum is another one than when it was written")
     except InputError as error:
         raise InputError(f"no usable checkpoint in {folder}: {error}") from error
     except Exception as error:  # whatever a stranger's values make of an entry, perhaps of a plug-in

@@ -22,6 +22,7 @@ COMMANDS = {  # each is a module with command(arguments) -> exit status
     "grid": "ramac.grid.status",
     "list": "ramac.listing",
     "report": "ramac.report.command",
+    "resume": "ramac.resume",
 }
 LAUNCHER = re.compile(r"Could not find '(hydra/\w+)/(.+?)' Available options in '\1': (.+)")
 
@@ -155,17 +156,25 @@ def job(config: Any) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from ramac.composed import check
-    from ramac.run import train
-    from ramac.terminal import show
 
     try:
         refuse_grid(config)
-        summary = train(check(config))
+        execute(check(config))
     except OmegaConfBaseException as error:
         fail(explain(error, []))
     except InputError as error:  # here, because Hydra prints a line of its own about a failed job
         fail(str(error))
-    except FloatingPointError as error:
+
+
+def execute(config: Any) -> None:
+    """Train a run and show its result. Raises InputError, and SystemExit(1) when the run cannot go on."""
+    from ramac.errors import RunStopped
+    from ramac.run import train
+    from ramac.terminal import show
+
+    try:
+        summary = train(config)
+    except (FloatingPointError, RunStopped) as error:
         print(f"ramac: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     for run in summary.get("runs", [summary]):
@@ -208,9 +217,9 @@ def main() -> None:
         run_hydra(arguments)
     except InputError as error:
         fail(str(error))
-    except KeyboardInterrupt:
-        print("\nramac: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as error:  # a run says where it stands: ramac.interruption
+        print(f"\nramac: {error if error.args else 'interrupted'}", file=sys.stderr)
+        raise SystemExit(getattr(error, "status", 130)) from None
 
 
 def run_hydra(arguments: list[str]) -> None:

@@ -18,7 +18,7 @@ from ramac.agent import Agent
 from ramac.calibration import crps, miscalibration, pit
 from ramac.critics import Critic
 from ramac.errors import InputError
-from ramac.folder import environment, make_folder, refuse_taken
+from ramac.folder import environment, make_folder, named, refuse_taken
 from ramac.problems import PROBLEMS, Law, Problem, Question, levels
 from ramac.registry import critics, losses, risks, trainers
 from ramac.risk import RiskMeasure
@@ -69,7 +69,8 @@ def examine(overrides: list[str]) -> dict[str, Any]:
     for problem in problems:  # a wrong argument must not wait for the problems before it
         prepare(problem, config, seed, device)
     name = critics.label(config.critic)
-    refuse_taken(config.run_dir)
+    if (given_folder := named(config.run_dir)) is not None:
+        refuse_taken(given_folder)
     folder = make_folder(config.run_dir, f"doctor-{name}-seed{seed}")
     rows, pictures = [], []
     for problem in problems:

@@ -8,6 +8,10 @@ class InputError(ValueError):
     """Input that cannot be used; the message names the value, what is allowed and the nearest choice."""
 
 
+class RunStopped(RuntimeError):
+    """A run that cannot go on, through no fault of its input: one line, exit status 1."""
+
+
 def at_least(bound: float, **values: float) -> None:
     """Refuse arguments that are below `bound`, infinite or nan. Raises ValueError that names the argument."""
     for name, value in values.items():

@@ -5,8 +5,7 @@ import itertools
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,28 +13,45 @@ from typing import Any
 import torch
 
 from ramac.errors import InputError
+from ramac.files import PART
 from ramac.registry import load
 from ramac.untrusted import read_yaml, refuse_instructions
 
 PACKAGES = ["ramac", "torch", "tensordict", "torchrl", "diffusers", "torchdyn", "hydra-core", "minari"]
 PACKAGES += ["gymnasium", "mujoco", "numpy"]
 EPISODE = ["episode", "return", "length", "risky_steps", "penalties"]  # columns of a csv file of episodes
+# settings on which a run's numbers do not depend
+ELSEWHERE = ("run_dir", "grid_dir", "sweep", "device", "threads", "seeds", "save_every", "save_last")
 Row = Mapping[str, Any]
 
 
-def refuse_taken(run_dir: str | None) -> None:
-    """Refuse a `run_dir` that holds something. Raises InputError."""
+class Taken(InputError):
+    """A folder that holds something else."""
+
+
+def named(run_dir: Any) -> Path | None:
+    """The folder that `run_dir` names, None where it names none. Raises InputError when it cannot be a folder."""
     if run_dir is None:
-        return
+        return None
     if isinstance(run_dir, bool) or not isinstance(run_dir, str | int | float) or not str(run_dir).strip():
         raise InputError(f"run_dir must be the name of a new folder, got {run_dir!r}")
     folder = Path(str(run_dir))
     try:
-        taken = folder.exists() and (folder.is_file() or any(folder.iterdir()))
+        folder.exists()
     except (OSError, ValueError) as error:
         raise InputError(f"run_dir={folder} cannot be used: {getattr(error, 'strerror', error)}") from error
+    return folder
+
+
+def refuse_taken(folder: Path) -> None:
+    """Refuse a folder that holds something; what a killed process began to write is nothing. Raises Taken."""
+    try:
+        files = [] if not folder.exists() else [folder] if folder.is_file() else folder.iterdir()
+        taken = [path.name for path in files if path.name != ".lock" and not path.name.endswith(PART)]
+    except OSError as error:
+        raise InputError(f"run_dir={folder} cannot be used: {error.strerror}") from error
     if taken:
-        raise InputError(f"run_dir={folder} already holds something; name a new folder")
+        raise Taken(f"run_dir={folder} already holds something; name a new folder")
 
 
 def make_folder(run_dir: str | None, label: str) -> Path:
@@ -71,18 +87,30 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     return found
 
 
-@contextmanager
-def table(path: Path, header: list[str]) -> Iterator[Callable[[Iterable[Row]], None]]:
-    """A csv file that is written row by row and readable while the run goes on."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, header)
-        writer.writeheader()
+class Table:
+    """A csv file that is written row by row and readable while the run goes on.
 
-        def write(rows: Iterable[Row]) -> None:
-            writer.writerows(rows)
-            file.flush()
+    With `size` it goes on after so many bytes, and what a run had written beyond them is cut off.
+    """
 
-        yield write
+    def __init__(self, path: Path, header: list[str], size: int | None = None) -> None:
+        if size is not None:
+            os.truncate(path, size)
+        self.file = path.open("w" if size is None else "a", newline="")
+        self.writer = csv.DictWriter(self.file, header)
+        if size is None:
+            self.writer.writeheader()
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Append rows."""
+        self.writer.writerows(rows)
+        self.file.flush()
+
+    def size(self) -> int:
+        """Bytes that are on the disk itself."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return os.fstat(self.file.fileno()).st_size
 
 
 def settings_of(run: Path) -> dict[str, Any]:

@@ -1,27 +1,32 @@
 """What a run writes while it is trained and when it ends."""
 
-import json
-import os
+import shutil
 import time
+import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
-from tensordict import TensorDict
+from torch import Tensor
 
+from ramac import states
 from ramac.agent import save
+from ramac.claims import claim
 from ramac.counting import evaluations_per_update
+from ramac.errors import RunStopped
 from ramac.evaluate import Evaluation
-from ramac.folder import EPISODE, environment, make_folder, table
+from ramac.files import PART, whole, write_json
+from ramac.folder import EPISODE, Table, environment
 from ramac.registry import actors, critics, risks, tasks
+from ramac.states import Progress
 from ramac.statistics import tails
 from ramac.tasks import Dataset, Task
 from ramac.trainer import Trainer
+from ramac.training_state import State
 
 
 def names_of(config: DictConfig) -> dict[str, str]:
@@ -37,42 +42,95 @@ def name_of(config: DictConfig) -> str:
 
 
 class Record:
-    """The folder of a run: made when it is entered, its tables open until it is left."""
+    """The folder of a run, which no other process writes into between `with` and its end.
+
+    `begin` opens its tables: anew, or as they were when `progress` was saved.
+    """
 
     def __init__(self, config: DictConfig, trainer: Trainer, task: Task, evaluation: Evaluation, data: Dataset) -> None:
         self.config, self.trainer, self.task, self.evaluation, self.data = config, trainer, task, evaluation, data
         self.episodes: list[dict[str, Any]] = []
-        self.tables = ExitStack()
+        self.best: dict[str, float] = {}  # `step` and `risk` of the best evaluation
+        self.resources = ExitStack()
 
     def __enter__(self) -> Self:
-        self.folder = make_folder(self.config.run_dir, name_of(self.config))
-        OmegaConf.save(self.config, self.folder / "config.yaml", resolve=True)
-        (self.folder / "environment.txt").write_text(environment())
-        self.write_metrics = self.tables.enter_context(table(self.folder / "metrics.csv", ["step", "name", "value"]))
-        self.write_episodes = self.tables.enter_context(table(self.folder / "episodes.csv", ["step", *EPISODE]))
+        self.folder, self.goes_on = self.resources.enter_context(claim(self.config, name_of(self.config)))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.tables.close()
+        self.resources.close()
 
-    def log(self, step: int, metrics: TensorDict) -> dict[str, float]:
-        """Write the metrics [] of an update and return them. Raises FloatingPointError where one is nan or infinite."""
+    def begin(self, progress: Progress | None) -> None:
+        """Make the folder ready for the first update, or for the one after those of `progress`."""
+        for part in self.folder.rglob(f"*{PART}"):  # that a killed process left
+            part.unlink()
+        updates, sizes = (0, {}) if progress is None else (progress.updates, progress.sizes)
+        states.forget(self.folder, updates)
+        if progress is None:
+            with whole(self.folder / "config.yaml") as part:
+                OmegaConf.save(self.config, part, resolve=True)
+        else:
+            self.best = dict(progress.best)
+        with (self.folder / "environment.txt").open("w" if progress is None else "a") as file:
+            file.write((f"\ngoes on from update {updates}\n" if progress else "") + environment())
+        headers = {"metrics.csv": ["step", "name", "value"], "episodes.csv": ["step", *EPISODE]}
+        self.tables = {name: Table(self.folder / name, row, sizes.get(name)) for name, row in headers.items()}
+        for table in self.tables.values():
+            self.resources.enter_context(table.file)
+
+    def log(self, step: int, metrics: Mapping[str, Tensor]) -> dict[str, float]:
+        """Write the metrics [] of an update and return them."""
         values = {str(key): value.item() for key, value in metrics.items()}
-        self.write_metrics({"step": step, "name": key, "value": value} for key, value in values.items())
-        refuse_nan(values, step, self.folder)
+        self.tables["metrics.csv"].write({"step": step, "name": key, "value": value} for key, value in values.items())
         return values
 
+    def save(self, state: State, progress: Progress) -> None:
+        """Keep a training state, which the tables on the disk belong to. Raises OSError."""
+        progress.sizes = {name: table.size() for name, table in self.tables.items()}
+        progress.best = self.best
+        states.save(self.folder, state, progress, self.config.save_last)
+
     def evaluate(self, step: int) -> None:
-        """Roll out the averaged policy, write its episodes, and save it."""
+        """Roll out the averaged policy, write its episodes, and save it, also as the best so far.
+
+        The best one is that of the highest risk measure of the run's own over its returns. Raises RunStopped when the
+        environment fails.
+        """
         target = self.trainer.target
         if self.task.has_environment:
-            self.episodes = self.evaluation.run(target, self.task, self.config.seed)
-            self.write_episodes({"step": step, **row} for row in self.episodes)
-        if self.evaluation.keep:
+            try:
+                self.episodes = self.evaluation.run(target, self.task, self.config.seed)
+            except FloatingPointError:  # of the policy
+                raise
+            except Exception as error:
+                (self.folder / "traceback.txt").write_text(traceback.format_exc())
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                text = f"evaluation after update {step} failed: {reason}; {self.folder}/traceback.txt says where"
+                raise RunStopped(text) from error
+            self.tables["episodes.csv"].write({"step": step, **row} for row in self.episodes)
+        best = self.is_best(step)
+        if self.evaluation.keep or best:
             save(target, self.config, self.folder / "checkpoints" / str(step))
         save(target, self.config, self.folder / "checkpoint")
+        if best and not self.evaluation.keep:
+            for path in (self.folder / "checkpoints").iterdir():
+                if path.name != str(step):
+                    shutil.rmtree(path)
+
+    def is_best(self, step: int) -> bool:
+        """Whether the last evaluation is the best so far; it is not asked where there is only one."""
+        if not self.episodes or not self.evaluation.every:
+            return False
+        target = self.trainer.target
+        returns = torch.tensor([row["return"] for row in self.episodes], device=self.trainer.step.device)
+        scaling = target.critic.scaling  # an entropic measure is meant per standard deviation
+        value = float(scaling.to_return(target.risk.of_samples(scaling.to_standard(returns))))
+        if self.best and not value > self.best["risk"]:
+            return False
+        self.best = {"step": step, "risk": value}
+        return True
 
     def finish(self, speed: Mapping[str, float], began: float) -> dict[str, Any]:
         """Write what the task has to show and summary.json; returns its content plus `run_dir`."""
@@ -94,21 +152,13 @@ class Record:
             cost = evaluations_per_update(trainer)
         summary = {
             **names, "data": data.origin, "loss": terms, "seed": seed, "steps": trainer.steps, "device": str(device),
-            "checkpoint": {"step": trainer.steps, "rule": "last"},
+            "checkpoint": {"step": trainer.steps, "rule": "last"} | ({"best": self.best} if self.best else {}),
             **(evaluation.summary(self.episodes) if self.episodes else {}), **own,
             "behaviour": {"episodes": len(data.returns), "return_mean": float(data.returns.mean()),
                           "return_cvar": tails(data.returns, evaluation.alphas)},
             "evaluations_per_update": cost, "threads": torch.get_num_threads(),
             **speed, "wall_seconds": time.perf_counter() - began,
         }  # fmt: skip
-        # whole or not at all: a grid takes a run that has one for done
-        (folder / "summary.json.part").write_text(json.dumps(summary, indent=2) + "\n")
-        os.replace(folder / "summary.json.part", folder / "summary.json")
+        write_json(folder / "summary.json", summary)  # a run that has one is done
+        shutil.rmtree(folder / "states", ignore_errors=True)
         return {**summary, "run_dir": str(folder)}
-
-
-def refuse_nan(values: Mapping[str, float], step: int, folder: Path) -> None:
-    """Stop a run whose numbers are gone, naming the first. Raises FloatingPointError."""
-    for name, value in values.items():
-        if value != value or value in (float("inf"), float("-inf")):
-            raise FloatingPointError(f"{name} is {value} at update {step}; the run in {folder} stops here")

@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -15,17 +16,21 @@ from tensordict import TensorDict
 from tqdm import tqdm
 
 from ramac.agent import Agent
+from ramac.claims import refuse_others
 from ramac.data import Log
-from ramac.errors import InputError
-from ramac.folder import refuse_taken
+from ramac.errors import InputError, RunStopped
+from ramac.interruption import Interruption
 from ramac.record import Record, name_of
 from ramac.registry import evaluations, losses, trainers
+from ramac.session import Session
 from ramac.spec import Spec
 from ramac.stacked import Stacked
 from ramac.tasks import Dataset, configured
 from ramac.trainer import Trainer
 
 SEEDS = 2**32 - 1  # the largest that NumPy takes
+LIMITS = [("seed", 0, SEEDS), ("log_every", 1, SEEDS), ("save_every", 0, SEEDS), ("save_last", 1, 1000)]
+LIMITS += [("threads", 1, 4096), ("seeds", 1, 1024)]
 
 
 def device_of(name: str) -> torch.device:
@@ -52,9 +57,11 @@ def whole_number(config: Mapping[Any, Any], key: str, least: int, most: int = SE
 
 def refuse_numbers(config: DictConfig) -> None:
     """Refuse numbers of a run that no run takes, whatever its entries. Raises InputError."""
-    for key, least, most in (("seed", 0, SEEDS), ("log_every", 1, SEEDS), ("threads", 1, 4096), ("seeds", 1, 1024)):
-        if config[key] is not None or key in ("seed", "log_every"):
+    for key, least, most in LIMITS:
+        if config[key] is not None or key not in ("threads", "seeds"):
             whole_number(config, key, least, most)
+    if type(config.deterministic) is not bool:
+        raise InputError(f"deterministic must be true or false, got {config.deterministic!r}")
     if config.seeds is not None and config.seed + config.seeds - 1 > SEEDS:
         raise InputError(f"seed={config.seed} seeds={config.seeds}: the last seed would be above {SEEDS}")
 
@@ -67,10 +74,16 @@ def keep_memory() -> None:
         libc.mallopt(m_trim_threshold, 2**30)
 
 
-def progress(updates: Iterable[TensorDict], total: int, label: str, quiet: bool = False) -> "tqdm[TensorDict]":
-    """The updates, with a bar on standard error: twice a second on a terminal, twice a minute in a log file."""
+def progress(
+    updates: Iterable[TensorDict], total: int, label: str, quiet: bool = False, before: int = 0
+) -> "tqdm[TensorDict]":
+    """The updates, with a bar on standard error: twice a second on a terminal, twice a minute in a log file.
+
+    `before`: how many of the `total` were made in an earlier process.
+    """
     pause = 0.5 if sys.stderr.isatty() else 30
-    return tqdm(updates, total=total, unit="update", file=sys.stderr, desc=label, mininterval=pause, disable=quiet)
+    settings: dict[str, Any] = {"total": total, "initial": before, "desc": label, "mininterval": pause}
+    return tqdm(updates, unit="update", file=sys.stderr, disable=quiet, **settings)
 
 
 def assemble(config: DictConfig, spec: Spec, transitions: TensorDict, device: torch.device) -> Trainer:
@@ -86,56 +99,89 @@ def assemble(config: DictConfig, spec: Spec, transitions: TensorDict, device: to
     return trainers.build(config.trainer, agent, terms, transitions.to(device), config.seed)
 
 
+def set_up(config: DictConfig) -> None:
+    """Settings of the process: threads, memory, and whether operations that have no deterministic form are refused."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS needs for it
+        torch.use_deterministic_algorithms(True)
+    keep_memory()
+
+
 def train(config: DictConfig, log: Log | None = None, quiet: bool = False) -> dict[str, Any]:
     """Train, evaluate and write the run folder; returns the content of summary.json plus `run_dir`.
 
-    With `seeds`, that many seeds are trained as one, each with a folder of its own: their summaries are in `runs`.
+    An interrupted run of the same configuration goes on in its folder, bit for bit. With `seeds`, that many seeds are
+    trained as one, each with a folder of its own: their summaries are in `runs`.
     `log`: the task's data instead of its own; `quiet`: no bar, for several runs side by side.
 
-    Raises InputError before anything is written when the configuration or the data cannot be used.
+    Raises InputError before anything is written when the configuration or the data cannot be used; RunStopped when the
+    environment fails or a file cannot be written, FloatingPointError for a number that is gone, Interrupted by signals.
     """
     began = time.perf_counter()
     refuse_numbers(config)
     device = device_of(config.device)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    keep_memory()
+    set_up(config)
     task, evaluation = configured(config, log), evaluations.build(config.evaluation)
     # tried without data first: a wrong argument must not wait for a dataset to be collected
     assemble(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
-    refuse_taken(config.run_dir)
-    data: Dataset = task.dataset()
     cells = [config] if config.seeds is None else [of_seed(config, config.seed + i) for i in range(config.seeds)]
-    single, states = [], []
-    for cell in cells:
-        single.append(assemble(cell, data.spec, data.transitions, device))
-        states.append((torch.cuda if device.type == "cuda" else torch).get_rng_state())
-    together: Trainer | Stacked = single[0] if len(cells) == 1 else Stacked(single, states)
+    refuse_others(config, cells)
     with ExitStack() as stack:
+        interruption = stack.enter_context(Interruption())
+        data: Dataset = task.dataset()
+        single, streams = [], []
+        for cell in cells:
+            single.append(assemble(cell, data.spec, data.transitions, device))
+            streams.append((torch.cuda if device.type == "cuda" else torch).get_rng_state())
+        together: Trainer | Stacked = single[0] if len(cells) == 1 else Stacked(single, streams)
         pairs = zip(cells, single, strict=True)
         records = [stack.enter_context(Record(*pair, task, evaluation, data)) for pair in pairs]
-        if not quiet:
-            folders = [f"run folder: {record.folder}" for record in records]
-            print(f"data: {data.origin}", *folders, sep="\n", file=sys.stderr)
-        label = name_of(config) + (f" to {cells[-1].seed}" if len(cells) > 1 else "")
-        started, training = time.perf_counter(), 0.0
-        bar = progress(together.run(), together.steps, label, quiet)
-        for step, metrics in enumerate(bar, 1):
-            last = step == together.steps
-            if step % config.log_every == 0 or last:
-                each = [metrics] if len(cells) == 1 else metrics.unbind(0)
-                logged = [record.log(step, found) for record, found in zip(records, each, strict=True)]
-                values = logged[0].items()
-                bar.set_postfix_str(" ".join(f"{k}={v:.3g}" for k, v in values if "loss" in k), refresh=False)
-            if last or (evaluation.every and step % evaluation.every == 0):
-                training += time.perf_counter() - started
-                for record in records:
-                    record.evaluate(step)
-                started = time.perf_counter()
-    speed = {"updates_per_second": together.steps / training}
-    speed |= {"seeds_together": len(cells)} if len(cells) > 1 else {}
-    summaries = [record.finish(speed, began) for record in records]
+        session = Session(together, records, began)
+        try:
+            session.begin()
+            if not quiet:
+                print(f"data: {data.origin}", *session.whereabouts(), sep="\n", file=sys.stderr)
+            interruption.way_on = session.way_on
+            updates(session, interruption, quiet)
+            summaries = [record.finish(session.speed(), session.began) for record in records]
+        except RunStopped as error:
+            raise RunStopped(f"{error}; {session.way_on()}") from error
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise RunStopped(f"{records[0].folder} cannot be written: {reason}; {session.way_on()}") from error
     return summaries[0] if config.seeds is None else {**summaries[0], "runs": summaries}
+
+
+def updates(session: Session, interruption: Interruption, quiet: bool) -> None:
+    """The updates that are left. After each: numbers logged, state saved, policy evaluated, where it is their turn.
+
+    The state is saved before an evaluation, which cannot change it, but may take long or fail.
+    """
+    trainer, evaluation, config = session.trainer, session.records[0].evaluation, session.records[0].config
+    steps, before, last = trainer.steps, trainer.updates, session.records[-1].config
+
+    def turn(every: int, step: int) -> bool:
+        return bool(every) and step % every == 0
+
+    if before and (before == steps or turn(evaluation.every, before)):
+        session.evaluate(before)
+    label = name_of(config) + (f" to {last.seed}" if last.seed != config.seed else "")
+    bar = progress(trainer.run(), steps, label, quiet, before)
+    with interruption.hold():
+        for step, metrics in enumerate(bar, before + 1):
+            evaluated = step == steps or turn(evaluation.every, step)
+            session.watch.see(step, metrics)
+            if turn(config.log_every, step) or step == steps:
+                values = session.log(step, metrics).items()
+                bar.set_postfix_str(" ".join(f"{k}={v:.3g}" for k, v in values if "loss" in k), refresh=False)
+            if evaluated or turn(config.save_every, step) or interruption.signal:
+                session.save(step, metrics)
+            interruption.end()
+            if evaluated:
+                with interruption.hold(False):
+                    session.evaluate(step)
 
 
 def of_seed(config: DictConfig, seed: int) -> DictConfig:

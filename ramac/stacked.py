@@ -108,4 +108,9 @@ class Stacked(Trainer):
     def batch(self) -> TensorDict:
         """A batch [S, B], of each seed its own."""
         together: Any = torch.stack([trainer.batch() for trainer in self.trainers])
+        self.rows = torch.stack([trainer.rows for trainer in self.trainers])
         return together
+
+    def networks(self) -> dict[str, Tensor]:
+        """Parameters and buffers [S, ...], by name."""
+        return {**self.parameters, **self.buffers}

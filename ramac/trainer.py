@@ -151,10 +151,14 @@ class Trainer:
 
     def batch(self) -> TensorDict:
         """Transitions [B] drawn with replacement by the trainer's own generator."""
-        index = torch.randint(len(self.data), (self.batch_size,), generator=self.generator, device=self.data.device)
-        return self.data[index]
+        self.rows = torch.randint(len(self.data), (self.batch_size,), generator=self.generator, device=self.data.device)
+        return self.data[self.rows]
 
     def run(self) -> Iterator[TensorDict]:
-        """Perform all updates, yielding each one's metrics."""
-        for _ in range(self.steps):
+        """Perform the updates that are left, yielding each one's metrics."""
+        while self.updates < self.steps:
             yield self.update(self.batch())
+
+    def networks(self) -> dict[str, Tensor]:
+        """Parameters and buffers of agent, averages and terms, by name."""
+        return {**dict(self.objective.named_parameters()), **dict(self.objective.named_buffers())}

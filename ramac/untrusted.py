@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ramac.errors import InputError, nearest
+from ramac.files import checksum
 
 LARGEST = 32 * 2**20  # bytes of a file of settings: an observation of a million numbers still fits
 DEEPEST = 32  # nested settings
@@ -142,7 +143,10 @@ class Allowance(TorchFunctionMode):
 
 
 class Weights:
-    """A safetensors file, of which the header alone is read at first. Raises InputError when it is damaged."""
+    """A safetensors file, of which the header alone is read at first. Raises InputError when it is damaged.
+
+    `text` and `sha256` are what `ramac.files.write_tensors` put beside the tensors, None where it did not.
+    """
 
     def __init__(self, path: Path, root: Path | None = None) -> None:
         self.path = regular(path, root)
@@ -150,7 +154,9 @@ class Weights:
             with safe_open(path, framework="pt") as file:
                 parts = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  (it is no mapping)
                 self.header = {key: (tuple(part.get_shape()), part.get_dtype()) for key, part in parts.items()}
-        except (OSError, SafetensorError, ValueError) as error:
+                added = json.loads((file.metadata() or {}).get("ramac", "{}"))
+                self.text, self.sha256 = added.get("content"), added.get("sha256")
+        except (OSError, SafetensorError, ValueError, AttributeError, RecursionError) as error:
             raise InputError(f"{path} is no safetensors file: {error}") from error
 
     @property
@@ -171,6 +177,8 @@ class Weights:
                 raise InputError(f"{self.path}: {key} is {dtype} {list(shape)}, not {need[1]} {list(need[0])}")
         with safe_open(self.path, framework="pt") as file:
             state = {key: file.get_tensor(key) for key in self.header}
+        if self.sha256 is not None and self.sha256 != checksum(state, self.text or ""):
+            raise InputError(f"{self.path} is damaged: its checksum is another one than when it was written")
         for key, value in state.items():
             if not value.isfinite().all():
                 raise InputError(f"{self.path}: {key} is nan or infinite in {(~value.isfinite()).sum()} places")

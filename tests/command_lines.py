@@ -13,7 +13,8 @@ KEYS = (
     "task.gamma", "task.transitions", "task.steps", "task.data_seed", "task.name", "trainer.clip", "trainer.delay",
     "trainer.actor_lr", "trainer.schedule", "trainer.average_decay", "trainer.batch_size", "evaluation.alphas",
     "evaluation.every", "evaluation.seed", "evaluation.environments", "evaluation.keep", "data", "candidates",
-    "temperature", "mode", "seed", "device", "run_dir", "grid_dir", "threads", "log_every", "actr", "new", "x.y",
+    "temperature", "mode", "seed", "device", "run_dir", "grid_dir", "threads", "log_every", "save_every",
+    "save_last", "deterministic", "actr", "new", "x.y",
     "actor@foo", "hydra.job.name", "", ".", "é", "risk.", ".alpha", "0", "actor.hidden.0", "_target_", "actor._target_",
 )  # fmt: skip
 ENTRIES = (

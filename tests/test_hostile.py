@@ -53,6 +53,7 @@ def run(tmp_path, monkeypatch) -> Path:
 def describe(run: Path, change) -> None:
     path = run / "checkpoint/agent.json"
     content = json.loads(path.read_text())
+    del content["sha256"]  # who changes a file on purpose can make a checksum too
     change(content)
     path.write_text(json.dumps(content))
 
@@ -359,7 +360,8 @@ def test_a_bomb_of_references_is_refused(tmp_path):
 
 def test_a_checkpoint_holds_everything_that_acting_needs(run):
     content = read_json(run / "checkpoint/agent.json")
-    assert set(content) == {"actor", "critic", "risk", "candidates", "temperature", "mode", "spec", "versions"}
+    parts = {"actor", "critic", "risk", "candidates", "temperature", "mode", "spec", "versions"}
+    assert set(content) == {*parts, "sha256"}
     assert content["versions"]["ramac"] == ramac.__version__
     assert set(content["versions"]) == {"ramac", "torch", "tensordict", "diffusers", "torchdyn"}
     assert content["spec"] == json.loads(json.dumps(asdict(Spec.unit(1, 2))))
@@ -370,8 +372,26 @@ def test_a_later_version_is_mentioned(run):
     describe(run, put("versions", "ramac", "99.0.1"))
     with pytest.warns(UserWarning, match="written by ramac 99.0.1; here is"):
         ramac.load(run)
-    describe(run, lambda content: content.pop("versions"))
+    content = read_json(run / "checkpoint/agent.json")
+    (run / "checkpoint/agent.json").write_text(json.dumps({k: v for k, v in content.items() if k != "versions"}))
     assert ramac.load(run), "checkpoints of before versions were noted"
+
+
+@pytest.mark.parametrize("name", ["agent.json", "agent.safetensors"])
+def test_a_flipped_bit_never_makes_another_policy(run, name):
+    path, expected = run / "checkpoint" / name, ramac.load(run).state_dict()
+    sound, random, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for place in random.choice(len(sound), 60, replace=False):
+        spoiled = bytearray(sound)
+        spoiled[place] ^= 1 << random.integers(8)
+        path.write_bytes(spoiled)
+        try:
+            found = ramac.load(run).state_dict()  # white space, say
+        except InputError:
+            refused += 1
+        else:
+            assert all(torch.equal(found[key], value) for key, value in expected.items())
+    assert refused > 50
 
 
 def test_acting_needs_no_hydra_and_no_data(run):

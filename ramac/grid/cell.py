@@ -10,8 +10,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from ramac.claims import interrupted
 from ramac.composed import check
-from ramac.errors import InputError
+from ramac.errors import InputError, RunStopped
 from ramac.grid import claimed, note, write
 from ramac.grid.cores import share_cores
 
@@ -28,14 +29,16 @@ def run(config: DictConfig, launcher: Any) -> None:
             return
         if (folder / "summary.json").exists():
             return
-        if folder.exists():  # failed, or interrupted: half a run is no result
-            shutil.rmtree(folder)
+        if (folder / "failed.json").exists() or not goes_on(folder, config):
+            shutil.rmtree(folder, ignore_errors=True)
         note(folder, "started")
         began = time.perf_counter()
         try:
             summary = train(check(config), quiet=launcher.get("_target_", "").split(".")[-1] != "BasicLauncher")
         except Exception as error:
-            kind = "" if isinstance(error, InputError | FloatingPointError) else f"{type(error).__name__}: "
+            kind = (
+                "" if isinstance(error, InputError | FloatingPointError | RunStopped) else f"{type(error).__name__}: "
+            )
             reason = f"{kind}{error}"
             fail(folder, reason, "" if isinstance(error, InputError) else traceback.format_exc())
             note(folder, "failed", time.perf_counter() - began)
@@ -44,6 +47,14 @@ def run(config: DictConfig, launcher: Any) -> None:
     found = summary.get("estimate") or {"mean": summary["return_mean"], "cvar": summary["return_cvar"]}
     tail = ", ".join(f"CVaR {alpha} {value:.2f}" for alpha, value in found["cvar"].items())
     say(folder, f"mean {found['mean']:.2f}, {tail}; {summary['wall_seconds']:.0f} s")
+
+
+def goes_on(folder: Path, config: DictConfig) -> bool:
+    """Whether a folder holds this cell, interrupted."""
+    try:
+        return interrupted(folder, config)
+    except InputError:
+        return False
 
 
 def fail(folder: Path, reason: str, trace: str) -> None:

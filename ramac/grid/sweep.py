@@ -14,13 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 from ramac.agent import Acting
 from ramac.cli import explain
 from ramac.errors import InputError
+from ramac.folder import ELSEWHERE
 from ramac.grid import cells, claimed, write
 from ramac.grid.status import show
 from ramac.record import name_of
 from ramac.run import refuse_numbers
 
 DEVICE = r"auto|cpu|cuda(:\d+)?"
-ELSEWHERE = ("run_dir", "grid_dir", "sweep", "device", "threads", "seeds")  # settings that do not make another cell
 
 
 def digest(content: Any) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ramac.errors import InputError, nearest
+from ramac.folder import ELSEWHERE
 from ramac.report.runs import HEADLINE, Run
 
 # what is learned does not depend on these settings
-IGNORED = re.compile(r"(seed|run_dir|grid_dir|sweep|device|threads|log_every|evaluation\..*)$")
+IGNORED = re.compile(rf"({'|'.join(ELSEWHERE)}|seed|log_every|deterministic|evaluation\..*)$")
 ABSENT = "-"
 
 

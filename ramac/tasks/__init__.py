@@ -14,6 +14,7 @@ from tensordict import TensorDict
 
 from ramac.data import Log
 from ramac.errors import InputError
+from ramac.files import checksum
 from ramac.hazards import Hazard
 from ramac.registry import hazards, tasks
 from ramac.spec import Spec
@@ -35,6 +36,11 @@ class Dataset:
     def transitions(self) -> TensorDict:
         """The steps [T] in the keys of ramac.spec."""
         return self.log.transitions()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the transitions."""
+        return checksum(dict(self.transitions.flatten_keys(".").items()), "")  # type: ignore[arg-type]
 
 
 class Task(ABC):

@@ -1,0 +1,67 @@
+"""What a run survives: `python scripts/survival.py [kills|repeats|load] [COUNT]`; without arguments all three.
+
+`kills`: SIGKILL at COUNT random moments (50), each followed by going on to the end. `repeats`: every recipe twice.
+`load`: COUNT updates (100000) on the bandit, with memory and speed in ten parts, written to docs/load.csv.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+import survival
+import torch
+
+from ramac.cli import presets
+
+TABLE = ROOT / "docs/load.csv"
+
+
+def kills(count: int = 50) -> None:
+    """Kill, go on, compare."""
+    found = survival.kills(count, None)
+    stages = ", ".join(f"{number} {stage}" for stage, number in sorted(found.items()))
+    print(f"{sum(found.values())} kills ({stages}): all ended with the numbers of a run that was left alone")
+
+
+def repeats(count: int = 2) -> None:
+    """Train the same cell twice, with one thread and with two."""
+    small = ("trainer.steps=200", "log_every=10", "evaluation.episodes=20", "evaluation.every=100")
+    cells = [
+        (f"recipe={name}", f"threads={threads}", *small)
+        for name in presets("recipe")
+        for threads in range(1, count + 1)
+    ]
+    print(f"{survival.repeated(cells)} cells trained twice: the same tables and weights, byte for byte")
+
+
+def load(count: int = 100_000) -> None:
+    """A long run."""
+    with tempfile.TemporaryDirectory() as name:
+        rows = survival.load((f"trainer.steps={count}", "evaluation.every=10000", "threads=1"), Path(name))
+    parts = survival.growth(rows)
+    survival.write(parts, TABLE)
+    first, last = parts[1], parts[-1]  # the first tenth is the warm-up
+    more = 100 * (last["megabytes"] / first["megabytes"] - 1)
+    slower = last["updates_per_second"] / first["updates_per_second"]
+    print(
+        f"{count} updates: memory {first['megabytes']:.0f} MB in the second tenth, {more:+.2f} % in the last;", end=" "
+    )
+    print(f"{first['updates_per_second']:.1f} updates a second there, {slower:.2f} times that at the end")
+
+
+COMMANDS = {"kills": kills, "repeats": repeats, "load": load}
+
+
+def main() -> None:
+    """Do what the command line says."""
+    torch.set_num_threads(1)
+    name, *count = sys.argv[1:] or ("",)
+    for command in [COMMANDS[name]] if name else COMMANDS.values():
+        command(*map(int, count))
+
+
+if __name__ == "__main__":
+    main()
