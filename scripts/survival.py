@@ -8,15 +8,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import survival
 import torch
 
 from ramac.cli import presets
 
-TABLE = ROOT / "docs/load.csv"
+TABLE = Path(__file__).parents[1] / "docs/load.csv"
 
 
 def kills(count: int = 50) -> None:
@@ -29,11 +28,8 @@ def kills(count: int = 50) -> None:
 def repeats(count: int = 2) -> None:
     """Train the same cell twice, with one thread and with two."""
     small = ("trainer.steps=200", "log_every=10", "evaluation.episodes=20", "evaluation.every=100")
-    cells = [
-        (f"recipe={name}", f"threads={threads}", *small)
-        for name in presets("recipe")
-        for threads in range(1, count + 1)
-    ]
+    threads = [f"threads={number}" for number in range(1, count + 1)]
+    cells = [(f"recipe={name}", number, *small) for name in presets("recipe") for number in threads]
     print(f"{survival.repeated(cells)} cells trained twice: the same tables and weights, byte for byte")
 
 
@@ -46,10 +42,8 @@ def load(count: int = 100_000) -> None:
     first, last = parts[1], parts[-1]  # the first tenth is the warm-up
     more = 100 * (last["megabytes"] / first["megabytes"] - 1)
     slower = last["updates_per_second"] / first["updates_per_second"]
-    print(
-        f"{count} updates: memory {first['megabytes']:.0f} MB in the second tenth, {more:+.2f} % in the last;", end=" "
-    )
-    print(f"{first['updates_per_second']:.1f} updates a second there, {slower:.2f} times that at the end")
+    speed = f"{first['updates_per_second']:.1f} updates a second there, {slower:.2f} times that at the end"
+    print(f"{count} updates: {first['megabytes']:.0f} MB in the second tenth, {more:+.2f} % at the end; {speed}")
 
 
 COMMANDS = {"kills": kills, "repeats": repeats, "load": load}
