@@ -1,6 +1,5 @@
 """`ramac doctor critic=...`: fit a critic on problems with known answers, and hold what it says against them."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from ramac.agent import Agent
 from ramac.calibration import crps, miscalibration, pit
 from ramac.critics import Critic
 from ramac.errors import InputError
+from ramac.files import write_json
 from ramac.folder import environment, make_folder, named, refuse_taken
 from ramac.problems import PROBLEMS, Law, Problem, Question, levels
 from ramac.registry import critics, losses, risks, trainers
@@ -83,7 +83,7 @@ def examine(overrides: list[str]) -> dict[str, Any]:
             pictures.append((question.label, *picture))
     report = {"critic": critics.plain(config.critic), "seed": seed, "marks": MARKS, "questions": rows}
     report["failed"] = [f"{row['problem']}: {key}" for row in rows for key in failures(row)]
-    (folder / "doctor.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_json(folder / "doctor.json", report)
     (folder / "environment.txt").write_text(environment())
     doctor_figure(pictures, name, folder / "doctor.png")
     return {**report, "run_dir": str(folder)}

@@ -1,6 +1,5 @@
 """Off-policy evaluation: what a policy would return, from logged data alone, and whether to believe it."""
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ import torch
 from ramac.agent import Agent, load
 from ramac.errors import InputError, nearest
 from ramac.estimator import Estimator
+from ramac.files import whole, write_json
 from ramac.fitted import left_over
 from ramac.realised import configuration
 from ramac.registry import critics, evaluations, label_of, risks
@@ -175,10 +175,9 @@ def judge(
     found = {"run_dir": str(run), "data": data.origin, **reports[last]}
     if len(agents) > 1:
         found["choice"] = rank(agents, reports, data)
-    (run / "estimate.json.part").write_text(json.dumps(found, indent=2) + "\n")
-    figure(found, run / "estimate.png.part")
-    for name in ("estimate.json", "estimate.png"):
-        os.replace(run / f"{name}.part", run / name)
+    with whole(run / "estimate.png") as part:
+        figure(found, part)
+    write_json(run / "estimate.json", found)
     return found
 
 

@@ -27,7 +27,7 @@ class Interruption:
     def __init__(self) -> None:
         self.signal: int | None = None
         self.holding = False
-        self.way_on: Callable[[], str] = lambda: "nothing was written"  # for the end of its message
+        self.way_on: Callable[[], str] = lambda: "the run had not begun"  # for the end of its message
 
     def __enter__(self) -> "Interruption":
         self.before: dict[int, Any] = {}

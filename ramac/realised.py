@@ -1,6 +1,5 @@
 """`ramac doctor RUN`: the returns a run's critic predicted, against those that its evaluation episodes realised."""
 
-import json
 import os
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from tensordict import TensorDict
 from ramac.agent import load
 from ramac.calibration import miscalibration, pit
 from ramac.errors import InputError
+from ramac.files import write_json
 from ramac.folder import settings_of
 from ramac.problems import levels
 from ramac.registry import evaluations
@@ -100,7 +100,7 @@ def compare(run: Path, episodes: int | None = None) -> dict[str, Any]:
         "miscalibration_of_chance": 1.36 / len(outcome) ** 0.5,  # Kolmogorov's 95 % bound for n independent outcomes
         "cvar": lines,
     }
-    (run / "calibration.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_json(run / "calibration.json", report)
     calibration_figure(pooled, outcome, curve.numpy(), f"{run.name}: {len(outcome)} episodes", run / "calibration.png")
     return report
 

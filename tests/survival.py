@@ -137,27 +137,27 @@ def repeated(cells: list[tuple[str, ...]]) -> int:
 
 
 def load(overrides: tuple[str, ...], folder: Path, pause: float = 5.0) -> list[dict[str, float]]:
-    """Resident memory and updates behind it of a run as it goes on: a row per `pause` seconds."""
+    """Resident memory, processor time and updates behind it of a run as it goes on: a row per `pause` seconds."""
     command = [sys.executable, "-c", "import ramac; ramac.main()", *overrides, f"run_dir={folder}/run"]
-    rows, page = [], os.sysconf("SC_PAGE_SIZE")
+    rows, page, tick = [], os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
-        began = time.perf_counter()
         while process.poll() is None:
             time.sleep(pause)
             try:
                 resident = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * page / 2**20
+                used = sum(map(int, Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
                 last = (folder / "run/metrics.csv").read_text().splitlines()[-1].partition(",")[0]
             except (OSError, IndexError):
                 continue
             if last.isdecimal():
-                rows.append({"seconds": time.perf_counter() - began, "updates": int(last), "megabytes": resident})
+                rows.append({"seconds": used / tick, "updates": int(last), "megabytes": resident})
     assert process.returncode == 0, (folder / "log.txt").read_text()[-2000:]
     return rows
 
 
 def growth(rows: list[dict[str, float]], parts: int = 10) -> list[dict[str, float]]:
-    """Median memory and updates per second in equal shares of the updates."""
+    """Median memory, and updates per second of processor time, in equal shares of the updates."""
     updates, most = np.array([row["updates"] for row in rows]), rows[-1]["updates"]
     found = []
     for part in range(parts):

@@ -16,7 +16,8 @@ from hydra.core.global_hydra import GlobalHydra
 
 from ramac.cli import main, presets
 from ramac.errors import InputError
-from ramac.grid import cells, claimed, journal, write
+from ramac.files import write_json
+from ramac.grid import cells, claimed, journal
 from ramac.grid.cores import workers_of
 from ramac.grid.status import command, in_words, remaining, state
 from ramac.grid.sweep import add
@@ -222,9 +223,9 @@ def test_commands_add_their_cells_one_after_the_other(monkeypatch):
 
     def slowly(path, content):
         time.sleep(0.3)
-        write(path, content)
+        write_json(path, content)
 
-    monkeypatch.setattr("ramac.grid.sweep.write", slowly)
+    monkeypatch.setattr("ramac.grid.sweep.write_json", slowly)
     with ThreadPoolExecutor(2) as both:
         list(both.map(lambda name: add(Path("g"), [{"cell": name, "overrides": []}]), ("one", "two")))
     assert {record["cell"] for record in cells(Path("g"))} == {"one", "two"}
@@ -256,6 +257,23 @@ def test_a_ready_sweep_runs_and_takes_other_values(monkeypatch):
     (grid,) = Path("runs").iterdir()
     assert grid.name.startswith("grid-eta-")
     assert len(done(grid)) == 2
+
+
+def test_a_cell_whose_environment_failed_goes_on_and_one_that_lost_its_numbers_begins_anew(monkeypatch):
+    def broken(self, action):
+        raise OSError("the simulator is gone")
+
+    cells = ("actor=gaussian", "trainer.critic_lr=1e20,1e-3", "critic=mean", "risk=neutral", "grid_dir=g")
+    with monkeypatch.context() as context:
+        context.setattr("ramac.tasks.bandit.BanditEnv.step", broken)
+        assert ramac_m(monkeypatch, *cells) == 1
+    found = {json.loads(path.read_text())["goes_on"]: path for path in Path("g").glob("*/failed.json")}
+    assert set(found) == {True, False}
+    assert (found[False].parent / "nan/nan.json").exists()
+    assert ramac_m(monkeypatch, *cells) == 1
+    assert list(Path("g").glob("*/failed.json")) == [found[False]]
+    said = {key: (path.parent / "environment.txt").read_text() for key, path in found.items()}
+    assert {key: "goes on from update" in text for key, text in said.items()} == {True: True, False: False}
 
 
 def test_killed_in_the_middle_and_started_again(tmp_path):

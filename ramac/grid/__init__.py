@@ -70,13 +70,6 @@ def journal(grid: Path) -> list[dict[str, str]]:
     return [row for row in rows if re.fullmatch(r"[\d.]+", row["seconds"])]
 
 
-def write(path: Path, content: Any) -> None:
-    """JSON, whole or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, path)
-
-
 def cells(grid: Path) -> list[dict[str, Any]]:
     """The cells that a grid folder knows. Raises InputError when it is no grid."""
     try:

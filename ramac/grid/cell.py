@@ -13,8 +13,10 @@ from omegaconf import DictConfig
 from ramac.claims import interrupted
 from ramac.composed import check
 from ramac.errors import InputError, RunStopped
-from ramac.grid import claimed, note, write
+from ramac.files import write_json
+from ramac.grid import claimed, note
 from ramac.grid.cores import share_cores
+from ramac.untrusted import read_json
 
 
 def run(config: DictConfig, launcher: Any) -> None:
@@ -29,8 +31,9 @@ def run(config: DictConfig, launcher: Any) -> None:
             return
         if (folder / "summary.json").exists():
             return
-        if (folder / "failed.json").exists() or not goes_on(folder, config):
+        if not goes_on(folder, config):
             shutil.rmtree(folder, ignore_errors=True)
+        (folder / "failed.json").unlink(missing_ok=True)
         note(folder, "started")
         began = time.perf_counter()
         try:
@@ -40,27 +43,30 @@ def run(config: DictConfig, launcher: Any) -> None:
                 "" if isinstance(error, InputError | FloatingPointError | RunStopped) else f"{type(error).__name__}: "
             )
             reason = f"{kind}{error}"
-            fail(folder, reason, "" if isinstance(error, InputError) else traceback.format_exc())
+            trace = "" if isinstance(error, InputError | RunStopped) else traceback.format_exc()
+            fail(folder, reason, trace, isinstance(error, RunStopped))
             note(folder, "failed", time.perf_counter() - began)
             return
-        note(folder, "done", time.perf_counter() - began)
+        note(folder, "done", summary["wall_seconds"])
     found = summary.get("estimate") or {"mean": summary["return_mean"], "cvar": summary["return_cvar"]}
     tail = ", ".join(f"CVaR {alpha} {value:.2f}" for alpha, value in found["cvar"].items())
     say(folder, f"mean {found['mean']:.2f}, {tail}; {summary['wall_seconds']:.0f} s")
 
 
 def goes_on(folder: Path, config: DictConfig) -> bool:
-    """Whether a folder holds this cell, interrupted."""
+    """Whether a folder holds this cell, interrupted, and not failed for a reason of its own."""
     try:
+        if (folder / "failed.json").exists() and not read_json(folder / "failed.json").get("goes_on"):
+            return False
         return interrupted(folder, config)
     except InputError:
         return False
 
 
-def fail(folder: Path, reason: str, trace: str) -> None:
-    """Leave `failed.json` in a cell's folder, beside what it had written."""
+def fail(folder: Path, reason: str, trace: str, goes_on: bool) -> None:
+    """Leave `failed.json` in a cell's folder, beside what it had written; whether the next attempt goes on from it."""
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "failed.json", {"reason": " ".join(reason.split())})
+    write_json(folder / "failed.json", {"reason": " ".join(reason.split()), "goes_on": goes_on})
     if trace:
         (folder / "traceback.txt").write_text(trace)
     say(folder, f"failed: {' '.join(reason.split())}")

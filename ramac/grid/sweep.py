@@ -14,8 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from ramac.agent import Acting
 from ramac.cli import explain
 from ramac.errors import InputError
+from ramac.files import write_json
 from ramac.folder import ELSEWHERE
-from ramac.grid import cells, claimed, write
+from ramac.grid import cells, claimed
 from ramac.grid.status import show
 from ramac.record import name_of
 from ramac.run import refuse_numbers
@@ -104,7 +105,7 @@ def add(grid: Path, records: list[dict[str, Any]]) -> None:
                 raise InputError(f"grid_dir={grid}: another command has held grid.json for a minute")
             before = cells(grid) if (grid / "grid.json").exists() else []
             known = {record["cell"] or digest(record["overrides"]): record for record in [*before, *records]}
-            write(grid / "grid.json", {"cells": list(known.values())})
+            write_json(grid / "grid.json", {"cells": list(known.values())})
     except OSError as error:
         raise InputError(f"grid_dir={grid} cannot be used: {error.strerror}") from error
 

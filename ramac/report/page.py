@@ -1,9 +1,7 @@
 """The page: sections of tables and figures, the files for a paper beside them, written one by one and renamed."""
 
-import os
 import shlex
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 
 import ramac
 from ramac.errors import InputError
+from ramac.files import whole
 from ramac.report import drawing, plots, tables
 from ramac.report.drawing import Picture
 from ramac.report.formats import Table, counted, latex, markdown, separated
@@ -110,14 +109,11 @@ def warnings(reading: Reading, thin: Sequence[str]) -> list[str]:
 
 def put(path: Path, content: bytes) -> None:
     """Write a file beside its place and rename it, so that no half of one is ever read. Raises InputError."""
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)
+        with whole(path) as part:
+            part.write_bytes(content)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
