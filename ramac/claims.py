@@ -11,9 +11,8 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from ramac.errors import InputError
-from ramac.folder import ELSEWHERE, Taken, named, refuse_taken, settings_of
-
-LOCK = ".lock"
+from ramac.folder import ELSEWHERE, LOCK, Taken, named, refuse_taken, settings_of
+from ramac.untrusted import refuse_links
 
 
 def flat(settings: Mapping[str, Any], place: str = "") -> dict[str, Any]:
@@ -45,6 +44,7 @@ def interrupted(folder: Path, config: DictConfig) -> bool:
     if (folder / "summary.json").exists():
         raise Taken(f"run_dir={folder} already holds a finished run; name a new folder")
     try:
+        refuse_links(folder)  # which would be written through
         other = difference(config, folder)
     except InputError as error:
         raise Taken(f"run_dir={folder} already holds something: {error}; name a new folder") from error

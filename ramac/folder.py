@@ -4,6 +4,7 @@ import csv
 import itertools
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,7 @@ from ramac.untrusted import read_yaml, refuse_instructions
 
 PACKAGES = ["ramac", "torch", "tensordict", "torchrl", "diffusers", "torchdyn", "hydra-core", "minari"]
 PACKAGES += ["gymnasium", "mujoco", "numpy"]
+LOCK = ".lock"  # of the process that writes into a run's folder
 EPISODE = ["episode", "return", "length", "risky_steps", "penalties"]  # columns of a csv file of episodes
 # settings on which a run's numbers do not depend
 ELSEWHERE = ("run_dir", "grid_dir", "sweep", "device", "threads", "seeds", "save_every", "save_last")
@@ -47,7 +49,7 @@ def refuse_taken(folder: Path) -> None:
     """Refuse a folder that holds something; what a killed process began to write is nothing. Raises Taken."""
     try:
         files = [] if not folder.exists() else [folder] if folder.is_file() else folder.iterdir()
-        taken = [path.name for path in files if path.name != ".lock" and not path.name.endswith(PART)]
+        taken = [path.name for path in files if not re.fullmatch(rf"{LOCK}|\..*{PART}", path.name)]
     except OSError as error:
         raise InputError(f"run_dir={folder} cannot be used: {error.strerror}") from error
     if taken:

@@ -64,7 +64,7 @@ class Record:
 
     def begin(self, progress: Progress | None) -> None:
         """Make the folder ready for the first update, or for the one after those of `progress`."""
-        for part in self.folder.rglob(f"*{PART}"):  # that a killed process left
+        for part in self.folder.rglob(f".*{PART}"):  # that a killed process left
             if part.is_file():
                 part.unlink()
         updates, sizes = (0, {}) if progress is None else (progress.updates, progress.sizes)

@@ -1,6 +1,7 @@
 """The training states in a run folder: `states/<update>.safetensors`, the last few, each with a checksum."""
 
 import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -53,7 +54,7 @@ def path_of(run: Path, updates: int) -> Path:
 def kept(run: Path) -> list[int]:
     """Updates after which there are states, the last first."""
     names = [path.name.removesuffix(SUFFIX) for path in (run / "states").glob(f"*{SUFFIX}")]
-    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+    return sorted((int(name) for name in names if re.fullmatch("[1-9][0-9]{0,17}", name)), reverse=True)
 
 
 def save(run: Path, state: State, progress: Progress, last: int) -> None:

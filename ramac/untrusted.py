@@ -36,6 +36,14 @@ def regular(path: Path, root: Path | None = None) -> Path:
     return path
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder with a link out of it. Raises InputError."""
+    root = folder.resolve()
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise InputError(f"{path} is a link out of {folder}: it is not followed")
+
+
 def text_of(path: Path, root: Path | None = None) -> str:
     """Content of a small UTF-8 file. Raises InputError."""
     try:
