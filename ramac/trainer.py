@@ -90,7 +90,7 @@ class Trainer:
         self.compiled = compile == "on"
         if self.compiled:
             self.loss.compile()
-        self.updates = 0
+        self.updates, self.rows = 0, torch.empty(0, dtype=torch.int64)  # of the data, in the last batch
         self.generator = torch.Generator(data.device or "cpu").manual_seed(seed)
         self.rates = {"critic": (critic_lr, steps), "actor": (actor_lr, max(1, steps // delay))}  # and steps of each
         self.schedule, self.multiplier_lr = schedule, multiplier_lr
