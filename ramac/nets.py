@@ -103,6 +103,28 @@ class Ensemble(nn.Sequential):
         return torch.stack([self.member(rows, member) for member, rows in enumerate(x.unbind())])
 
 
+class EnsembleReLU(Ensemble):
+    """`E` networks relu(x W + b) w + c of one hidden layer and one output, for very many rows.
+
+    With the ReLU's derivative M = 1{x W + b > 0} they are linear: x (M (W w)^T) + M (b w) + c. As many products as in
+    the plain form, but the gradient of the hidden layer [R, hidden] is neither written nor read.
+    """
+
+    def __init__(self, ensemble: int, inputs: int, hidden: int) -> None:
+        first, last = EnsembleLinear(ensemble, inputs, hidden), EnsembleLinear(ensemble, hidden, 1)
+        super().__init__(first, nn.ReLU(inplace=True), last)
+
+    def member(self, x: Tensor, member: int) -> Tensor:
+        if not torch.is_grad_enabled():
+            return super().member(x, member)
+        first, last = (layer for layer in self if isinstance(layer, EnsembleLinear))
+        weight, bias, readout = first.weight[member], first.bias[member], last.weight[member]
+        with torch.no_grad():
+            active = first(x, member).relu_().sign_()  # M
+        slope = active @ (weight * readout.T).T  # [R, inputs]: the gradient of the output
+        return (x * slope).sum(-1, keepdim=True) + active @ (bias.T * readout) + last.bias[member]
+
+
 def ensemble_mlp(ensemble: int, inputs: int, hidden: tuple[int, ...], outputs: int) -> Ensemble:
     """`mlp` of `E` members, with layer normalisation: [E, R, inputs] -> [E, R, outputs].
 

@@ -100,14 +100,16 @@ class Trainer:
 
     def optimise(self, groups: Mapping[str, list[nn.Parameter]], multipliers: list[nn.Parameter]) -> None:
         """Make the optimisers, and the schedules of their learning rates, of each group and of the multipliers."""
-        self.optimisers = {group: Adam(parameters, self.rates[group][0]) for group, parameters in groups.items()}
+        self.optimisers = {
+            group: Adam(parameters, self.rates[group][0], fused=True) for group, parameters in groups.items()
+        }
         self.schedulers: dict[str, LRScheduler] = {}
         if self.schedule == "cosine":
             self.schedulers = {
                 group: CosineAnnealingLR(optimiser, self.rates[group][1])
                 for group, optimiser in self.optimisers.items()
             }
-        self.multipliers = Adam(multipliers, self.multiplier_lr) if multipliers else None
+        self.multipliers = Adam(multipliers, self.multiplier_lr, fused=True) if multipliers else None
 
     def minimise(self, group: str, batch: TensorDict) -> None:
         """One step of the optimiser of `group`, and of its terms' multipliers."""
