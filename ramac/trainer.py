@@ -1,6 +1,7 @@
 """The one training loop: sample a batch, step the critic, step the actor, move the averages."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -14,6 +15,20 @@ from ramac.agent import Agent
 from ramac.errors import at_least, at_most
 from ramac.losses import CompositeLoss, Term
 from ramac.registry import trainers
+
+
+@contextmanager
+def products_at(precision: str) -> Iterator[None]:
+    """Products of float32 matrices at torch's `high` or `medium` precision; `highest` leaves torch as it is set."""
+    if precision == "highest":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def average(agent: Agent, decay: float) -> AveragedModel:
@@ -69,6 +84,7 @@ class Trainer:
         delay: int = 1,  # updates of the critic for one of the actor and the averages; TD3, ORAAC: 2
         multiplier_lr: float = 3e-4,  # of Lagrange multipliers and temperatures: SAC, CQL
         compile: Literal["on", "off"] = "off",  # torch.compile of the losses; gain and cost: docs/speed.md
+        precision: Literal["highest", "high", "medium"] = "highest",  # of an update's products: docs/speed.md
     ) -> None:
         at_least(1, steps=steps, batch_size=batch_size, delay=delay)
         at_least(0, multiplier_lr=multiplier_lr)
@@ -87,7 +103,7 @@ class Trainer:
         self.target = target
         self.loss = CompositeLoss(agent, target, terms)
         self.objective, self.step = Objective(self.loss), self.loss.step
-        self.compiled = compile == "on"
+        self.compiled, self.precision = compile == "on", precision
         if self.compiled:
             self.loss.compile()
         self.updates = 0
@@ -142,9 +158,10 @@ class Trainer:
         With a delay, those of the actor are the last ones there were.
         """
         actor_too = (self.updates + 1) % self.delay == 0
-        for group in self.optimisers:
-            if group == "critic" or actor_too:
-                self.minimise(group, batch)
+        with products_at(self.precision):
+            for group in self.optimisers:
+                if group == "critic" or actor_too:
+                    self.minimise(group, batch)
         if actor_too:
             self.average()
         self.updates += 1
