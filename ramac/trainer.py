@@ -1,5 +1,6 @@
 """The one training loop: sample a batch, step the critic, step the actor, move the averages."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
@@ -9,7 +10,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ramac.agent import Agent
 from ramac.errors import at_least, at_most
@@ -29,12 +30,6 @@ def products_at(precision: str) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-def average(agent: Agent, decay: float) -> AveragedModel:
-    """Exponential moving average of actor and critic: the target networks, and the actor that is evaluated."""
-    averaged = AveragedModel(agent, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
-    return averaged.requires_grad_(False)
 
 
 class Objective(nn.Module):
@@ -97,11 +92,8 @@ class Trainer:
             raise ValueError(f"average_decay must be in [0, 1), got {average_decay}")
         self.steps, self.batch_size, self.clip, self.delay = steps, batch_size, clip, delay
         self.agent, self.data = agent, data
-        self.averaged, self.average_decay = average(agent, average_decay), average_decay
-        target = self.averaged.module
-        assert isinstance(target, Agent)
-        self.target = target
-        self.loss = CompositeLoss(agent, target, terms)
+        self.target, self.average_decay = copy.deepcopy(agent).requires_grad_(False), average_decay
+        self.loss = CompositeLoss(agent, self.target, terms)
         self.objective, self.step = Objective(self.loss), self.loss.step
         self.compiled, self.precision = compile == "on", precision
         if self.compiled:
@@ -148,9 +140,15 @@ class Trainer:
         """Shorten the gradient to the norm `clip`, and return the norm [] that it had."""
         return torch.nn.utils.clip_grad_norm_(parameters, self.clip)
 
+    @torch.no_grad()
     def average(self) -> None:
-        """Move the averages by one update."""
-        self.averaged.update_parameters(self.agent)
+        """Move the averages, which are the target networks and the actor that is evaluated, by one update.
+
+        The first time they become copies: an average of what has been trained, without the start.
+        """
+        decay = self.average_decay if self.updates >= self.delay else 0.0
+        averaged, current = ([*agent.parameters(), *agent.buffers()] for agent in (self.target, self.agent))
+        get_ema_multi_avg_fn(decay)(averaged, current, self.updates)
 
     def update(self, batch: TensorDict) -> TensorDict:
         """One update on a batch [B]: losses per term and gradient norms, scalars left on the device.
