@@ -18,7 +18,10 @@ from ramac.errors import InputError, nearest
 from ramac.run import device_of, keep_memory
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("recipes", "cells", "levels", "acting", "dataset", "startup", "growth", "seeds", "compiled", "parts")
+PARTS = (
+    *("recipes", "cells", "levels", "acting", "dataset", "startup", "growth"),
+    *("seeds", "compiled", "precision", "parts"),
+)
 SHORT = ("recipes",)
 
 

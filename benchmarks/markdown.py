@@ -129,6 +129,18 @@ def compiled(rows: Rows) -> str:
     return table(header, body)
 
 
+def precision(rows: Rows) -> str:
+    """Updates by the precision of their products, and what it changes."""
+    header = ["recipe", "levels", "precision", "an update, ms", "gain", "ratio to plain at the same"]
+    header += ["losses differ by", "gradients by"]
+    body: list[list[str]] = []
+    for row in rows:
+        spreads = [between(row, name) for name in ("ms", "gain", "ratio")]
+        deviations = [number(row[f"{name}_deviation"]) for name in ("loss", "gradient")]
+        body.append([row["recipe"], row["levels"], row["precision"], *spreads, *deviations])
+    return table(header, body)
+
+
 def startup(rows: Rows) -> str:
     """Seconds of commands in fresh processes."""
     return table(["command", "seconds"], [[f"`{r['command']}`", between(r, "seconds")] for r in rows])

@@ -24,6 +24,7 @@ TABLES: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "growth": ("growth", markdown.growth),
     "seeds": ("seeds", markdown.seeds),
     "compiled": ("compiled", markdown.compiled),
+    "precision": ("precision", markdown.precision),
     "parts": ("parts", markdown.shares("part")),
     "operators": ("operators", markdown.shares("operator")),
 }

@@ -98,7 +98,7 @@ class Stacked(Trainer):
 
     @torch.no_grad()
     def average(self) -> None:
-        """Move the averages of all seeds; the first time copies, as `AveragedModel` does."""
+        """Move the averages of all seeds; the first time copies, as a single trainer does."""
         weight = 1 - self.average_decay if self.updates >= self.delay else 1.0
         for values in (self.parameters, self.buffers):
             for name, averaged in values.items():

@@ -1,6 +1,8 @@
 """The one training loop: sample a batch, step the critic, step the actor, move the averages."""
 
+import copy
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -8,7 +10,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ramac.agent import Agent
 from ramac.errors import at_least, at_most
@@ -16,10 +18,18 @@ from ramac.losses import CompositeLoss, Term
 from ramac.registry import trainers
 
 
-def average(agent: Agent, decay: float) -> AveragedModel:
-    """Exponential moving average of actor and critic: the target networks, and the actor that is evaluated."""
-    averaged = AveragedModel(agent, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
-    return averaged.requires_grad_(False)
+@contextmanager
+def products_at(precision: str) -> Iterator[None]:
+    """Products of float32 matrices at torch's `high` or `medium` precision; `highest` leaves torch as it is set."""
+    if precision == "highest":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class Objective(nn.Module):
@@ -69,6 +79,7 @@ class Trainer:
         delay: int = 1,  # updates of the critic for one of the actor and the averages; TD3, ORAAC: 2
         multiplier_lr: float = 3e-4,  # of Lagrange multipliers and temperatures: SAC, CQL
         compile: Literal["on", "off"] = "off",  # torch.compile of the losses; gain and cost: docs/speed.md
+        precision: Literal["highest", "high", "medium"] = "highest",  # of an update's products: docs/speed.md
     ) -> None:
         at_least(1, steps=steps, batch_size=batch_size, delay=delay)
         at_least(0, multiplier_lr=multiplier_lr)
@@ -81,13 +92,10 @@ class Trainer:
             raise ValueError(f"average_decay must be in [0, 1), got {average_decay}")
         self.steps, self.batch_size, self.clip, self.delay = steps, batch_size, clip, delay
         self.agent, self.data = agent, data
-        self.averaged, self.average_decay = average(agent, average_decay), average_decay
-        target = self.averaged.module
-        assert isinstance(target, Agent)
-        self.target = target
-        self.loss = CompositeLoss(agent, target, terms)
+        self.target, self.average_decay = copy.deepcopy(agent).requires_grad_(False), average_decay
+        self.loss = CompositeLoss(agent, self.target, terms)
         self.objective, self.step = Objective(self.loss), self.loss.step
-        self.compiled = compile == "on"
+        self.compiled, self.precision = compile == "on", precision
         if self.compiled:
             self.loss.compile()
         self.updates, self.rows = 0, torch.empty(0, dtype=torch.int64)  # of the data, in the last batch
@@ -100,14 +108,16 @@ class Trainer:
 
     def optimise(self, groups: Mapping[str, list[nn.Parameter]], multipliers: list[nn.Parameter]) -> None:
         """Make the optimisers, and the schedules of their learning rates, of each group and of the multipliers."""
-        self.optimisers = {group: Adam(parameters, self.rates[group][0]) for group, parameters in groups.items()}
+        self.optimisers = {
+            group: Adam(parameters, self.rates[group][0], fused=True) for group, parameters in groups.items()
+        }
         self.schedulers: dict[str, LRScheduler] = {}
         if self.schedule == "cosine":
             self.schedulers = {
                 group: CosineAnnealingLR(optimiser, self.rates[group][1])
                 for group, optimiser in self.optimisers.items()
             }
-        self.multipliers = Adam(multipliers, self.multiplier_lr) if multipliers else None
+        self.multipliers = Adam(multipliers, self.multiplier_lr, fused=True) if multipliers else None
 
     def minimise(self, group: str, batch: TensorDict) -> None:
         """One step of the optimiser of `group`, and of its terms' multipliers."""
@@ -130,9 +140,15 @@ class Trainer:
         """Shorten the gradient to the norm `clip`, and return the norm [] that it had."""
         return torch.nn.utils.clip_grad_norm_(parameters, self.clip)
 
+    @torch.no_grad()
     def average(self) -> None:
-        """Move the averages by one update."""
-        self.averaged.update_parameters(self.agent)
+        """Move the averages, which are the target networks and the actor that is evaluated, by one update.
+
+        The first time they become copies: an average of what has been trained, without the start.
+        """
+        decay = self.average_decay if self.updates >= self.delay else 0.0
+        averaged, current = ([*agent.parameters(), *agent.buffers()] for agent in (self.target, self.agent))
+        get_ema_multi_avg_fn(decay)(averaged, current, self.updates)
 
     def update(self, batch: TensorDict) -> TensorDict:
         """One update on a batch [B]: losses per term and gradient norms, scalars left on the device.
@@ -140,9 +156,10 @@ class Trainer:
         With a delay, those of the actor are the last ones there were.
         """
         actor_too = (self.updates + 1) % self.delay == 0
-        for group in self.optimisers:
-            if group == "critic" or actor_too:
-                self.minimise(group, batch)
+        with products_at(self.precision):
+            for group in self.optimisers:
+                if group == "critic" or actor_too:
+                    self.minimise(group, batch)
         if actor_too:
             self.average()
         self.updates += 1

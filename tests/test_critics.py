@@ -12,7 +12,7 @@ import ramac.critics.implicit as implicit_module
 from ramac.critics import Critic, quantile_huber
 from ramac.critics.expectile import convex_slopes
 from ramac.errors import InputError
-from ramac.nets import integrate
+from ramac.nets import EnsembleLinear, EnsembleReLU, integrate
 from ramac.registry import critics, risks
 from ramac.spec import Spec
 from ramac.testing import check_critic
@@ -322,6 +322,31 @@ def test_quantile_huber_equals_the_plain_formula(kappa):
             huber = abs(u) if kappa == 0 else u**2 / (2 * kappa) if abs(u) < kappa else abs(u) - kappa / 2
             total += abs(tau - (u < 0)) * huber / 35
     assert quantile_huber(value, level, target, kappa).item() == pytest.approx(total, rel=1e-5)
+
+
+def test_the_pinball_loss_has_the_gradient_of_its_definition():
+    value, level, target = torch.randn(3, 5, requires_grad=True), torch.rand(3, 5), torch.randn(3, 7)
+    quantile_huber(value, level, target, 0.0).sum().backward()
+    below = (target.unsqueeze(-2) < value.detach().unsqueeze(-1)).float().mean(-1)
+    torch.testing.assert_close(value.grad, (below - level) / 5)
+
+
+def test_a_relu_network_written_by_its_derivative_is_the_plain_one():
+    """Values, gradients of everything, and the gradient of a gradient."""
+    network = EnsembleReLU(2, 3, 8).double()
+    first, last = (layer for layer in network if isinstance(layer, EnsembleLinear))
+    x = torch.randn(2, 20, 3, dtype=torch.float64, requires_grad=True)
+    plain = (x @ first.weight + first.bias).relu() @ last.weight + last.bias
+    found = network(x)
+    torch.testing.assert_close(found, plain)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), plain)
+    inputs, gradients = [x, *network.parameters()], []
+    for value in (found, plain):
+        gradient = torch.autograd.grad(value.square().sum(), inputs, create_graph=True)
+        gradients.append((*gradient, *torch.autograd.grad(gradient[0].square().sum(), inputs)))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_members_of_an_ensemble_are_separate_networks():

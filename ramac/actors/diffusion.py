@@ -39,6 +39,7 @@ class Diffusion(Actor):
     """Epsilon prediction on x_t = sqrt(abar_t) a + sqrt(1 - abar_t) eps; the chain is a diffusers scheduler."""
 
     scheduler: Any
+    kept: Tensor  # [train_steps] abar, on the device
 
     def __init__(
         self, spec: Spec, *, scheduler: str, train_steps: int, schedule: str, hidden: tuple[int, ...], **options: Any
@@ -52,6 +53,7 @@ class Diffusion(Actor):
         self.scheduler = getattr(diffusers, scheduler)(
             train_steps, trained_betas=betas(schedule, train_steps), **options
         )
+        self.register_buffer("kept", self.scheduler.alphas_cumprod.clone(), persistent=False)
         self.epsilon = ConditionalNet(spec.obs_dim, spec.act_dim, hidden)
 
     def predict(self, x: Tensor, t: Tensor, observation: Tensor) -> Tensor:
@@ -72,7 +74,7 @@ class Diffusion(Actor):
     def denoise(self, observation: Tensor, action: Tensor) -> Denoised:
         t = torch.randint(self.train_steps, (action.shape[0],), device=action.device)
         epsilon = torch.randn_like(action)
-        kept = self.scheduler.alphas_cumprod.to(action.device)[t]
+        kept = self.kept[t]
         # not by the scheduler's add_noise: DPM-Solver's looks t up among the few steps of its sampler
         x = kept.sqrt().unsqueeze(-1) * action + (1 - kept).sqrt().unsqueeze(-1) * epsilon
         found = self.predict(x, t, observation)
@@ -158,7 +160,7 @@ class DPMSolver(Diffusion):
 
     def output(self, x: Tensor, epsilon: Tensor, t: int) -> Tensor:
         # this scheduler does not clip x0 by itself
-        return self.clean(x, epsilon, self.scheduler.alphas_cumprod[t].to(x)).clamp(-1, 1)
+        return self.clean(x, epsilon, self.kept[t]).clamp(-1, 1)
 
     def sample(self, observation: Tensor) -> Tensor:
         action = super().sample(observation)

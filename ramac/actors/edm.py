@@ -47,7 +47,7 @@ class EDM(Actor):
         x = self.scheduler.init_noise_sigma * noise(observation, self.spec.act_dim)
         for t in self.scheduler.timesteps:
             scaled = self.scheduler.scale_model_input(x, t)
-            out = self.net(scaled, t.to(x).reshape(1), observation)  # t is ln(sigma) / 4
+            out = self.net(scaled, x.new_full((1,), float(t)), observation)  # t, on the host, is ln(sigma) / 4
             x = self.scheduler.step(out, t, x, return_dict=False)[0]
         self.scheduler.set_timesteps(self.steps)  # forgets the estimates of earlier steps, which hold a graph
         return x.clamp(-1, 1)

@@ -28,7 +28,8 @@ class Gaussian(Actor):
         """Distribution of the action, per dimension: batch shape [B, A]."""
         mean, log_std = self.net(observation).chunk(2, dim=-1)
         log_std = log_std.clamp(-5, 2)  # range of CleanRL's SAC
-        return TransformedDistribution(Normal(mean, log_std.exp(), validate_args=False), [TanhTransform(cache_size=1)])
+        normal = Normal(mean, log_std.exp(), validate_args=False)
+        return TransformedDistribution(normal, [TanhTransform(cache_size=1)], validate_args=False)
 
     def sample(self, observation: Tensor) -> Tensor:
         return self.draw(self.distribution(observation))

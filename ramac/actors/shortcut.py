@@ -34,7 +34,9 @@ class Shortcut(Actor):
     def sample(self, observation: Tensor) -> Tensor:
         x, size = noise(observation, self.spec.act_dim), 1 / self.steps
         for step in range(self.steps):
-            x = x + size * self.leap(x, x.new_tensor([[step * size, size]]), observation)
+            x = x + size * self.leap(
+                x, torch.cat([x.new_full((1, 1), time) for time in (step * size, size)], -1), observation
+            )
         return x.clamp(-1, 1)
 
     def denoise(self, observation: Tensor, action: Tensor) -> Denoised:

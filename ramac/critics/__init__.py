@@ -103,8 +103,11 @@ def quantile_huber(value: Tensor, level: Tensor, target: Tensor, kappa: float) -
     value [*b, N] (current, index i), level [*b, N] of the *current* values, target [*b, M] (index j) -> [*b].
     kappa 0 is the pinball loss, the only one whose minimiser is the quantile itself.
     """
+    if kappa == 0:  # tau e + relu(-e): the mean over j of the first summand needs no [*b, N, M]
+        above = (value.unsqueeze(-1) - target.unsqueeze(-2)).relu().mean(-1)
+        return (level * (target.mean(-1, keepdim=True) - value) + above).mean(-1)
     error = target.unsqueeze(-2) - value.unsqueeze(-1)  # [*b, N, M]
     weight = (level.unsqueeze(-1) - (error.detach() < 0).to(value.dtype)).abs()
     size = error.abs()
-    huber = size if kappa == 0 else torch.where(size < kappa, error.square() / (2 * kappa), size - kappa / 2)
+    huber = torch.where(size < kappa, error.square() / (2 * kappa), size - kappa / 2)
     return (weight * huber).mean((-2, -1))

@@ -3,11 +3,11 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ramac.critics import Critic, quantile_huber
 from ramac.errors import at_least, at_most
-from ramac.nets import Ensemble, EnsembleLinear
+from ramac.nets import Ensemble, EnsembleLinear, EnsembleReLU
 from ramac.registry import critics
 from ramac.risk import RiskMeasure, cumulative, interpolate, midpoints, normal_score, stratified
 from ramac.spec import Spec
@@ -39,9 +39,7 @@ class IQN(Critic):
         super().__init__(spec, hidden=hidden, outputs=embedding, ensemble=ensemble)
         self.levels, self.risk_levels, self.cosines, self.kappa = quantiles, risk_quantiles, cosines, kappa
         self.level_embedding = EnsembleLinear(ensemble, cosines, embedding)
-        self.head = Ensemble(
-            EnsembleLinear(ensemble, embedding, head), nn.ReLU(inplace=True), EnsembleLinear(ensemble, head, 1)
-        )
+        self.head = EnsembleReLU(ensemble, embedding, head)
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
         # levels [B, N] are common to the members, [E, B, N] their own
