@@ -92,7 +92,6 @@ def put(trainer: Trainer, states: Sequence[State], updates: int, metrics: Sequen
         stacked.streams.states = [state[STREAM[trainer.step.device.type]] for state in states]
     last = [TensorDict({name: torch.tensor(value) for name, value in found.items()}) for found in metrics]
     trainer.metrics = (last[0] if stacked is None else torch.stack(last)).to(trainer.step.device)  # type: ignore[arg-type]
-    trainer.averaged.n_averaged.fill_(updates // trainer.delay)
     trainer.updates = updates
     torch.set_rng_state(states[0]["random"])
     if "random.cuda" in states[0]:
