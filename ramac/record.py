@@ -67,6 +67,8 @@ class Record:
         for part in self.folder.rglob(f".*{PART}"):  # that a killed process left
             if part.is_file():
                 part.unlink()
+        (self.folder / "traceback.txt").unlink(missing_ok=True)  # of an end that is overcome
+        shutil.rmtree(self.folder / "nan", ignore_errors=True)
         updates, sizes = (0, {}) if progress is None else (progress.updates, progress.sizes)
         states.forget(self.folder, updates)
         if progress is None:

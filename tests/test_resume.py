@@ -195,6 +195,7 @@ def test_an_environment_that_raises(monkeypatch):
             ramac.train(*SHORT, "run_dir=run")
     assert "in broken" in Path("run/traceback.txt").read_text()
     ramac.train(*SHORT, "run_dir=run")
+    assert not Path("run/traceback.txt").exists()
     assert survival.numbers(Path("run")) == survival.numbers(Path("alone"))
 
 
