@@ -15,6 +15,7 @@ import torch
 
 from ramac.cli import presets
 
+LOAD = ("trainer.batch_size=64", "evaluation.every=10000", "threads=1")  # a quarter of an hour for 100 000 updates
 TABLE = Path(__file__).parents[1] / "docs/load.csv"
 
 
@@ -36,7 +37,7 @@ def repeats(count: int = 2) -> None:
 def load(count: int = 100_000) -> None:
     """A long run."""
     with tempfile.TemporaryDirectory() as name:
-        rows = survival.load((f"trainer.steps={count}", "evaluation.every=10000", "threads=1"), Path(name))
+        rows = survival.load((*LOAD, f"trainer.steps={count}"), Path(name))
     parts = survival.growth(rows)
     survival.write(parts, TABLE)
     first, last = parts[1], parts[-1]  # the first tenth is the warm-up
