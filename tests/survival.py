@@ -9,8 +9,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,17 +27,6 @@ SERVER = get_context("forkserver")  # a process of it has everything imported
 SERVER.set_forkserver_preload(["survival", "ramac.run", "ramac.resume", "hydra", "gymnasium", "matplotlib.pyplot"])
 ENDED = {"config.yaml", "metrics.csv", "episodes.csv", "summary.json", "checkpoint", "checkpoints", "environment.txt",
          "bandit.png"}  # fmt: skip
-
-
-@contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    """Work in a folder."""
-    here = os.getcwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(here)
 
 
 def work(folder: Path, overrides: tuple[str, ...], again: bool) -> None:
