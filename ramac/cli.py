@@ -214,6 +214,9 @@ def main() -> None:
             refuse_grid(config)
             command(config)
             return
+        if arguments and re.fullmatch(r"[a-z]+", arguments[0]):
+            known = ", ".join(COMMANDS)
+            raise InputError(f"no command {arguments[0]!r}; there are {known}{nearest(arguments[0], COMMANDS)}")
         run_hydra(arguments)
     except InputError as error:
         fail(str(error))

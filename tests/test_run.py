@@ -167,6 +167,7 @@ BAD = {
     "device": (["device=meta"], "device=meta cannot be used here"),
     "a grid explained": (["--explain", "sweep=critics"], "sweep=critics is a grid: ramac -m sweep=critics"),
     "Hydra's settings": (["hydra.rn.dir=x"], "no setting 'hydra.rn.dir'; hydra has .*did you mean 'run'"),
+    "unknown command": (["resum", "here"], "no command 'resum'; there are data, .*did you mean 'resume'"),
     "unknown group": (["list", "actr"], "no group 'actr'.*did you mean 'actor'"),
 }
 
