@@ -1,6 +1,5 @@
 """Which folder a run writes into: a new one, or its own where it was interrupted; held as long as the run lasts."""
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from ramac.errors import InputError
-from ramac.folder import ELSEWHERE, LOCK, Taken, named, refuse_taken, settings_of
+from ramac.folder import ELSEWHERE, LOCK, Taken, named, numbered, refuse_taken, settings_of
 from ramac.untrusted import refuse_links
 
 
@@ -82,9 +81,8 @@ def claim(config: DictConfig, label: str) -> Iterator[tuple[Path, bool]]:
 
     It is `run_dir`, or the first of `runs/<label>`, `runs/<label>-2`, ... that is free or its own. Raises InputError.
     """
-    numbered = (Path("runs", label if count == 1 else f"{label}-{count}") for count in itertools.count(1))
     given = named(config.run_dir)
-    for folder in numbered if given is None else [given]:
+    for folder in numbered(label) if given is None else [given]:
         lock = None
         try:
             interrupted(folder, config)  # before anything is written into a folder of others

@@ -52,6 +52,19 @@ def refuse_shapes(overrides: list[str]) -> None:
             )
 
 
+def value_of(key: str, text: str) -> Any:
+    """The plain value that a setting of a command other than training is given. Raises InputError."""
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return OmegaConf.to_container(OmegaConf.create(f"value: {text or 'null'}"))["value"]  # type: ignore[index]
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise InputError(f"{key}: {text!r} is no value: {problem}") from error
+
+
 @cache
 def settings() -> tuple[str, ...]:
     """Names of the settings that are no group, as `configs/config.yaml` has them."""

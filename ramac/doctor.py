@@ -69,9 +69,9 @@ def examine(overrides: list[str]) -> dict[str, Any]:
     for problem in problems:  # a wrong argument must not wait for the problems before it
         prepare(problem, config, seed, device)
     name = critics.label(config.critic)
-    if (given_folder := named(config.run_dir)) is not None:
-        refuse_taken(given_folder)
-    folder = make_folder(config.run_dir, f"doctor-{name}-seed{seed}")
+    if (asked_folder := named(config.run_dir)) is not None:
+        refuse_taken(asked_folder)
+    folder = make_folder(asked_folder, f"doctor-{name}-seed{seed}")
     rows, pictures = [], []
     for problem in problems:
         trainer = prepare(problem, config, seed, device)

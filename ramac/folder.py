@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -56,16 +56,21 @@ def refuse_taken(folder: Path) -> None:
         raise Taken(f"run_dir={folder} already holds something; name a new folder")
 
 
-def make_folder(run_dir: str | None, label: str) -> Path:
-    """Make the folder of a run: `run_dir`, or the first free `runs/<label>`. Raises InputError when that fails."""
-    names = (label if count == 1 else f"{label}-{count}" for count in itertools.count(1))
-    folder = Path(str(run_dir)) if run_dir is not None else Path("runs", next(names))
+def numbered(label: str) -> Iterator[Path]:
+    """Folders without a name of the user's: `runs/<label>`, `runs/<label>-2`, ..."""
+    return (Path("runs", label if count == 1 else f"{label}-{count}") for count in itertools.count(1))
+
+
+def make_folder(given: Path | None, label: str) -> Path:
+    """Make the folder `given`, or the first free `runs/<label>`. Raises InputError when that fails."""
+    folders = numbered(label)
+    folder = next(folders) if given is None else given
     while True:
         try:
-            folder.mkdir(parents=True, exist_ok=run_dir is not None)
+            folder.mkdir(parents=True, exist_ok=given is not None)
             return folder
-        except FileExistsError:  # another run's, perhaps made a moment ago
-            folder = Path("runs", next(names))
+        except FileExistsError:  # another one's, perhaps made a moment ago
+            folder = next(folders)
         except OSError as error:
             raise InputError(f"run folder {folder} cannot be made: {error.strerror}") from error
 

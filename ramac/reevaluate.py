@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ramac.agent import Acting, Agent, load
+from ramac.composed import value_of
 from ramac.errors import InputError, nearest
 from ramac.evaluate import Evaluation
 from ramac.folder import EPISODE, settings_of
@@ -68,11 +68,7 @@ def split(arguments: list[str]) -> tuple[Path, dict[str, Any]]:
         if key == "name":
             settings[key] = value
             continue
-        try:
-            settings[key] = OmegaConf.to_container(OmegaConf.create(f"value: {value or 'null'}"))["value"]  # type: ignore[index]
-        except (yaml.YAMLError, OmegaConfBaseException) as error:
-            problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-            raise InputError(f"{key}: {value!r} is no value: {problem}") from error
+        settings[key] = value_of(key, value)
     return Path(words[0]), settings
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from ramac.composed import check
+from ramac.composed import check, value_of
 from ramac.errors import InputError, nearest
 from ramac.folder import settings_of
 
@@ -23,12 +23,13 @@ def command(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)
         return 0
-    run, changes = Path(arguments[0]), arguments[1:]
-    for change in changes:
-        key = change.partition("=")[0]
-        if "=" not in change or key not in SETTINGS:
+    run, changes = Path(arguments[0]), {}
+    for change in arguments[1:]:
+        key, equals, value = change.partition("=")
+        if not equals or key not in SETTINGS:
             hint = nearest(key, SETTINGS)
             raise InputError(f"after a run folder resume takes {', '.join(SETTINGS)}; got {change!r}{hint}")
+        changes[key] = value_of(key, value)
     if (run / "grid.json").exists():
         raise InputError(f"{run} is a grid: its own command, ramac -m ... grid_dir={run}, runs what is missing")
     settings = settings_of(run)
@@ -36,6 +37,5 @@ def command(arguments: list[str]) -> int:
         raise InputError(f"{run} is a finished run: there is nothing to go on with")
     if not os.access(run, os.W_OK):
         raise InputError(f"{run} cannot be written to")
-    config = OmegaConf.merge(OmegaConf.create({**settings, "run_dir": str(run)}), OmegaConf.from_dotlist(changes))
-    execute(check(config))
+    execute(check(OmegaConf.create({**settings, **changes, "run_dir": str(run)})))
     return 0

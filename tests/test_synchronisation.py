@@ -77,7 +77,7 @@ def test_an_update_waits_for_nothing(cell: str, without_values: None) -> None:
 def test_a_value_read_on_the_host_is_noticed(read: Any, without_values: None) -> None:
     trainer = trainer_without_values("recipe=bc")
     trainer.loss.register_forward_hook(lambda module, inputs, output: print(read(output["loss_bc"].detach().sum())))
-    with pytest.raises((RuntimeError, NotImplementedError)):
+    with pytest.raises(RuntimeError):  # NotImplementedError is one
         trainer.update(trainer.batch())
 
 
