@@ -145,7 +145,8 @@ def train(config: DictConfig, log: Log | None = None, quiet: bool = False) -> di
                 print(f"data: {data.origin}", *session.whereabouts(), sep="\n", file=sys.stderr)
             interruption.way_on = session.way_on
             updates(session, interruption, quiet)
-            summaries = [record.finish(session.speed(), session.began) for record in records]
+            speed = session.speed()  # before figures take their time
+            summaries = [record.finish(speed, session.began) for record in records]
         except RunStopped as error:
             raise RunStopped(f"{error}; {session.way_on()}") from error
         except OSError as error:

@@ -66,10 +66,15 @@ class Session:
 
     def refuse_others(self) -> None:
         """Of seeds that are trained as one, none may have come from a run of its own. Raises InputError."""
-        for folder in self.folders if len(self.folders) > 1 else ():
-            for updates in states.kept(folder)[:1]:
-                if states.progress_of(folder, updates).together != len(self.folders):
-                    raise InputError(f"run_dir={folder} already holds another run, not with seeds={len(self.folders)}")
+        count = len(self.folders)
+        for folder in self.folders if count > 1 else ():
+            for updates in states.kept(folder):
+                try:
+                    together = states.progress_of(folder, updates).together
+                except InputError:  # a damaged one tells nothing; `states.newest` warns of it
+                    continue
+                if together != count:
+                    raise InputError(f"run_dir={folder} already holds another run, not with seeds={count}")
 
     def refuse_other_data(self, record: Record, progress: Progress) -> None:
         """Raise InputError where the data are no longer those that the run began with."""

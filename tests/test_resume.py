@@ -151,6 +151,16 @@ def test_a_damaged_state_is_told_and_the_one_before_is_used(kind, which, monkeyp
     assert survival.numbers(Path("run")) == survival.numbers(Path("alone"))
 
 
+def test_of_several_seeds_the_newest_update_that_is_sound_in_all_is_used(monkeypatch):
+    several = (*SHORT, "seeds=2", "actor=deterministic")
+    ramac.train(*several, "run_dir=alone")
+    end(monkeypatch, 7, *several)
+    os.truncate("run/seed1/states/7.safetensors", 1000)
+    with pytest.warns(UserWarning, match="the one before it is: .*seed1/states/7.safetensors"):
+        ramac.train(*several, "run_dir=run")
+    assert survival.numbers(Path("run")) == survival.numbers(Path("alone"))
+
+
 def test_rows_that_are_lost_make_a_state_useless(monkeypatch):
     ramac.train(*SHORT, "run_dir=alone")
     end(monkeypatch, 7, *SHORT)
@@ -276,6 +286,7 @@ def test_the_best_policy_is_kept_beside_the_last(monkeypatch):
         (["run", "actor=ddpm"], "after a run folder resume takes threads, .*; got 'actor=ddpm'"),
         (["run", "thread=2"], "got 'thread=2'; did you mean 'threads'"),
         (["grid"], "grid is a grid: its own command"),
+        (["run", "threads=["], r"threads: '\[' is no value"),
     ],
 )
 def test_what_cannot_be_resumed_is_refused(arguments, message):
