@@ -15,7 +15,7 @@ from benchmarks.machine import describe
 from benchmarks.options import Settings
 from ramac.cli import fail
 from ramac.errors import InputError, nearest
-from ramac.run import device_of, keep_memory
+from ramac.system.runtime import device_of, keep_memory
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = (

@@ -9,7 +9,7 @@ from benchmarks.draws import KINDS
 from benchmarks.options import Settings
 from ramac.critics import quantile_huber
 from ramac.losses import draw, pair_of
-from ramac.trainer import Trainer
+from ramac.training.trainer import Trainer
 
 GAMMA = 0.5  # as the critic was trained
 MANY = 64

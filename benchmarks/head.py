@@ -6,7 +6,7 @@ from torch import Tensor
 
 from benchmarks.updates import data, levels, ramac_trainer
 from ramac.losses import pair_of
-from ramac.trainer import Trainer
+from ramac.training.trainer import Trainer
 
 GRID, STATES = 2000, 16
 

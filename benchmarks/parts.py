@@ -14,7 +14,7 @@ from benchmarks.contenders import Row
 from benchmarks.options import Settings
 from benchmarks.timing import synchronise
 from benchmarks.updates import data, ramac_trainer
-from ramac.trainer import Trainer
+from ramac.training.trainer import Trainer
 
 REST, UPDATES, MOST = "rest", 100, 16
 

@@ -10,7 +10,7 @@ from benchmarks.contenders import Row
 from benchmarks.options import Settings
 from benchmarks.timing import alternate, spread
 from benchmarks.updates import LEVELS, RECIPES, data, levels, plain_contender, ramac_trainer
-from ramac.trainer import Trainer, products_at
+from ramac.training.trainer import Trainer, products_at
 
 PRECISIONS = ("highest", "high", "medium")
 

@@ -6,7 +6,7 @@ from benchmarks.contenders import Row
 from benchmarks.options import Settings
 from benchmarks.timing import alternate, spread
 from benchmarks.updates import data, ramac_trainer
-from ramac.stacked import Stacked
+from ramac.training.stacked import Stacked
 
 SEEDS = 8
 CELLS = ("recipe=radac", "recipe=rafmac", "recipe=td3bc", "recipe=td3bc trainer.batch_size=32")

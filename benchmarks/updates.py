@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from benchmarks import plain
 from benchmarks.contenders import Contender, Row
 from ramac.cli import compose
-from ramac.counting import evaluations_per_update
-from ramac.run import assemble
+from ramac.experiment.run import assemble
 from ramac.spec import Spec, transitions
-from ramac.trainer import Trainer
+from ramac.training.cost import evaluations_per_update
+from ramac.training.trainer import Trainer
 
 OBS_DIM, ACT_DIM, BATCH, LEVELS, TRANSITIONS = 17, 6, 256, 32, 100_000
 FIXED = ("task=bandit", "loss.td.gamma=0.99", "trainer.steps=1000000")  # a bandit's own gamma is 0: no next action

@@ -16,7 +16,7 @@ from ramac.registry import actors
 from ramac.spec import Spec
 
 
-@actors.register("mine", number="heads")
+@actors.register("mine", suffix="heads")
 class Mine(Actor):
     """K candidate actions per state, one drawn at random; bc pulls the nearest to the logged action.
 

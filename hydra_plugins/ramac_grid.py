@@ -1,4 +1,4 @@
-"""Where Hydra looks for sweepers: `ramac -m` hands its cells to ramac.grid."""
+"""Where Hydra looks for sweepers: `ramac -m` hands its cells to ramac.experiment.grid.folder."""
 
 from typing import Any
 
@@ -9,6 +9,8 @@ class RamacGrid(BasicSweeper):
     """Every combination of the swept values, each in a folder of its own, run once."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        from ramac.grid.sweep import sweep  # when asked: Hydra imports this file in every program that uses it
+        from ramac.experiment.grid.sweep import (
+            sweep,  # when asked: Hydra imports this file in every program that uses it
+        )
 
         return sweep(self, arguments)

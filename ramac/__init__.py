@@ -26,7 +26,7 @@ def make(group: str, entry: str, *args: Any, **kwargs: Any) -> Any:
 
 def load(path: str | Path) -> "Agent":
     """Agent of a run folder: `load(PATH).act(observation)`; needs neither Hydra nor the data."""
-    from ramac.agent import load as load_agent
+    from ramac.checkpoint import load as load_agent
 
     return load_agent(path)
 
@@ -39,7 +39,7 @@ def train(*overrides: str, data: "Log | None" = None) -> dict[str, Any]:
     `data`: your own, `ramac.data.from_arrays(...)`, for a task such as `task=gymnasium task.environment=Hopper-v5`.
     """
     from ramac.cli import compose, refuse_grid
-    from ramac.run import train as run
+    from ramac.experiment.run import train as run
 
     config = compose(list(overrides))
     refuse_grid(config)

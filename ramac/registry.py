@@ -31,17 +31,20 @@ class Registry(Mapping[str, type]):
     def __init__(self, group: str, package: str) -> None:
         self.group, self.package = group, package
         self.entries: dict[str, type] = {}
-        self.number: dict[str, str | None] = {}
+        self.suffix: dict[str, str | None] = {}
 
-    def register(self, name: str, *, number: str | None = None) -> Callable[[Entry], Entry]:
-        """Declare a class as entry `name`; `number` is the argument that a numeric suffix sets (`cvar0.1`)."""
+    def register(self, name: str, *, suffix: str | None = None, number: str | None = None) -> Callable[[Entry], Entry]:
+        """Declare a class as entry `name`. `suffix`: the argument set by a number after the name: `cvar0.1`.
+
+        `number` is the name that `suffix` had in version 0.1.
+        """
 
         def declare(entry: Entry) -> Entry:
             known = self.entries.setdefault(name, entry)
             # a plug-in file run as a script is met twice: as __main__ and under its own name
             if known is not entry and (known.__qualname__, _file(known)) != (entry.__qualname__, _file(entry)):
                 raise InputError(f"{self.group}={name} is already registered by {known.__module__}")
-            self.number[name] = number
+            self.suffix[name] = suffix or number
             return entry
 
         return declare
@@ -51,7 +54,7 @@ class Registry(Mapping[str, type]):
         if spec in self:
             return spec, {}
         match = SUFFIX.fullmatch(spec)
-        if match and match[1] in self and (key := self.number[match[1]]):
+        if match and match[1] in self and (key := self.suffix[match[1]]):
             kind = self.parameters(match[1])[key].annotation
             try:
                 return match[1], {key: kind(match[2])}
@@ -94,16 +97,20 @@ class Registry(Mapping[str, type]):
         return {k: tuple(v) if isinstance(v, list) else getattr(v, "value", v) for k, v in values.items()}
 
     def build(self, node: str | Mapping | DictConfig, *args: Any, **kwargs: Any) -> Any:
-        """Construct an entry. Raises InputError with the group and name when its constructor refuses a value."""
-        plain = self.plain(node if OmegaConf.is_config(node) or isinstance(node, str) else self.typed(node))
+        """Construct an entry with as many of `args` as its constructor takes.
+
+        Raises InputError with the group and name when its constructor refuses a value.
+        """
+        plain = self.plain(node if isinstance(node, str) else self.typed(self.plain(node)))
         name = plain.pop("name")
-        entry = self[self.parse(str(name))[0]]
-        self.refuse_unknown(name, plain)
         if missing := [key for key, value in plain.items() if value == MISSING]:
             raise InputError(f"{self.group}={name} needs {missing[0]}: {self.group}.{missing[0]}=VALUE")
+        entry = self[name]
+        kinds = [parameter.kind for parameter in signature(entry).parameters.values()]
+        taken = sum(kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds)
         try:
-            return entry(*args, **plain, **kwargs)
-        except InputError:  # says itself what it is about
+            return entry(*(args if Parameter.VAR_POSITIONAL in kinds else args[:taken]), **plain, **kwargs)
+        except InputError:  # its message already names the group and entry
             raise
         except (ValueError, OverflowError) as error:
             raise InputError(f"{self.group}={name}: {error}") from error
@@ -120,7 +127,7 @@ class Registry(Mapping[str, type]):
         name = values.get("name") if isinstance(values, Mapping) else None
         if not isinstance(name, str):
             raise InputError(f"{self.group} has no name of an entry; choose from {', '.join(self)}")
-        name, given = self.parse(name)
+        name, given = (name, {}) if name in self else self.parse(name)
         self.refuse_unknown(name, values)
         for key, value in values.items():
             if "${" in str(value):
@@ -138,8 +145,9 @@ class Registry(Mapping[str, type]):
         """
         load()
         plain = self.plain(node)
-        name = self.parse(str(plain["name"]))[0]
-        key = self.number[name]
+        name = str(plain["name"])
+        name = name if name in self else self.parse(name)[0]
+        key = self.suffix[name]
         if key is None:
             return name
         default = self.parameters(name)[key].default
@@ -169,11 +177,10 @@ risks = Registry("risk", "ramac.risk")
 losses = Registry("loss", "ramac.losses")
 hazards = Registry("hazard", "ramac.hazards")
 tasks = Registry("task", "ramac.tasks")
-trainers = Registry("trainer", "ramac.trainer")
-evaluations = Registry("evaluation", "ramac.evaluate")
-GROUPS = {
-    registry.group: registry for registry in (actors, critics, risks, losses, tasks, hazards, trainers, evaluations)
-}
+trainers = Registry("trainer", "ramac.training.trainer")
+evaluations = Registry("evaluation", "ramac.evaluation.rollout")
+SLOTS = (actors, critics, risks, losses, tasks, hazards, trainers, evaluations)
+GROUPS = {registry.group: registry for registry in SLOTS}  # chosen on the command line by group=entry
 
 
 def label_of(registry: Registry, entry: type) -> str:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 import ramac
-from ramac.figures import BLUE, GREY, RED, save
+from ramac.plotting import BLUE, GREY, RED, save
 from ramac.tasks.bandit import CENTRE, RING, Bandit
 
 ORDER = [

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from gymnasium.vector import SyncVectorEnv
 
-from ramac.collect import OWN, BehaviourPolicy
+from ramac.data.collect import OWN, BehaviourPolicy
 from ramac.environments import make
 
 LEVELS = (10, 25, 50, 75, 100)

@@ -5,7 +5,7 @@ Paper: Mania, Guy & Recht 2018, "Simple random search provides a competitive app
     python scripts/train_ars.py hopper a --seed 1 --steps 4e6 --out checkpoints
 
 The policies of the first ten iterations and of every tenth one are written to
-`<out>/<name>-<gait>/` in the format of `ramac.collect.BehaviourPolicy`; `scripts/pick_policies.py` chooses the
+`<out>/<name>-<gait>/` in the format of `ramac.data.collect.BehaviourPolicy`; `scripts/pick_policies.py` chooses the
 ones that ship.
 """
 

@@ -3,7 +3,7 @@
     pip install stable-baselines3
     python scripts/train_ppo.py walker2d a --seed 1 --steps 2.5e6 --out checkpoints
 
-Every 50 000 steps or so a checkpoint in the format of `ramac.collect.BehaviourPolicy` is written to
+Every 50 000 steps or so a checkpoint in the format of `ramac.data.collect.BehaviourPolicy` is written to
 `<out>/<name>-<gait>/`; `scripts/pick_policies.py` chooses the ones that ship.
 """
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ramac import doctor
 from ramac.cli import COMMANDS, compose, known_preset, presets
+from ramac.evaluation import critic_check as doctor
 from ramac.registry import GROUPS
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,6 @@ import math
 import gymnasium
 import numpy as np
 import pytest
-from datasets import arrays, hopper, log_of
 
 from ramac.data import from_arrays
 from ramac.errors import InputError
@@ -13,6 +12,7 @@ from ramac.hazards import HazardWrapper
 from ramac.registry import hazards, tasks
 from ramac.tasks import configured
 from ramac.tasks.mujoco import HAZARDS
+from trials.datasets import arrays, hopper, log_of
 
 
 def make(name, **arguments):

@@ -91,7 +91,7 @@ class Diffusion(Actor):
         return self.denoise(observation, action).loss
 
 
-@actors.register("ddpm", number="steps")
+@actors.register("ddpm", suffix="steps")
 class DDPM(Diffusion):
     """Denoising diffusion: T ancestral steps, epsilon prediction, actions clipped at each step.
 
@@ -111,7 +111,7 @@ class DDPM(Diffusion):
         )
 
 
-@actors.register("ddim", number="steps")
+@actors.register("ddim", suffix="steps")
 class DDIM(Diffusion):
     """Deterministic sampling of a diffusion model: `steps` of the `train_steps` noise levels, eta = 0.
 
@@ -135,7 +135,7 @@ class DDIM(Diffusion):
         self.scheduler.set_timesteps(steps)
 
 
-@actors.register("dpmsolver", number="steps")
+@actors.register("dpmsolver", suffix="steps")
 class DPMSolver(Diffusion):
     """Second-order multistep sampling of a diffusion model: `steps` of its noise levels, DPM-Solver++(2M).
 

@@ -12,7 +12,7 @@ from ramac.registry import actors
 from ramac.spec import Spec
 
 
-@actors.register("edm", number="steps")
+@actors.register("edm", suffix="steps")
 class EDM(Actor):
     """Diffusion with x = a + sigma n, log sigma ~ N(-1.2, 1.2^2) and a preconditioned denoiser; second-order multistep.
 

@@ -12,7 +12,7 @@ from ramac.registry import actors
 from ramac.spec import Spec
 
 
-@actors.register("flow", number="steps")
+@actors.register("flow", suffix="steps")
 class Flow(Actor):
     """Flow matching: velocity v(x_t, t, s) fitted to a - z on x_t = (1-t) z + t a; sampled by an ODE solver.
 
@@ -56,7 +56,7 @@ class Flow(Actor):
         return self.denoise(observation, action).loss
 
 
-@actors.register("onestep", number="steps")
+@actors.register("onestep", suffix="steps")
 class OneStep(Flow):
     """Student mu(s, z) of one evaluation beside a flow; bc trains the flow, `distill` ties the student to it.
 

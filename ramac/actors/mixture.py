@@ -12,7 +12,7 @@ from ramac.registry import actors
 from ramac.spec import Spec
 
 
-@actors.register("mixture", number="components")
+@actors.register("mixture", suffix="components")
 class Mixture(Actor):
     """K tanh-squashed Gaussians with learned probabilities; bc is -log pi(a|s).
 

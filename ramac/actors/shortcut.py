@@ -9,7 +9,7 @@ from ramac.registry import actors
 from ramac.spec import Spec
 
 
-@actors.register("shortcut", number="steps")
+@actors.register("shortcut", suffix="steps")
 class Shortcut(Actor):
     """Shortcut model: mean velocity over the next d, by flow matching at d = 0 and by two leaps of d / 2 above it.
 

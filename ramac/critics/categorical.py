@@ -76,7 +76,7 @@ class Categorical(Critic):
         return risk(*self.support(features))
 
 
-@critics.register("c51", number="atoms")
+@critics.register("c51", suffix="atoms")
 class C51(Categorical):
     """Categorical: each target return is shared between the two nearest atoms, which widens it by up to half a gap.
 
@@ -87,7 +87,7 @@ class C51(Categorical):
         return (1 - (target.unsqueeze(-1) - self.atom).abs() / self.width).clamp_min(0)
 
 
-@critics.register("hlgauss", number="atoms")
+@critics.register("hlgauss", suffix="atoms")
 class HLGauss(Categorical):
     """Categorical: each target return is spread by a normal over the bins around the atoms (histogram loss).
 

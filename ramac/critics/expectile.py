@@ -11,7 +11,7 @@ from ramac.risk import RiskMeasure, closed, edges, midpoints, step
 from ramac.spec import Spec
 
 
-@critics.register("expectile", number="expectiles")
+@critics.register("expectile", suffix="expectiles")
 class Expectile(Critic):
     """Expectiles e_i of Z(s, a) at levels t_i, dense at both ends (not IQL's value over dataset actions).
 

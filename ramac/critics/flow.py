@@ -16,7 +16,7 @@ from ramac.spec import Spec
 LATE = 0.98  # where integration stops: v = (E[Z | x_t] - x_t) / (1 - t) has no value at 1
 
 
-@critics.register("flow", number="steps")
+@critics.register("flow", suffix="steps")
 class Flow(Critic):
     """Z(s, a; tau) = psi(Phi^-1(tau)), psi the flow of a velocity v(z, t; s, a) fitted by flow matching.
 

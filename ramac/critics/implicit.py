@@ -13,7 +13,7 @@ from ramac.risk import RiskMeasure, cumulative, interpolate, midpoints, normal_s
 from ramac.spec import Spec
 
 
-@critics.register("iqn", number="quantiles")
+@critics.register("iqn", suffix="quantiles")
 class IQN(Critic):
     """Implicit quantile network: Z(s, a; tau) for any level tau, embedded by cosines; levels are stratified draws.
 
@@ -61,7 +61,7 @@ class IQN(Critic):
         return risk.of_quantiles(lambda level: self.quantile(features, level), draws)
 
 
-@critics.register("fqf", number="quantiles")
+@critics.register("fqf", suffix="quantiles")
 class FQF(IQN):
     """IQN at levels that a second network places where they lower the Wasserstein distance; risk by exact cell weights.
 

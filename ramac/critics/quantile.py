@@ -13,7 +13,7 @@ from ramac.risk import RiskMeasure, edges, interpolate, midpoints, normal_score
 from ramac.spec import Spec
 
 
-@critics.register("qr", number="quantiles")
+@critics.register("qr", suffix="quantiles")
 class QR(Critic):
     """Quantile regression: N quantiles at the midpoints (2i-1)/2N; risk by the exact weights of the cells.
 
@@ -60,7 +60,7 @@ class QR(Critic):
         return risk.of_samples(self.values(features))
 
 
-@critics.register("ncqr", number="quantiles")
+@critics.register("ncqr", suffix="quantiles")
 class NCQR(QR):
     """Quantile regression whose quantiles cannot cross: a middle one and positive gaps, summed outwards to both tails.
 

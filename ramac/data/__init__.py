@@ -1,7 +1,8 @@
 """Logged data as flat arrays: one form for every source (Minari, D4RL files, plain arrays)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import gymnasium
@@ -12,8 +13,11 @@ from tensordict import TensorDict
 
 from ramac.errors import InputError
 from ramac.spec import Spec, transitions
+from ramac.system.files import checksum
 
-__all__ = ["Log", "from_arrays"]
+__all__ = ["Act", "Dataset", "Log", "from_arrays"]
+
+Act = Callable[[np.ndarray], np.ndarray]  # observation [B, O] -> action [B, A]
 
 
 @dataclass
@@ -80,6 +84,27 @@ class Log:
             self,
             **{k: v[kept] for k, v in parts.items() if k != "start" and isinstance(v, np.ndarray)} | {"start": start},
         )
+
+
+@dataclass
+class Dataset:
+    """Logged data, ready for training."""
+
+    log: Log
+    spec: Spec
+    returns: np.ndarray  # [episodes] return of the behaviour over the task's horizon, hazards included
+    origin: str  # one line: what it is and where it lies
+    held_out: Log | None = None  # whole episodes that training never sees
+
+    @cached_property
+    def transitions(self) -> TensorDict:
+        """The steps [T] in the keys of ramac.spec."""
+        return self.log.transitions()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the transitions."""
+        return checksum(dict(self.transitions.flatten_keys(".").items()), "")  # type: ignore[arg-type]
 
 
 def concatenate(logs: Sequence[Log]) -> Log:

@@ -13,7 +13,7 @@ from ramac.losses import DENOISED, POLICY_TEACHER, Term, draw, pair_of
 from ramac.registry import losses
 
 
-@losses.register("bc", number="weight")
+@losses.register("bc", suffix="weight")
 class BC(Term):
     """Behaviour cloning with the actor's own loss: noise or flow matching, -log pi, evidence bound, squared error.
 
@@ -29,7 +29,7 @@ class BC(Term):
         return agent.actor.bc(tensordict)
 
 
-@losses.register("distill", number="weight")
+@losses.register("distill", suffix="weight")
 class Distill(Term):
     """Squared distance of the student's output to the teacher's action from the same noise.
 
@@ -45,7 +45,7 @@ class Distill(Term):
         return tensordict.get(POLICY_TEACHER).square().mean(-1)
 
 
-@losses.register("awr", number="weight")
+@losses.register("awr", suffix="weight")
 class AWR(Term):
     """Behaviour cloning weighted by the risk advantage: min(exp(b A), most) L_bc, A = (rho(Z'(s, a)) - V(s)) / sd.
 

@@ -15,7 +15,7 @@ from ramac.registry import losses
 from ramac.risk.distortions import Neutral
 
 
-@losses.register("conservative", number="weight")
+@losses.register("conservative", suffix="weight")
 class Conservative(Term):
     """Lower Z at actions the data do not know: log E_a exp(Z(s, a)) / q(a) - Z(s, a_data), Z standardised.
 
@@ -70,7 +70,7 @@ class Conservative(Term):
         return gap.mean(-1).sum(-1)
 
 
-@losses.register("entropy", number="weight")
+@losses.register("entropy", suffix="weight")
 class Entropy(Term):
     """Entropy bonus weight * log pi(a|s) at the actor's own action, a in [-1, 1].
 

@@ -14,7 +14,7 @@ from ramac.registry import losses
 from ramac.spec import Scaling
 
 
-@losses.register("td", number="weight")
+@losses.register("td", suffix="weight")
 class TD(Term):
     """Distributional temporal difference: regress Z(s, a) on r + gamma Z'(s', a'), a' from the actor.
 
@@ -126,7 +126,7 @@ class TD(Term):
         return agent.critic.regress(tensordict, returns)
 
 
-@losses.register("critic_bc", number="weight")
+@losses.register("critic_bc", suffix="weight")
 class CriticBC(Term):
     """Behaviour penalty inside TD's target: Z'(s', a') - weight sd |a' - a'_data|^2, actions in [-1, 1].
 
@@ -148,7 +148,7 @@ class CriticBC(Term):
         return -self.schedule(self.step) * scaling.return_std * followed * distance
 
 
-@losses.register("iql", number="expectile")
+@losses.register("iql", suffix="expectile")
 class IQL(Term):
     """Value V(s) = expectile of rho(Z'(s, a)) over logged actions; TD's target becomes r + gamma V(s').
 

@@ -60,7 +60,7 @@ class Value(Term):
         return weight / self.size.clamp_min(1e-6) if self.normalise else weight
 
 
-@losses.register("risk", number="weight")
+@losses.register("risk", suffix="weight")
 class Risk(Value):
     """Minus the risk measure of Z(s, a) at the actor's own action, differentiated through the generative path.
 
@@ -74,7 +74,7 @@ class Risk(Value):
         return -self.measure(pair_of(tensordict, tensordict.get(POLICY_ACTION)), agent)
 
 
-@losses.register("risk_onestep", number="weight")
+@losses.register("risk_onestep", suffix="weight")
 class RiskOneStep(Value):
     """Minus the risk measure at the denoised estimate of a noised logged action: one evaluation, shared with bc.
 
@@ -90,7 +90,7 @@ class RiskOneStep(Value):
         return -self.measure(pair_of(tensordict, action), agent)
 
 
-@losses.register("guidance", number="weight")
+@losses.register("guidance", suffix="weight")
 class Guidance(Value):
     """Push the denoised estimate along the critic's gradient at the noised action: -c_t <grad_a rho(Z(s, x_t)), a_0>.
 

@@ -10,7 +10,7 @@ from ramac.registry import risks
 from ramac.risk import RiskMeasure, finite
 
 
-@risks.register("entropic", number="beta")
+@risks.register("entropic", suffix="beta")
 class Entropic(RiskMeasure):
     """-(1/beta) log E exp(-beta Z); beta > 0 is risk-averse, beta -> 0 the mean. Not positively homogeneous.
 
@@ -29,7 +29,7 @@ class Entropic(RiskMeasure):
         return -torch.logsumexp(probability.log() - self.beta * value, -1) / self.beta
 
 
-@risks.register("expectile", number="level")
+@risks.register("expectile", suffix="level")
 class Expectile(RiskMeasure):
     """The e where level E[(Z - e)+] = (1 - level) E[(e - Z)+]; level < 1/2 is risk-averse and coherent, 1/2 the mean.
 

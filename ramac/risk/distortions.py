@@ -30,7 +30,7 @@ def share(alpha: float) -> float:
     return alpha
 
 
-@risks.register("cvar", number="alpha")
+@risks.register("cvar", suffix="alpha")
 class CVaR(Distortion):
     """Mean of the worst `alpha` share of returns: beta(u) = alpha u, g(tau) = min(tau / alpha, 1).
 
@@ -48,7 +48,7 @@ class CVaR(Distortion):
         return (tau / self.alpha).clamp(max=1)
 
 
-@risks.register("var", number="alpha")
+@risks.register("var", suffix="alpha")
 class VaR(Distortion):
     """The `alpha` quantile of the return: beta(u) = alpha, g(tau) = 1{tau >= alpha}; not coherent.
 
@@ -75,7 +75,7 @@ class VaR(Distortion):
         return interpolate(value, middle, level).squeeze(-1)
 
 
-@risks.register("wang", number="eta")
+@risks.register("wang", suffix="eta")
 class Wang(Distortion):
     """Shift in normal scores: beta(u) = Phi(Phi^-1(u) + eta); eta < 0 is risk-averse (CODAC's parameter is -eta).
 
@@ -93,7 +93,7 @@ class Wang(Distortion):
         return ndtr(ndtri(tau) - self.eta)
 
 
-@risks.register("cpw", number="eta")
+@risks.register("cpw", suffix="eta")
 class CPW(Distortion):
     """Cumulative probability weighting W(p) = p^eta / (p^eta + (1-p)^eta)^(1/eta); `convention` says where W stands.
 
@@ -140,7 +140,7 @@ class CPW(Distortion):
         return self.weight(tau) if self.convention == "cdf" else 1 - self.weight(1 - tau, tau)
 
 
-@risks.register("dual_power", number="nu")
+@risks.register("dual_power", suffix="nu")
 class DualPower(Distortion):
     """Expected worst of nu >= 1 independent returns: beta(u) = 1 - (1-u)^(1/nu), g(tau) = 1 - (1-tau)^nu.
 
@@ -160,7 +160,7 @@ class DualPower(Distortion):
         return 1 - (1 - tau) ** self.nu
 
 
-@risks.register("power", number="eta")
+@risks.register("power", suffix="eta")
 class Power(DualPower):
     """Expected worst (eta < 0) or best (eta > 0) of k = 1 + |eta| returns: beta(u) = 1 - (1-u)^(1/k), or u^(1/k).
 

@@ -13,7 +13,7 @@ from ramac.risk import Distortion, finite
 from ramac.risk.distortions import share
 
 
-@risks.register("spectral", number="k")
+@risks.register("spectral", suffix="k")
 class Spectral(Distortion):
     """Exponential weights w(tau) = k e^(-k tau) / (1 - e^-k), k > 0; k -> 0 is the mean.
 
@@ -33,7 +33,7 @@ class Spectral(Distortion):
         return torch.expm1(-self.k * tau) / math.expm1(-self.k)
 
 
-@risks.register("mean_cvar", number="alpha")
+@risks.register("mean_cvar", suffix="alpha")
 class MeanCVaR(Distortion):
     """c E[Z] + (1 - c) CVaR_alpha(Z) with c = `mean_weight`: g(tau) = c tau + (1-c) min(tau / alpha, 1).
 
@@ -66,7 +66,7 @@ class Stressed(Distortion):
         self.power = 1 + stress
 
 
-@risks.register("maxvar", number="stress")
+@risks.register("maxvar", suffix="stress")
 class MaxVaR(Stressed):
     """The return whose best of 1 + stress copies is Z: beta(u) = u^(1 + stress); the worst levels weigh without bound.
 
@@ -80,7 +80,7 @@ class MaxVaR(Stressed):
         return tau ** (1 / self.power)
 
 
-@risks.register("minmaxvar", number="stress")
+@risks.register("minmaxvar", suffix="stress")
 class MinMaxVaR(Stressed):
     """Worst of 1 + stress copies of the return of maxvar: g(tau) = 1 - (1 - tau^(1/p))^p, p = 1 + stress.
 
@@ -94,7 +94,7 @@ class MinMaxVaR(Stressed):
         return 1 - (1 - tau ** (1 / self.power)) ** self.power
 
 
-@risks.register("maxminvar", number="stress")
+@risks.register("maxminvar", suffix="stress")
 class MaxMinVaR(Stressed):
     """The return whose best of p = 1 + stress copies is the worst of p of Z: g(tau) = (1 - (1-tau)^p)^(1/p).
 

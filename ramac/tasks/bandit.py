@@ -6,11 +6,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from ramac.data import Log
+from ramac.data import Act, Dataset, Log
 from ramac.errors import InputError, at_least, at_most
 from ramac.registry import tasks
 from ramac.spec import Spec
-from ramac.tasks import Act, Dataset, Task
+from ramac.tasks import Task
 
 CENTRE, RING = 0.3, (0.75, 1.1)  # |a| up to CENTRE is the centre, |a| within RING the ring, the rest off the support
 
@@ -89,7 +89,7 @@ class Bandit(Task):
         return gymnasium.wrappers.TimeLimit(BanditEnv(), 1)
 
     def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
-        from ramac.figures import bandit_figure
+        from ramac.plotting import bandit_figure
 
         learned = act(np.zeros((10_000, 1), np.float32))
         logged = data.log.action

@@ -8,13 +8,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from ramac.data import Log
+from ramac.data import Act, Dataset, Log
+from ramac.data.ood import Detector
 from ramac.errors import InputError, at_least
 from ramac.hazards import NoHazard
-from ramac.ood import Detector
 from ramac.registry import tasks
-from ramac.tasks import Act, Dataset
-from ramac.tasks.logged import LoggedTask
+from ramac.tasks import LoggedTask
 
 STATES = 5_000  # held-out states at most, as many as `Detector.report` asks
 

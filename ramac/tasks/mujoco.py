@@ -10,10 +10,10 @@ from ramac.data import Log
 from ramac.data.storage import exists, place
 from ramac.errors import at_least, at_most
 from ramac.registry import hazards, tasks
-from ramac.tasks.logged import LoggedTask
+from ramac.tasks import LoggedTask
 
 if TYPE_CHECKING:
-    from ramac.collect import BehaviourPolicy
+    from ramac.data.collect import BehaviourPolicy
 
 
 def velocity(limit: float, penalty: float, **more: Any) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class MuJoCoTask(LoggedTask):
 
     def found(self) -> "list[BehaviourPolicy]":
         """The behaviour policies. Raises InputError when one is missing or damaged."""
-        from ramac import collect
+        from ramac.data import collect
 
         return collect.find_policies(self.policies or collect.OWN, self.behaviour)
 
@@ -134,7 +134,7 @@ class MuJoCoTask(LoggedTask):
 
     def build(self) -> str:
         """Make the dataset when it is not on disk; returns its folder. Raises InputError when it cannot be made."""
-        from ramac import collect
+        from ramac.data import collect
 
         if not exists(self.dataset_id):
             collect.build(self.dataset_id, self.environment_name, self.found(), self.transitions)

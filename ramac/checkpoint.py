@@ -1,0 +1,77 @@
+"""Agents on disk: weights and a description, data only, whoever wrote them."""
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from ramac.agent import Acting, Agent
+from ramac.errors import InputError, nearest
+from ramac.registry import actors, critics, risks
+from ramac.spec import Spec
+from ramac.system.files import checksum_of_json, write_json, write_tensors
+from ramac.system.runtime import versions
+from ramac.system.untrusted import Allowance, Weights, read_json, refuse_instructions
+
+PARTS = {"actor": actors, "critic": critics, "risk": risks}
+PACKAGES = ("ramac", "torch", "tensordict", "diffusers", "torchdyn")  # that an agent's actions depend on
+
+
+def save(agent: Agent, parts: Mapping[str, Any], folder: Path) -> None:
+    """Write `agent.safetensors` (weights) and `agent.json` (entries, arguments, spec): data only, nothing that runs.
+
+    Each file has a checksum, and is there whole or not at all.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    description: dict[str, Any] = {group: registry.plain(parts[group]) for group, registry in PARTS.items()}
+    description |= {**asdict(agent.acting), "spec": asdict(agent.actor.spec), "versions": versions(PACKAGES)}
+    write_tensors(folder / "agent.safetensors", agent.state_dict())
+    write_json(folder / "agent.json", {**description, "sha256": checksum_of_json(description)})
+
+
+def load(path: str | Path, root: str | Path | None = None) -> Agent:
+    """Agent of a run folder or its checkpoint folder: `load(PATH).act(observation)`, whoever wrote it.
+
+    Every part is checked before it is used, sizes before memory is taken; no link is followed out of `root` (default:
+    PATH). Raises InputError.
+    """
+    folder, root = Path(path), Path(path if root is None else root)
+    folder = folder / "checkpoint" if (folder / "checkpoint").is_dir() else folder
+    try:
+        description = read_json(folder / "agent.json", root)
+        weights = Weights(folder / "agent.safetensors", root)
+        refuse_instructions(folder / "agent.json", description)
+        warn_of_newer(description.get("versions"))
+        known = {*PARTS, *(field.name for field in fields(Acting)), "spec", "versions", "sha256"}
+        for key in sorted({*PARTS, "spec", *description}):
+            if key not in known:
+                raise InputError(f"agent.json has an unknown {key!r}{nearest(key, known)}")
+            if key in (*PARTS, "spec") and not isinstance(description.get(key), dict):
+                raise InputError(f"agent.json has no {key}")
+        with Allowance(max(weights.numbers, 2**20), f"agent.safetensors has {weights.numbers} in all"):
+            agent = Agent.build(description, Spec.of(description["spec"]))
+        agent.load_state_dict(weights.load(agent.state_dict()))
+        if description.get("sha256") not in (None, checksum_of_json(description)):
+            raise InputError("agent.json is damaged: its checksum is another one than when it was written")
+    except InputError as error:
+        raise InputError(f"no usable checkpoint in {folder}: {error}") from error
+    except Exception as error:  # whatever a stranger's values make of an entry, perhaps of a plug-in
+        raise InputError(f"no usable checkpoint in {folder}: {error}") from error
+    return agent.eval()
+
+
+def warn_of_newer(written: Any) -> None:
+    """Say that a checkpoint is of a later ramac, which may mean other things by the same names. Raises InputError."""
+    if written is not None and not isinstance(written, dict):
+        raise InputError("agent.json: versions must be a version per package")
+    ours, theirs = versions(["ramac"])["ramac"], (written or {}).get("ramac")
+    if theirs is not None and release(str(theirs)) > release(ours):
+        warnings.warn(f"this checkpoint was written by ramac {theirs}; here is {ours}", stacklevel=3)
+
+
+def release(version: str) -> tuple[int, ...]:
+    """Major and minor number: (0, 1) of `0.1.0`; nothing where they are none."""
+    found = re.match(r"(\d{1,6})\.(\d{1,6})", version)
+    return tuple(map(int, found.groups())) if found else ()

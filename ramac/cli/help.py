@@ -1,0 +1,42 @@
+"""`ramac --help`: a page made from files alone, which is there before torch could be imported."""
+
+import os
+import re
+from pathlib import Path
+
+import yaml
+
+from ramac.cli import CONFIGS, PRESETS, presets
+from ramac.registry import GROUPS, Registry, plugins
+
+DECLARED = re.compile(r'^@\w+\.register\(\s*"([^"]+)"', re.MULTILINE)
+NOT_ENTRIES = re.compile(r"^  - (?:_self_|override ).*\n", re.MULTILINE)  # lines of the defaults that only Hydra reads
+
+
+def declared(registry: Registry) -> set[str]:
+    """Names of a group's built-in entries, by the decorators in the files of its package."""
+    place = Path(__file__).parents[2].joinpath(*registry.package.split("."))
+    files = list(place.glob("*.py")) or [place.with_suffix(".py")]
+    return {name for file in files for name in DECLARED.findall(file.read_text(encoding="utf-8"))}
+
+
+def entries() -> dict[str, list[str]]:
+    """Every group with its entries; plug-ins, and what a script has registered, are imported to be asked."""
+    imported = plugins() or any(registry.entries for registry in GROUPS.values())
+    found = {name: set(group) if imported else declared(group) for name, group in GROUPS.items()}
+    found |= {group: set(presets(group)) for group in PRESETS}
+    user = Path(os.environ.get("RAMAC_CONFIG_DIR") or os.devnull)
+    return {group: sorted(names | {p.stem for p in (user / group).glob("*.yaml")}) for group, names in found.items()}
+
+
+def page() -> str:
+    """The header of configs/config.yaml, the entries, and the settings as they stand in that file."""
+    settings, _, ours = (CONFIGS / "config.yaml").read_text(encoding="utf-8").partition("\nhydra:")
+    header = yaml.safe_load("hydra:" + ours)["hydra"]["help"]["header"]
+    lines = [f"{group}: {', '.join(names)}" for group, names in sorted(entries().items())]
+    return "\n".join([
+        header,
+        "== Entries (compose with group=entry; a number may follow: risk=cvar0.05, actor=flow20) ==\n", *lines,
+        "\n== Defaults and settings (change with key=value) ==\n", NOT_ENTRIES.sub("", settings),
+        "`ramac list GROUP` shows the arguments of entries, `ramac actor=ddpm --help` a whole configuration.",
+    ])  # fmt: skip

@@ -1,0 +1,1 @@
+"""Rollouts, calibration of critics, and off-policy evaluation."""

@@ -1,0 +1,1 @@
+"""Grids of runs: a folder of cells that can be interrupted, repeated and shared among processes and machines."""

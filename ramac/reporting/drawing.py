@@ -1,0 +1,102 @@
+"""What the figures of a report share: size, colours, legends, files. Colours are from Okabe and Ito's palette."""
+
+import io
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from ramac.reporting.groups import Group
+from ramac.statistics import cvar
+
+BLUE, RED = "#0072B2", "#D55E00"
+COLOURS = (BLUE, RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # without yellow, too pale for lines
+PANELS = 24  # of small multiples: a page's height
+PRINT: dict[Any, Any] = {
+    "font.size": 8, "axes.titlesize": 8, "legend.fontsize": 8, "axes.spines.top": False, "axes.spines.right": False,
+    "pdf.fonttype": 42,  # fonts embedded as TrueType, as journals ask
+    "svg.fonttype": "path",  # letters as outlines: the same everywhere, no font needed
+    "svg.hashsalt": "ramac",  # the same file for the same numbers
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its file name and what it shows."""
+
+    name: str
+    task: str
+    caption: str
+    figure: Figure
+
+    def files(self) -> dict[str, bytes]:
+        """The figure as PDF and SVG, by file name."""
+        found = {}
+        with matplotlib.rc_context(PRINT):
+            self.figure.draw_without_rendering()
+            self.figure.set_layout_engine("none")  # laid out once, not for each format
+            for kind, undated in (("pdf", {"CreationDate": None}), ("svg", {"Date": None})):
+                file = io.BytesIO()
+                self.figure.savefig(file, format=kind, metadata=undated)
+                found[f"{self.name}.{kind}"] = file.getvalue()
+        return found
+
+
+def grid(panels: int, columns: int, height: float, **shared: Any) -> tuple[Figure, list[Any]]:
+    """A figure of so many panels of a width for print, and the panels."""
+    columns = min(columns, panels)
+    rows = math.ceil(panels / columns)
+    width = 7.2 if columns > 1 else 4.5  # inches: the text of a page
+    figure = Figure(figsize=(width, height * rows + 0.4), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
+    for spare in axes[panels:]:
+        spare.set_visible(False)
+    return figure, axes[:panels]
+
+
+def lowest(panels: Sequence[Any], columns: int) -> Sequence[Any]:
+    """The lowest panel of each column."""
+    return panels[-min(columns, len(panels)) :]
+
+
+def slug(*parts: str) -> str:
+    """A file name."""
+    return re.sub(r"[^\w.]+", "-", "-".join(filter(None, parts))).strip("-")
+
+
+def foremost(groups: Sequence[Group], count: int, alpha: float) -> tuple[list[Group], str]:
+    """At most `count` groups, those of highest CVaR, in their own order; and a sentence on the others."""
+    if len(groups) <= count:
+        return list(groups), ""
+    ranked = sorted(groups, key=lambda group: -float(cvar(group.column("return"), alpha)))[:count]
+    left = len(groups) - count
+    return [g for g in groups if g in ranked], f" The {count} groups of highest CVaR_{alpha:g}; {left} left out."
+
+
+def legend(figure: Figure, panels: Iterable[Any], order: Sequence[str] = ()) -> None:
+    """One legend below the panels, each label once, in the order of the groups' labels where they are given."""
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    labels = [label for label in order or found if label in found]
+    if labels:
+        columns = max(1, min(4, 100 // (max(map(len, labels)) + 8)))  # a line of the figure holds about 100 letters
+        handles = [found[label] for label in labels]
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def write(pictures: Iterable[Picture], folder: Path, put: Callable[[Path, bytes], None]) -> dict[str, str]:
+    """Write each picture as PDF and SVG; the SVG elements by name, for a page."""
+    elements = {}
+    for picture in pictures:
+        for name, content in picture.files().items():
+            put(folder / name, content)
+            if name.endswith(".svg"):
+                elements[picture.name] = content[content.index(b"<svg") :].decode()
+    return elements

@@ -1,0 +1,197 @@
+"""Grouping: which settings tell the runs apart, the groups these make, their labels, and the baseline among them."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ramac.errors import InputError, nearest
+from ramac.experiment.folder import ELSEWHERE
+from ramac.reporting.runs import HEADLINE, Run
+
+# what is learned does not depend on these settings
+IGNORED = re.compile(rf"({'|'.join(ELSEWHERE)}|seed|log_every|deterministic|evaluation\..*)$")
+ABSENT = "-"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that agree in every key, of one or several seeds."""
+
+    keys: dict[str, str]
+    label: str
+    runs: list[Run]
+
+    @property
+    def task(self) -> str:
+        """The task, empty where none is named."""
+        return self.runs[0].settings.get("task", "")
+
+    @property
+    def seeds(self) -> dict[str, list[Run]]:
+        """Runs by seed, in the order of the seeds."""
+        found: dict[str, list[Run]] = {}
+        for run in sorted(self.runs, key=lambda run: natural(run.settings["seed"])):
+            found.setdefault(run.settings["seed"], []).append(run)
+        return found
+
+    def returns(self) -> list[np.ndarray]:
+        """Episode returns of the last step, [episodes] per seed."""
+        return [self.column("return", runs) for runs in self.seeds.values()]
+
+    def column(self, name: str, runs: list[Run] | None = None) -> np.ndarray:
+        """A column of the last step's episodes of all runs, or of these; empty where none has it."""
+        parts = [run.result(name) for run in runs or self.runs]
+        return np.concatenate([np.empty(0), *(part for part in parts if part is not None)])
+
+
+def natural(value: str) -> list[tuple[int, float, str]]:
+    """Sorting key that puts cvar0.05 before cvar0.1 and 9 before 10."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", value)
+    return [(0, float(part), "") if index % 2 else (1, 0.0, part) for index, part in enumerate(parts)]
+
+
+def known(runs: Iterable[Run], key: str) -> list[str]:
+    """Values of a setting, each once, sorted."""
+    return sorted({run.settings[key] for run in runs if key in run.settings}, key=natural)
+
+
+def varies(runs: Sequence[Run], key: str) -> bool:
+    """Whether runs differ in a setting. To lack it is a difference only where it is a column of a csv file."""
+    values = {run.settings.get(key) for run in runs}
+    return len(values if any(key in run.named for run in runs) and key not in HEADLINE else values - {None}) > 1
+
+
+def determined(runs: Iterable[Run], key: str, by: Sequence[str]) -> bool:
+    """Whether a setting has one value wherever the settings `by` agree."""
+    found: dict[tuple[str | None, ...], str] = {}
+    for run in runs:
+        cell = tuple(run.settings.get(name) for name in by)
+        if key in run.settings and found.setdefault(cell, run.settings[key]) != run.settings[key]:
+            return False
+    return True
+
+
+def chosen_keys(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[str], str]:
+    """Keys to group by, and a note on settings that differ without being one of them. Raises InputError.
+
+    Without `by`: the names in summary.json and the columns of csv files that differ, leaving out what the recipe
+    fixes; then each setting that still differs between runs of the same group.
+    """
+    everything = list(dict.fromkeys([*HEADLINE, *(key for run in runs for key in run.settings)]))
+    differing = [key for key in everything if not IGNORED.match(key) and varies(runs, key)]
+    for key in by:
+        if not any(key in run.settings for run in runs):
+            raise InputError(
+                f"--by={key}: no such setting; choose from {', '.join(HEADLINE)} or a key of config.yaml such as "
+                f"actor.steps{nearest(key, everything)}"
+            )
+    fixed = ["task", "recipe"]
+    names = [key for key in differing if key in HEADLINE or any(key in run.named for run in runs)]
+    # a column of a csv file that differs always counts: runs of one's own lack it, and must not be pooled with its rows
+    chosen = [
+        key for key in by or names if by or key in fixed or key not in HEADLINE or not determined(runs, key, fixed)
+    ]
+    if "task" in differing:
+        chosen = ["task", *(key for key in chosen if key != "task")]
+    if not by:
+        for key in differing:
+            if not determined(runs, key, chosen):
+                chosen.append(key)
+    rest = [key for key in differing if key not in chosen]
+    pooled = [key for key in rest if not determined(runs, key, chosen)]
+    along = [key for key in rest if not by and not determined(runs, key, fixed)]
+    note = ""
+    if pooled := outermost(pooled, chosen):
+        note = "Groups pool runs that differ in " + ", ".join(f"{k} ({', '.join(known(runs, k)[:6])})" for k in pooled)
+    elif along := outermost(along, chosen):
+        note = f"Settings that differ along with the keys shown: {', '.join(along)}"
+    return chosen, note
+
+
+def outermost(keys: Sequence[str], chosen: Sequence[str]) -> list[str]:
+    """Keys that are neither inside a chosen or an earlier one, nor another name of the number of updates."""
+    kept: list[str] = []
+    for key in keys:
+        parents = {key.partition(".")[0], *(["steps"] if key == "trainer.steps" else [])}
+        if not parents & {*chosen, *kept} - {key}:
+            kept.append(key)
+    return kept
+
+
+def make_groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
+    """Groups in natural order of their keys' values, with labels that leave out what all share."""
+    cells: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        cells.setdefault(tuple(run.settings.get(key, ABSENT) for key in keys), []).append(run)
+    cells = dict(sorted(cells.items(), key=lambda cell: [natural(value) for value in cell[0]]))
+    shown = [index for index in range(len(keys)) if len({cell[index] for cell in cells}) > 1]
+    titles = short(keys)
+    pairs = {cell: [(keys[i], titles[keys[i]], cell[i]) for i in shown] for cell in cells}
+    pairs = {cell: [pair for pair in parts if pair[0] != "task"] for cell, parts in pairs.items()}
+    labels = {cell: label_of(parts) for cell, parts in pairs.items()}
+    meant = {cell: ", ".join(f"{key}={value}" for key, _, value in parts) for cell, parts in pairs.items()}
+    if len(set(labels.values())) < len(set(meant.values())):
+        labels = meant
+    return [
+        Group({key: value for key, _, value in pairs[cell]}, labels[cell] or "all runs", part)
+        for cell, part in cells.items()
+    ]
+
+
+def label_of(parts: Iterable[tuple[str, str, str]]) -> str:
+    """Short label of a group within its task: a word stands for itself, a number or a switch with its key."""
+    words = [(title, value) for _, title, value in parts if value not in (ABSENT, "none")]
+    bare = re.compile(r"(?!(true|false|null)$)[A-Za-z]")
+    return ", ".join(value if bare.match(value) else f"{title}={value}" for title, value in words)
+
+
+def short(keys: Sequence[str]) -> dict[str, str]:
+    """Last part of each dotted key, or all of it where two would read the same."""
+    leaves = [key.rpartition(".")[2] for key in keys]
+    return {key: leaf if leaves.count(leaf) == 1 else key for key, leaf in zip(keys, leaves, strict=True)}
+
+
+def duplicates(groups: Iterable[Group]) -> str:
+    """A note on runs of the same group and seed, empty where there are none."""
+    found = [
+        f"{group.label}, seed {seed} ({', '.join(run.source for run in runs)})"
+        for group in groups
+        for seed, runs in group.seeds.items()
+        if len(runs) > 1
+    ]
+    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+    return f"Several runs of one group and seed, all their episodes kept: {'; '.join(found[:5])}{more}" if found else ""
+
+
+def baselines(groups: Sequence[Group], wanted: str) -> dict[str, Group]:
+    """The group that agrees with `key=value,...`, by task. Raises InputError when there is none or several."""
+    found: dict[str, Group] = {}
+    runs = [run for group in groups for run in group.runs]
+    pairs = [pair.partition("=") for pair in re.split(r",(?=[^,\[\]=]+=)", wanted)]
+    for key, equals, value in pairs:
+        values = known(runs, key)
+        if not equals or not values:
+            keys = groups[0].keys or dict.fromkeys(HEADLINE, "")
+            raise InputError(
+                f"--baseline: no setting {key!r}; write key=value with {', '.join(keys)}{nearest(key, keys)}"
+            )
+        if value not in values:
+            raise InputError(
+                f"--baseline: no run has {key}={value}; there are {', '.join(values)}{nearest(value, values)}"
+            )
+    for group in groups:
+        if all(run.settings.get(key) == value for run in group.runs for key, _, value in pairs):
+            if group.task in found:
+                add = ", ".join(key for key in group.keys if key not in {pair[0] for pair in pairs})
+                raise InputError(
+                    f"--baseline={wanted} matches several groups, such as {found[group.task].label!r} and "
+                    f"{group.label!r}; add {add or 'a key to --by'}"
+                )
+            found[group.task] = group
+    if not found:
+        raise InputError(
+            f"--baseline={wanted} matches no group; the groups are {'; '.join(g.label for g in groups[:8])}"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""The training loop, several seeds at once, and what an update costs."""

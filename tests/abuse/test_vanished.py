@@ -1,0 +1,68 @@
+"""Data that were there for one run and are damaged or gone for the next of the same command."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trials.datasets import arrays, store, write_d4rl
+from trials.robustness import attempt
+
+RUN = ("task=gymnasium", "task.environment=Pendulum-v1", "task.horizon=3", "actor=gaussian", "critic=mean")
+RUN += ("risk=neutral", "actor.hidden=[8]", "critic.hidden=[8]", "trainer.steps=2", "evaluation.episodes=1")
+
+
+def refusal(arguments, folder) -> str:
+    outcome = attempt(list(arguments), folder)
+    assert outcome.kind() == "refused", outcome
+    return outcome.lines[-1]
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Path:
+    """A Minari dataset that has served a run."""
+    store("my/data-v0", (10, 12), 3, 1)
+    assert attempt([*RUN, "data=my/data-v0"], tmp_path).status == 0
+    return tmp_path / "datasets/my/data-v0"
+
+
+def test_a_file_that_is_gone(tmp_path):
+    path = Path(write_d4rl(tmp_path / "mine.hdf5", **arrays(40, 3, 1)))
+    assert attempt([*RUN, f"data={path}"], tmp_path).status == 0
+    path.rename(tmp_path / "mine2.hdf5")
+    assert f"no file '{path}'; did you mean '{tmp_path / 'mine2.hdf5'}'" in refusal([*RUN, f"data={path}"], tmp_path)
+    for command in (["estimate", "runs/gymnasium-gaussian-mean-neutral-seed0"], ["data", "check", str(path)]):
+        assert f"no file '{path}'" in refusal(command, tmp_path)
+
+
+DAMAGE = {
+    "no arrays": (lambda data: (data / "main_data.hdf5").unlink(), "dataset 'my/data-v0' cannot be read: "),
+    "half of the arrays": (
+        lambda data: (data / "main_data.hdf5").write_bytes((data / "main_data.hdf5").read_bytes()[:2000]),
+        "cannot be read: OSError: .*truncated",
+    ),
+    "no description": (lambda data: (data / "metadata.json").unlink(), "dataset 'my/data-v0' cannot be read: "),
+    "a description that is none": (
+        lambda data: (data / "metadata.json").write_text("{"),
+        "dataset 'my/data-v0' cannot be read: JSONDecodeError",
+    ),
+    "more steps than there are": (
+        lambda data: (data / "metadata.json").write_text(
+            json.dumps(json.loads((data / "metadata.json").read_text()) | {"total_steps": 10**13})
+        ),
+        "cannot be read: MemoryError|22 steps found",
+    ),
+    "an empty folder": (lambda data: [path.unlink() for path in data.iterdir()], "cannot be read: "),
+    "no folder of arrays": (lambda data: data.rename(data.with_name("date")), "is in the way: it holds no dataset"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_minari_folder_that_is_damaged(dataset, tmp_path, kind):
+    import re
+
+    spoil, message = DAMAGE[kind]
+    spoil(dataset / "data")
+    assert re.search(message, refusal([*RUN, "data=my/data-v0"], tmp_path))
+    assert re.search(message, refusal(["estimate", "runs/gymnasium-gaussian-mean-neutral-seed0"], tmp_path))
+    assert attempt(["data", "list"], tmp_path).status == 0

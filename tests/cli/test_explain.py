@@ -1,0 +1,55 @@
+import pytest
+import torch
+from tensordict import TensorDict
+
+from ramac.cli import compose
+from ramac.cli.explain import command, counted, rows_of
+from ramac.experiment.run import assemble
+from ramac.spec import Spec
+
+SPEC = Spec.unit(3, 2)
+
+
+def rows(batch, *overrides):
+    return {row["term"]: row for row in rows_of(assemble(compose(list(overrides)), SPEC, batch, torch.device("cpu")))}
+
+
+def test_it_says_what_a_term_sends_where(batch):
+    found = rows(batch, "recipe=rafmac", "trainer.batch_size=32", "task.gamma=0.9")
+    assert found["td"]["actor"] == 0 < found["td"]["critic"]
+    assert found["bc"]["critic"] == 0 < found["bc"]["actor"]
+    assert found["risk"]["critic"] == 0 < found["risk"]["actor"]
+    iql = rows(batch, "recipe=iql", "trainer.batch_size=32", "task.gamma=0.9")
+    assert iql["iql"]["critic"] > 0  # its value network is the critic's group
+    assert iql["iql"]["evaluations"] == {"critic (no gradient)": 1, "value": 1}
+    assert found["risk"]["weight"] == 0
+    assert found["risk"]["full weight"] == pytest.approx(0.2)
+
+
+def test_it_counts_network_evaluations(batch):
+    """RADAC with T = 5: 5 for the next action, 1 for cloning, 5 with gradient; the trunk once per (s, a)."""
+    found = rows(batch, "recipe=radac", "trainer.batch_size=32", "task.gamma=0.9")
+    assert found["td"]["evaluations"] == {"actor (no gradient)": 5, "critic": 1, "critic (no gradient)": 1}
+    assert found["bc"]["evaluations"] == {"actor": 1}
+    assert found["risk"]["evaluations"] == {"actor": 5, "critic": 1}
+    fql = rows(batch, "recipe=fql", "trainer.batch_size=32", "task.gamma=0.9")
+    assert fql["distill"]["evaluations"] == {"actor": 1, "actor (no gradient)": 10}  # midpoint, 5 steps
+    awr = rows(batch, "recipe=iql", "trainer.batch_size=32", "task.gamma=0.9")
+    assert awr["awr"]["evaluations"] == {"actor": 1, "critic (no gradient)": 1, "value (no gradient)": 1}
+
+
+def test_nothing_is_trained_or_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command(compose(["recipe=rebrac", "trainer.batch_size=32"]))
+    text = capsys.readouterr().out
+    assert "critic_bc" in text
+    assert "every 2 updates" in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_hooks_are_gone_afterwards(batch):
+    trainer = assemble(compose(["recipe=radac"]), SPEC, batch, torch.device("cpu"))
+    with counted(trainer.loss, 32):
+        pass
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in trainer.agent.modules())
+    assert trainer.agent.actor(TensorDict({"observation": torch.zeros(1, 3)}, [1]))["action"].shape == (1, 2)

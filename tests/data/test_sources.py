@@ -1,0 +1,297 @@
+"""Every source gives the same flat arrays: Minari, D4RL files, plain arrays, and mixes of them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import h5py
+import minari
+import numpy as np
+import pytest
+
+import ramac
+from ramac.data import from_arrays
+from ramac.data.sources import load
+from ramac.errors import InputError
+from ramac.hazards import NoHazard
+from ramac.registry import tasks
+from trials.datasets import arrays, hopper, store, write_d4rl
+
+
+@pytest.mark.parametrize("data_format", ["hdf5", "arrow"])
+def test_loaded_data_are_what_minari_stored(data_format):
+    if data_format == "arrow":
+        pytest.importorskip("pyarrow")
+    name = store(lengths=(20, 7, 1, 30), data_format=data_format)
+    log, episodes = load(name), list(minari.load_dataset(name).iterate_episodes())
+    assert len(log.start) == len(episodes) == 4
+    for start, stop, episode in zip(log.start, log.stop, episodes, strict=True):
+        rows = slice(start, stop)
+        assert np.array_equal(log.observation[rows], episode.observations[:-1])
+        assert np.array_equal(log.next_observation[rows], episode.observations[1:])
+        assert np.array_equal(log.action[rows], episode.actions)
+        assert np.array_equal(log.reward[rows], episode.rewards)
+        assert np.array_equal(log.terminated[rows], episode.terminations)
+    assert np.abs(log.observation).sum() > 0
+    assert {part.dtype for part in (log.observation, log.action, log.reward, log.next_observation)} == {np.dtype("f4")}
+
+
+def test_a_minari_folder_is_a_source(tmp_path):
+    name = store()
+    assert np.array_equal(load(str(tmp_path / "datasets" / name)).reward, load(name).reward)
+
+
+def test_only_termination_is_terminal():
+    """Bootstrap through truncation, never through termination: one episode is cut, one falls."""
+    batch = load(store(lengths=(5, 5))).transitions()
+    assert batch["next", "terminated"].squeeze(-1).tolist() == [False] * 9 + [True]
+
+
+def test_d4rl_without_next_observations():
+    """d4rl's rule written out: the next observation is the next row, the last step of a cut episode is left out."""
+    given = arrays(40)
+    log = from_arrays(**given)
+    rows = [t for t in range(40) if not given["timeouts"][t]]
+    assert np.allclose(log.observation, given["observations"][rows])
+    assert np.allclose(log.reward, given["rewards"][rows])
+    for i, t in enumerate(rows):
+        terminal = given["terminals"][t]
+        assert log.terminated[i] == terminal
+        assert np.allclose(log.next_observation[i], given["observations"][t if terminal else t + 1])
+    assert log.start.tolist() == [0, 9, 19, 28]
+
+
+def test_d4rl_with_next_observations_keeps_every_step():
+    given = arrays(40) | {"next_observations": np.ones((40, 11))}
+    log = from_arrays(**given)
+    assert len(log.reward) == 40
+    assert log.start.tolist() == [0, 10, 20, 30]
+    assert log.terminated.tolist() == given["terminals"].tolist(), "timeouts bootstrap"
+
+
+def test_an_unfinished_last_episode_is_cut():
+    given = arrays(25)
+    assert len(from_arrays(**given).reward) == 25 - 1 - 1, "one timeout, and the last step has no successor"
+    given["terminals"][-1] = True
+    assert len(from_arrays(**given).reward) == 25 - 1
+    assert len(from_arrays(**given, next_observations=given["observations"]).reward) == 25
+
+
+@pytest.mark.parametrize("following", [False, True])
+def test_a_d4rl_file_holds_what_the_arrays_hold(tmp_path, following):
+    given = arrays()
+    if following:
+        given["next_observations"] = np.roll(given["observations"], -1, 0)
+    path = write_d4rl(tmp_path / "x.hdf5", **given, infos_qpos=np.zeros(30))
+    log, same = load(path), from_arrays(**given)
+    for part in ("observation", "action", "reward", "next_observation", "terminated", "start"):
+        assert np.array_equal(getattr(log, part), getattr(same, part))
+
+
+def test_sources_join_in_order(tmp_path):
+    path = write_d4rl(tmp_path / "x.hdf5", **arrays())
+    one, two = load(store(lengths=(20, 7))), load(path)
+    joined = load(f"bad/data-v0+{path}")
+    assert np.array_equal(joined.reward, np.concatenate([one.reward, two.reward]))
+    assert joined.start.tolist() == [*one.start, *(two.start + 27)]
+    with pytest.raises(InputError, match="cannot be joined: actions of 3 and of 6 numbers"):
+        load(f"bad/data-v0+{store('bad/wide-v0', act_dim=6)}")
+
+
+def test_returns_stop_at_episode_ends():
+    none = np.zeros((5, 1))
+    log = from_arrays(none, none, [1, 1, 1, 5, 5], [0, 0, 1, 0, 1], np.zeros(5), none)
+    assert np.allclose(log.returns_to_go(0.5), [1.75, 1.5, 1, 7.5, 5])
+    assert np.allclose(log.returns(2), [2, 10])
+    assert np.allclose(log.returns(), [3, 10])
+
+
+def test_normalised_scores():
+    """D4RL's references; the score of the references themselves is 0 and 100."""
+    task = hopper()
+    assert task.score(-20.272305) == pytest.approx(0)
+    assert task.score(3234.3) == pytest.approx(100)
+    assert task.score(1000.0) == pytest.approx(100 * (1000 + 20.272305) / (3234.3 + 20.272305))
+    assert tasks.build("gymnasium").score(5.0) is None
+
+
+# settings of a run that costs next to nothing
+SHORT = ("trainer.steps=2", "trainer.batch_size=8", "evaluation.episodes=2", "evaluation.environments=2")
+SMALL = ("actor=gaussian", "critic=mean", "risk=neutral")
+
+
+def test_arrays_from_python_train(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = from_arrays(**arrays())
+    summary = ramac.train("task=gymnasium", "task.environment=Hopper-v5", *SMALL, *SHORT, data=data)
+    assert summary["data"].startswith("arrays from Python: 28 steps in 3 episodes")
+    assert summary["return_mean"] != 0
+    with pytest.raises(InputError, match="Bandit makes its own data; data= goes with task=gymnasium"):
+        ramac.train(*SMALL, *SHORT, data=data)
+
+
+def test_your_own_file_trains_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write_d4rl(tmp_path / "mine.hdf5", **arrays())
+    hazard = ("hazard=pose", "hazard.low=-0.01", "hazard.high=0.01", "hazard.probability=1")
+    words = ["task=hopper-medium-expert", f"data={path}", *hazard, *SMALL, *SHORT, "run_dir=run"]
+    start = [sys.executable, "-c", "import ramac; ramac.main()"]
+    done = subprocess.run([*start, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    config = Path("run/config.yaml").read_text()
+    assert f"data: {path}" in config
+    assert "low: -0.01" in config
+    again = subprocess.run([*start, "doctor", "run", "episodes=4"], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_minari_dataset_names_its_environment():
+    store(lengths=(10, 10), env="Hopper-v5")
+    task = tasks.build("gymnasium")
+    task.use(data="bad/data-v0")
+    assert task.environment().unwrapped.spec.id == "Hopper-v5"
+    assert isinstance(task.hazard, NoHazard)
+    data = task.dataset()
+    assert np.allclose(data.returns, data.log.returns())
+
+
+def refused(message, source=None, task=None):
+    task = task or hopper()
+    task.use(data=source)
+    with pytest.raises(InputError, match=message):
+        task.dataset()
+
+
+def test_data_of_other_shapes_are_refused():
+    refused(r"'bad/data-v0' does not fit Hopper-v5: observations have shape \(17,\), not \(11,\)", store(obs_dim=17))
+    refused(r"actions have shape \(6,\), not \(3,\)", store("bad/actions-v0", act_dim=6))
+
+
+def test_data_of_an_environment_of_the_same_shapes_are_refused():
+    cheetah = store(obs_dim=17, act_dim=6, env="HalfCheetah-v5")
+    refused("collected in HalfCheetah-v5, not in Walker2d-v5", cheetah, tasks.build("walker2d-mixed"))
+
+
+def test_what_cannot_be_learned_from_is_refused():
+    def nan(parts):
+        parts["rewards"][7] = np.nan
+
+    def wide(parts):
+        parts["actions"][3] = 1.5
+
+    refused("reward is nan or infinite in 1 of 20 steps, first at step 7", store(change=nan))
+    refused(
+        r"actions outside the box \[-1, 1\] in 1 of 20 steps, first at step 3: \[1.5, 1.5, 1.5\]",
+        store("bad/wide-v0", change=wide),
+    )
+
+
+def test_an_unknown_id_names_the_download(monkeypatch):
+    store("mine/hopper-v0")
+
+    def offline(dataset_id):
+        assert dataset_id == "mine/hoper-v0"
+        try:
+            raise ConnectionError("Name or service not known")
+        except ConnectionError as error:
+            raise ValueError("no answer") from error
+
+    monkeypatch.setattr(minari, "download_dataset", offline)
+    refused(
+        r"no dataset 'mine/hoper-v0' on disk, and it cannot be downloaded \(ConnectionError: Name or service not known"
+        r"\); on disk: mine/hopper-v0; did you mean 'mine/hopper-v0'\?; .* minari download mine/hoper-v0",
+        "mine/hoper-v0",
+    )
+    refused("'hopper' is no file, no folder of a Minari dataset, and no Minari id such as", "hopper")
+
+
+def test_an_absent_dataset_is_downloaded_whole(monkeypatch, tmp_path):
+    made = []
+    monkeypatch.setattr(minari, "download_dataset", lambda name: made.append(store(name, env="Hopper-v5")))
+    assert len(load("mujoco/hopper-v0").reward) == 20
+    assert len(load("mujoco/hopper-v0").reward) == 20
+    assert made == ["mujoco/hopper-v0"]
+
+    def dies(name):
+        store(name)
+        raise ConnectionError("reset by peer")
+
+    monkeypatch.setattr(minari, "download_dataset", dies)
+    refused("cannot be downloaded .ConnectionError: reset by peer", "mujoco/walker-v0")
+    assert not list((tmp_path / "datasets").rglob("*walker*"))
+
+
+def test_damaged_files_are_refused(tmp_path):
+    path = Path(write_d4rl(tmp_path / "x.hdf5", **arrays()))
+    path.write_bytes(path.read_bytes()[:-500])
+    refused("x.hdf5 cannot be read: .*truncated", str(path))
+    path.write_bytes(b"nothing")
+    refused("x.hdf5 cannot be read", str(path))
+    name = store()
+    (file,) = (tmp_path / "datasets").rglob("*.hdf5")
+    file.write_bytes(file.read_bytes()[:1000])
+    refused("dataset 'bad/data-v0' cannot be read", name)
+
+
+def test_wrong_keys_are_named(tmp_path):
+    given = arrays()
+    given["timeout"] = given.pop("timeouts")
+    path = write_d4rl(tmp_path / "x.hdf5", **given)
+    refused("has no 'timeouts'; did you mean 'timeout'.*this one has actions, observations, rewards", path)
+    with h5py.File(path, "r+") as file:
+        del file["observations"]
+        file["observations/achieved_goal"] = np.zeros((30, 2))
+    refused("x.hdf5: 'observations' is a group of arrays, not one array", path)
+    store()
+    (file,) = (tmp_path / "datasets").rglob("*.hdf5")
+    refused("has no 'observations'.*Minari's storage: name the dataset's folder", str(file))
+    refused("no file '.*y.hdf5'; did you mean '.*x.hdf5'", str(tmp_path / "y.hdf5"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rewards": np.zeros(29)}, "rewards have 29 steps, observations 30"),
+        ({"actions": np.zeros(30)}, r"actions must have shape \[T, n\], got \[30\]"),
+        ({"terminals": np.zeros((30, 2))}, r"terminals must have shape \[T\], got \[30, 2\]"),
+        ({"observations": [["a"]] * 30}, "observations cannot be used: numbers are needed, got <U1"),
+        ({"terminals": np.full(30, np.nan)}, "terminals cannot be used: only 0 and 1 are flags"),
+        ({"next_observations": np.zeros((30, 4))}, r"next_observations have shape \[30, 4\], observations \[30, 11\]"),
+        ({"timeouts": np.ones(30), "terminals": np.zeros(30)}, "no step has a next observation"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(change, message):
+    with pytest.raises(InputError, match=message):
+        from_arrays(**{**arrays(), **change})
+
+
+def test_tasks_without_data_or_environment_say_so():
+    refused("this task has no data of its own; set data=ID", task=tasks.build("gymnasium"))
+    refused("do not say what environment they are of; set task.environment=ID", store(), tasks.build("gymnasium"))
+    task = tasks.build({**tasks.plain("gymnasium"), "environment": "Hoper-v5"})
+    refused("no environment 'Hoper-v5'.*Hopper", "bad/data-v0", task)
+    discrete = tasks.build({**tasks.plain("gymnasium"), "environment": "CartPole-v1"})
+    refused("cannot be used in CartPole-v1: its actions are Discrete", "bad/data-v0", discrete)
+
+
+def test_joined_data_are_of_one_environment():
+    store("one/cheetah-v0", obs_dim=17, act_dim=6, env="HalfCheetah-v5")
+    store("one/walker-v0", obs_dim=17, act_dim=6, env="Walker2d-v5")
+    refused("different environments cannot be joined: Walker2d and HalfCheetah", "one/walker-v0+one/cheetah-v0")
+
+
+def test_a_folder_that_cannot_hold_datasets_is_said(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "file"))
+    refused("the folder of datasets cannot be used: .*File exists.*set MINARI_DATASETS_PATH", "some/hopper-v0")
+
+
+def test_an_environment_without_a_limit_needs_a_horizon():
+    if "Endless-v0" not in gymnasium.envs.registry:
+        gymnasium.register("Endless-v0", entry_point=gymnasium.spec("Hopper-v5").entry_point)
+    task = {**tasks.plain("gymnasium"), "environment": "Endless-v0"}
+    refused("Endless-v0 never cuts an episode; set task.horizon=STEPS", store(), tasks.build(task))
+    bounded = tasks.build({**task, "horizon": 30})
+    bounded.use(data="bad/data-v0")
+    assert len(bounded.dataset().log.reward) == 20

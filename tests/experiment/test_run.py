@@ -1,0 +1,246 @@
+"""Runs from the outside: the run folder, the command line, and what bad input says."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ramac
+from ramac.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+SHORT = ("trainer.steps=4", "evaluation.episodes=10", "log_every=2")
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+    monkeypatch.delenv("RAMAC_POLICIES", raising=False)
+
+
+def command(*arguments: str, script: str | None = None, **variables: str) -> subprocess.CompletedProcess:
+    start = [script] if script else ["-c", "import ramac; ramac.main()"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160", **variables}
+    return subprocess.run([sys.executable, *start, *arguments], env=environment, capture_output=True, text=True)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_folder_explains_itself():
+    summary = ramac.train(*SHORT, "run_dir=here")
+    folder = Path("here")
+    assert {path.name for path in folder.iterdir()} == {
+        "config.yaml", "metrics.csv", "episodes.csv", "summary.json", "checkpoint", "environment.txt", "bandit.png",
+    }  # fmt: skip
+    written = json.loads((folder / "summary.json").read_text())
+    asked = "task actor critic risk seed steps device episodes return_mean return_std return_min return_iqm return_cvar"
+    asked += " intervals checkpoint hazard_rate evaluations_per_update threads updates_per_second wall_seconds"
+    asked += " mass_centre mass_ring mass_off_support"
+    assert set(asked.split()) <= set(written)
+    assert (written["actor"], written["critic"], written["risk"], written["steps"]) == ("flow", "iqn", "cvar0.1", 4)
+    assert list(written["return_cvar"]) == ["0.05", "0.1", "0.25"]
+    assert written["mass_centre"] + written["mass_ring"] + written["mass_off_support"] == pytest.approx(1)
+    assert {**written, "run_dir": "here"} == summary
+    assert len(rows(folder / "episodes.csv")) == 10
+    assert {row["name"] for row in rows(folder / "metrics.csv")} >= {"loss_td", "loss_bc", "loss_risk"}
+    assert {row["step"] for row in rows(folder / "metrics.csv")} == {"2", "4"}
+    assert "torch: " in (folder / "environment.txt").read_text()
+    action = ramac.load("here").act(np.zeros((5, 1), np.float32))
+    assert action.shape == (5, 2)
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    one, two, other = (
+        ramac.train(*SHORT, f"seed={seed}", f"run_dir={name}") for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert rows(Path("a/metrics.csv")) == rows(Path("b/metrics.csv"))
+    assert rows(Path("a/episodes.csv")) == rows(Path("b/episodes.csv"))
+    assert one["return_mean"] == two["return_mean"] != other["return_mean"]
+
+
+def test_evaluation_in_between_does_not_change_training():
+    ramac.train(*SHORT, "run_dir=a")
+    ramac.train(*SHORT, "run_dir=b", "evaluation.every=2")
+    assert rows(Path("a/metrics.csv")) == rows(Path("b/metrics.csv"))
+    assert {row["step"] for row in rows(Path("b/episodes.csv"))} == {"2", "4"}
+
+
+def test_a_loaded_agent_acts_as_the_saved_one():
+    import torch
+
+    ramac.train(*SHORT, "run_dir=a", "actor=ddpm", "risk=wang-0.5")
+    agent = ramac.load("a/checkpoint")
+    assert (type(agent.actor).__name__, agent.risk.eta) == ("DDPM", -0.5)
+    again = ramac.load("a")
+    torch.manual_seed(0)
+    first = agent.act(np.zeros((3, 1)))
+    torch.manual_seed(0)
+    assert np.array_equal(first, again.act(np.zeros((3, 1))))
+
+
+def test_default_folders_are_numbered():
+    first, second = (ramac.train(*SHORT, "actor=deterministic", "critic=mean", "risk=neutral") for _ in range(2))
+    assert first["run_dir"] == "runs/bandit-deterministic-mean-neutral-seed0"
+    assert second["run_dir"] == first["run_dir"] + "-2"
+
+
+def test_behaviour_cloning_needs_no_risk():
+    summary = ramac.train(*SHORT, "loss=[bc]", "actor=gaussian", "loss.bc.weight=2", "run_dir=a")
+    assert summary["loss"] == ["bc"]
+
+
+def test_hopper_end_to_end(tmp_path):
+    from trials.datasets import write_policy
+
+    for name in ("low", "high"):
+        write_policy(tmp_path / f"{name}.npz")
+    folder = (f"task.policies={tmp_path}", "task.behaviour=[low,high]")
+    task = ("task=hopper-medium-expert", *folder, "task.transitions=300")
+    summary = ramac.train(*SHORT, *task, "actor=ddpm", "run_dir=a")
+    assert summary["task"] == "hopper-medium-expert"
+    assert Path("a/returns.png").stat().st_size > 10_000
+    assert {"return_mean", "return_cvar", "episodes"} <= set(summary["behaviour"])
+    assert summary["hazard_rate"] >= 0
+    assert {"rate", "standard_error", "data", "uniform", "states"} == set(summary["ood"])
+    assert summary["score"] == pytest.approx(100 * (summary["return_mean"] + 20.272305) / (3234.3 + 20.272305))
+    assert ramac.load("a").act(np.zeros(11)).shape == (3,)
+
+
+def test_command_trains_and_ends_with_a_table():
+    done = command(*SHORT, "run_dir=here", "risk=cvar", "risk.alpha=0.3")
+    assert done.returncode == 0, done.stderr
+    assert "CVaR 0.1" in done.stdout
+    assert "mass centre" in done.stdout
+    assert "ramac -m " in done.stdout
+    assert json.loads(Path("here/summary.json").read_text())["risk"] == "cvar0.3"
+
+
+def test_sweep_runs_every_combination():
+    done = command("-m", *SHORT, "actor=flow2,gaussian", "loss=[td,bc],[td,bc,risk]", "critic=qr")
+    assert done.returncode == 0, done.stderr
+    cells = [json.loads(path.read_text()) for path in Path("runs").glob("grid-*/*/summary.json")]
+    found = {(cell["actor"], "+".join(cell["loss"])) for cell in cells}
+    assert found == {(a, loss) for a in ("flow2", "gaussian") for loss in ("td+bc", "td+bc+risk")}
+
+
+BAD = {
+    "unknown entry": (["actor=flwo"], "no actor 'flwo'; choose from .*did you mean 'flow'"),
+    "unknown entry in a sweep": (["-m", "actor=flow,flwo"], "no actor 'flwo'"),
+    "no entry": (["risk=null"], "risk needs an entry; choose from cpw"),
+    "ascent": (["trainer.clip=-1"], "clip must be positive, got -1.0"),
+    "width": (["actor.hidden=[-3]"], "hidden must be at least 1, got -3"),
+    "seed of the evaluation": (["evaluation.seed=-1"], "seed must be at least 0, got -1"),
+    "no terms": (["loss=[]"], "trains nothing; choose from awr, bc, "),
+    "unknown term": (["loss=[td,bcc]"], "no loss 'bcc'; choose from awr, .*did you mean 'bc'"),
+    "wrong type": (["risk.alpha=x"], "risk.alpha: Value 'x' .*could not be converted to Float"),
+    "wrong type of a setting": (["seed=x"], "seed must be a whole number from 0 to 4294967295, got 'x'"),
+    "out of range": (["risk=cvar1.5"], r"alpha must be in \(0, 1\], got 1.5"),
+    "zero": (["risk=cvar", "risk.alpha=0"], r"alpha must be in \(0, 1\], got 0.0"),
+    "unknown argument": (["actor.stepz=3"], "no setting 'actor.stepz'; actor has steps.*did you mean 'steps'"),
+    "argument of another entry": (["actor=gaussian", "actor.steps=3"], "no setting 'actor.steps'; actor has hidden"),
+    "unknown setting": (["actr=flow"], "no setting 'actr'.*did you mean 'actor'"),
+    "unknown choice": (
+        ["actor.solver=heun"],
+        r"actor.solver: Invalid value 'heun', expected one of \[midpoint, euler, rk4\]",
+    ),
+    "grammar": (["risk=cvar(0.1)"], "risk=cvar.0.1.*group=entryNUMBER"),
+    "missing policies folder": (
+        ["task=hopper-medium-expert", "task.policies=nowhere", "task.behaviour=[low]"],
+        "folder 'nowhere' does not exist",
+    ),
+    "missing data": (["task=hopper-medium-expert", "data=nowhere.hdf5"], "no file 'nowhere.hdf5'"),
+    "data without a place": (["data=a/b-v0"], "Bandit makes its own data; data= goes with task=gymnasium"),
+    "hazard": (["task=hopper-mixed", "hazard=pose", "hazard.penalty=5"], "hazard=pose: penalty .* at most 0, got 5"),
+    "version": (
+        ["task=hopper-mixed", "task.hazard=v2"],
+        r"task.hazard: Invalid value 'v2', expected one of \[v1, ramac",
+    ),
+    "device": (["device=meta"], "device=meta cannot be used here"),
+    "a grid explained": (["--explain", "sweep=critics"], "sweep=critics is a grid: ramac -m sweep=critics"),
+    "Hydra's settings": (["hydra.rn.dir=x"], "no setting 'hydra.rn.dir'; hydra has .*did you mean 'run'"),
+    "unknown command": (["resum", "here"], "no command 'resum'; there are data, .*did you mean 'resume'"),
+    "unknown group": (["list", "actr"], "no group 'actr'.*did you mean 'actor'"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_input_is_one_clear_line(kind, tmp_path):
+    import re
+
+    arguments, message = BAD[kind]
+    done = command(*arguments)
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("ramac: ")
+    assert re.search(message, lines[0]), lines[0]
+    written = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert written <= ({"multirun.yaml"} if "-m" in arguments else set()), (
+        "Hydra notes a sweep before it composes a cell"
+    )
+
+
+def test_a_taken_run_dir_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(InputError, match="already holds something"):
+        ramac.train(*SHORT, f"run_dir={tmp_path}")
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+
+
+def test_bad_data_write_nothing(tmp_path):
+    from trials.datasets import store
+
+    dataset = store(change=lambda parts: parts["rewards"].__setitem__(0, np.nan))
+    with pytest.raises(InputError, match="reward is nan"):
+        ramac.train(*SHORT, "task=hopper-medium-expert", f"data={dataset}", "run_dir=here")
+    assert not Path("here").exists()
+
+
+def test_a_loss_that_is_gone_stops_the_run():
+    with pytest.raises(FloatingPointError, match="loss_risk is nan at update 1; the run in here stops here"):
+        ramac.train(*SHORT, "run_dir=here", "trainer.critic_lr=1e20", "critic=mean", "risk=neutral")
+
+
+def test_a_grid_is_no_run_of_python_either():
+    with pytest.raises(InputError, match="sweep=critics is a grid"):
+        ramac.train("sweep=critics")
+    assert not Path("runs").exists()
+
+
+def test_list_shows_arguments_defaults_and_papers():
+    done = command("list", "risk", "actor")
+    assert done.returncode == 0, done.stderr
+    for text in ("alpha: float = 0.1", "(cvarNUMBER)", "Rockafellar", "midpoint | euler | rk4", "tuple[int, ...]"):
+        assert text in done.stdout
+
+
+def test_completion_knows_the_entries():
+    query = {"COMP_LINE": "ramac risk=", "COMP_POINT": "11", "COMP_CWORD": "1"}
+    done = command("-sc", "query=bash", **query)
+    assert "risk=cvar" in done.stdout
+
+
+def test_the_example_runs_as_a_script_and_as_a_plugin():
+    script = ROOT / "examples" / "my_actor.py"
+    assert len(script.read_text().splitlines()) < 50
+    done = command(*SHORT, "actor=mine", "task=bandit", "run_dir=a", script=str(script))
+    assert done.returncode == 0, done.stderr
+    plugin = {"RAMAC_PLUGINS": "my_actor", "PYTHONPATH": str(script.parent)}
+    done = command(*SHORT, "actor=mine4", "run_dir=b", **plugin)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(Path("b/summary.json").read_text())["actor"] == "mine4"
+
+
+def test_version_needs_no_heavy_imports():
+    code = "import sys, ramac; sys.argv[1:] = ['--version']; ramac.main(); print(set(sys.modules) & {'torch', 'hydra'})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f"ramac {ramac.__version__}", "set()"]

@@ -1,0 +1,51 @@
+"""Every pair of parts trains: finite losses, a risk gradient into the actor, actions inside the box."""
+
+from itertools import product
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from ramac.agent import Agent
+from ramac.losses import CompositeLoss
+from ramac.registry import actors, critics, losses, risks
+from ramac.spec import Spec
+from ramac.training.trainer import Trainer
+
+SPEC = Spec(3, 2, (-2.0, 0.0), (2.0, 1.0), (0.0,) * 3, (1.0,) * 3, 1.0, 2.0)
+PAIRS = {
+    *product(actors, critics, ["cvar"]),
+    *product(["deterministic"], critics, risks),
+    *product(actors, ["qr"], risks),
+}
+CELLS = sorted(PAIRS)
+
+
+@pytest.mark.filterwarnings("ignore:this critic learns the mean only")
+@pytest.mark.parametrize(("actor", "critic", "risk"), CELLS, ids="-".join)
+def test_cell(actor, critic, risk, batch):
+    batch["action"] = torch.rand(32, 2) * torch.tensor([4.0, 1.0]) - torch.tensor([2.0, 0.0])
+    agent = Agent.build({"actor": actor, "critic": critic, "risk": risk}, SPEC)
+    names = ("td", "bc", "risk", *agent.actor.trained_by)
+    terms = {name: losses.build({"name": name, "warmup": 0, "ramp": 0}) for name in names}
+    trainer = Trainer(agent, terms, batch, 0, steps=3)
+    for metrics in trainer.run():
+        assert {"loss_td", "loss_bc", "loss_risk"} < set(metrics.keys())
+        assert all(value.isfinite() for value in metrics.values())
+    loss = trainer.loss(batch, ["risk"])["loss_risk"]
+    gradients = torch.autograd.grad(loss.mean(), list(agent.actor.parameters()), allow_unused=True)
+    assert sum(g.abs().sum().item() for g in gradients if g is not None) > 0
+    action = agent.act(torch.randn(100, 3).numpy())
+    assert (action >= [-2, 0]).all()
+    assert (action <= [2, 1]).all()
+
+
+def test_a_mean_critic_says_that_it_knows_no_tail():
+    with pytest.warns(UserWarning, match=r"risk=cvar0.1 reads as the mean"):
+        Agent.build({"actor": "gaussian", "critic": "mean", "risk": "cvar0.1"}, SPEC)
+
+
+def test_a_batch_of_one(batch):
+    agent = Agent.build({"actor": "ddpm", "critic": "iqn", "risk": "cvar0.1"}, SPEC)
+    terms = {name: losses.build(name) for name in ("td", "bc", "risk")}
+    assert CompositeLoss(agent, agent, terms)(TensorDict({**batch[:1]}, [1]))["loss_td"].isfinite().all()

@@ -1,0 +1,93 @@
+"""An update never waits for the device: none of its numbers is read on the host, none is copied there from the host.
+
+Shown without a GPU: on torch's device `meta`, whose tensors have no values, whatever would wait for one is an error.
+"""
+
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks.updates import data, ramac_trainer
+from ramac.cli import presets
+from ramac.training.trainer import Trainer
+
+SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler", "EDMDPMSolverMultistepScheduler")
+LATE = "++loss.risk.warmup=0"  # the risk counts at once
+CELLS = [
+    *[f"recipe={recipe}" for recipe in presets("recipe")],
+    "actor=edm critic=expectile", "actor=dpmsolver critic=flow", "actor=shortcut critic=fqf",
+    "actor=mixture critic=ncqr", "actor=ddim critic=c51", "actor=vae critic=hlgauss",
+    "loss=[td,bc,entropy,risk] actor=gaussian", "loss=[td,bc,guidance]", "loss=[td,bc,risk_onestep]",
+    "loss=[td,bc] loss.bc.budget=0.1", "loss.td.aggregation=tqc", "loss.td.aggregation=risk_min loss.td.candidates=3",
+]  # fmt: skip
+
+
+class Copies(TorchDispatchMode):
+    """Notes every operation that brings numbers from the host to the device; a single number may be an argument."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = [argument.device.type for argument in args if isinstance(argument, torch.Tensor)]
+        name = func.overloadpacket.__name__
+        to_device = isinstance(result, torch.Tensor) and result.device.type == "meta"
+        if to_device and name in ("_to_copy", "copy_") and "cpu" in given:
+            self.found.append(name)
+        return result
+
+
+@pytest.fixture
+def without_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generators of `meta` are the host's, which is where there are any; diffusers must be imported before that."""
+    assert all(getattr(diffusers, name) for name in SCHEDULERS)
+    own = torch.Generator
+    monkeypatch.setattr(torch, "Generator", lambda device=None: own())
+
+
+def trainer_without_values(cell: str) -> Trainer:
+    logged = data(100)
+    logged["next", "action"], logged["next", "followed"] = logged["action"], logged["next", "terminated"]
+    alone = "guidance" in cell or "onestep" in cell or "budget" in cell
+    overrides = ["trainer.batch_size=8", "trainer.delay=1", *([] if alone else [LATE]), *cell.split()]
+    trainer = ramac_trainer(overrides, logged.to("meta"))
+    optimisers = [*trainer.optimisers.values(), *([trainer.multipliers] if trainer.multipliers else [])]
+    for optimiser in optimisers:
+        optimiser.param_groups[0]["fused"] = False  # torch's own, which knows no meta
+    return trainer
+
+
+@pytest.mark.filterwarnings("ignore:this critic learns the mean only")
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_update_waits_for_nothing(cell: str, without_values: None) -> None:
+    trainer = trainer_without_values(cell)
+    trainer.update(trainer.batch())  # the first makes the optimisers' state
+    with Copies() as copies:
+        metrics = trainer.update(trainer.batch())
+    assert copies.found == []
+    assert metrics["gradient_norm_actor"].device.type == "meta"
+
+
+@pytest.mark.parametrize("read", [float, bool, torch.Tensor.tolist, torch.Tensor.nonzero, torch.Tensor.cpu])
+def test_a_value_read_on_the_host_is_noticed(read: Any, without_values: None) -> None:
+    trainer = trainer_without_values("recipe=bc")
+    trainer.loss.register_forward_hook(lambda module, inputs, output: print(read(output["loss_bc"].detach().sum())))
+    with pytest.raises(RuntimeError):  # NotImplementedError is one
+        trainer.update(trainer.batch())
+
+
+def test_a_copy_from_the_host_is_noticed(without_values: None) -> None:
+    trainer = trainer_without_values("recipe=bc")
+    trainer.loss.register_forward_hook(lambda module, inputs, output: output.set("loss_bc", output["loss_bc"] * more()))
+
+    def more() -> torch.Tensor:
+        return torch.ones(8).to("meta")
+
+    with Copies() as copies:
+        trainer.update(trainer.batch())
+    assert copies.found == ["_to_copy"]
