@@ -32,18 +32,13 @@ def load(path: str | Path) -> "Agent":
 
 
 def train(*overrides: str, data: "Log | None" = None) -> dict[str, Any]:
-    """Train one cell, `train("actor=flow", "risk=cvar0.1", "task=bandit")`; returns its summary and run folder.
-
-    With `seeds=N` the summaries of all seeds are in `runs`.
-
-    `data`: your own, `ramac.data.from_arrays(...)`, for a task such as `task=gymnasium task.environment=Hopper-v5`.
-    """
-    from ramac.cli import compose, refuse_grid
+    """Train one cell."""
+    from ramac.experiment.compose import compose
     from ramac.experiment.run import train as run
 
     config = compose(list(overrides))
-    refuse_grid(config)
-    return run(config, data)
+    summaries = run(config, data)
+    return summaries[0] if config.seeds is None else {**summaries[0], "runs": summaries}
 
 
 def main() -> None:

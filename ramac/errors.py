@@ -26,6 +26,13 @@ def at_most(bound: float, **values: float) -> None:
             raise ValueError(f"{name} must be at most {bound}, got {value}")
 
 
+def whole_number(name: str, value: object, least: int, most: int, error: type[InputError] = InputError) -> int:
+    """The value itself, an integer in [least, most]. Raises InputError, or its subclass `error`."""
+    if type(value) is not int or not least <= value <= most:
+        raise error(f"{name} must be a whole number from {least} to {most}, got {value!r}")
+    return value
+
+
 def known_group(group: str, groups: Iterable[str]) -> None:
     """Refuse a registry group that does not exist. Raises InputError."""
     known = list(groups)

@@ -179,8 +179,9 @@ hazards = Registry("hazard", "ramac.hazards")
 tasks = Registry("task", "ramac.tasks")
 trainers = Registry("trainer", "ramac.training.trainer")
 evaluations = Registry("evaluation", "ramac.evaluation.rollout")
-SLOTS = (actors, critics, risks, losses, tasks, hazards, trainers, evaluations)
-GROUPS = {registry.group: registry for registry in SLOTS}  # chosen on the command line by group=entry
+loggers = Registry("logger", "ramac.experiment.writers")
+COMPOSED = (actors, critics, risks, losses, tasks, hazards, trainers, evaluations, loggers)
+GROUPS = {registry.group: registry for registry in COMPOSED}  # chosen on the command line by group=entry
 
 
 def label_of(registry: Registry, entry: type) -> str:

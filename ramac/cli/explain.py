@@ -1,76 +1,33 @@
-"""`ramac ... --explain`: what each loss term does on the first batch, before anything is trained."""
+"""ramac explain KEY=VALUE...: what each loss term does on the first batch, before anything is trained
 
-from typing import Any
+The same as ramac KEY=VALUE... --explain.
+"""
 
-import torch
-from omegaconf import DictConfig
 from rich.console import Console
-from rich.table import Table
-from tensordict import TensorDict
-from torch import nn
 
-from ramac.experiment.run import assemble, whole_number
-from ramac.losses import Term
-from ramac.spec import Spec
-from ramac.system.runtime import device_of
-from ramac.tasks import configured
-from ramac.training.cost import counted
-from ramac.training.trainer import Trainer
+from ramac.cli import table
+from ramac.errors import InputError
+from ramac.experiment.compose import compose
+from ramac.experiment.explain import explain
 
 
-def norm(parameters: list[nn.Parameter]) -> float:
-    """Norm of the gradients that these parameters hold."""
-    return float(sum((p.grad.square().sum() for p in parameters if p.grad is not None), torch.zeros(())).sqrt())
-
-
-def rows_of(trainer: Trainer) -> list[dict[str, Any]]:
-    """Per term: weight now and at full height, gradient norms at full height, network evaluations per update."""
-    loss, batch = trainer.loss, trainer.batch()
-    parts = {group: loss.parameters_of(group) for group in ("actor", "critic")}
-    result = []
-    for name, term in loss.terms.items():
-        assert isinstance(term, Term)
-        full = loss.step + term.warmup + term.ramp
-        row: dict[str, Any] = {"term": name, "trains": term.group or "TD's target"}
-        row["weight"] = float(term.schedule(loss.step))
-        row["full weight"] = float(term.schedule(full))
-        if term.group:
-            with counted(loss, len(batch)) as count:
-                value = loss(batch, [name])[f"loss_{name}"].mean()
-                scaled = term.coefficient(full) * value
-            torch.autograd.backward(scaled, inputs=parts[term.group])  # as the trainer does
-            row |= {part: norm(parameters) for part, parameters in parts.items()}
-            for parameter in parts[term.group]:
-                parameter.grad = None
-            row["evaluations"] = dict(count)
-        result.append(row)
-    return result
-
-
-def command(config: DictConfig) -> None:
-    """Build everything as a run would, and print the table; nothing is trained or written. Raises InputError."""
-    whole_number(config, "seed", 0)
-    task = configured(config)
-    # as in a run: what does not fit together must not wait for data
-    assemble(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
-    data = task.dataset()
-    trainer = assemble(config, data.spec, data.transitions, device_of(config.device))
-    rows = rows_of(trainer)
-    with counted(trainer.loss, trainer.batch_size) as together:
-        for group in trainer.optimisers:
-            trainer.loss(trainer.batch(), trainer.loss.group(group))
-    table = Table(title=f"loss terms on the first batch of {trainer.batch_size}", title_justify="left")
-    for column in ("term", "trains", "weight: now -> full", "gradient to actor", "gradient to critic", "evaluations"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
+def main(arguments: list[str]) -> int:
+    """Print the table; nothing is trained or written. Raises InputError."""
+    if {"-m", "--multirun"} & set(arguments):
+        raise InputError("--explain is about one run; leave out -m")
+    found = explain(compose(arguments))
+    rows = []
+    for row in found.terms:
         weights = f"{row['weight']:.3g} -> {row['full weight']:.3g}"
-        found = [f"{row[part]:.3g}" if part in row else "-" for part in ("actor", "critic")]
-        table.add_row(row["term"], row["trains"], weights, *found, described(row.get("evaluations", {})))
+        norms = [f"{row[part]:.3g}" if part in row else "-" for part in ("actor", "critic")]
+        rows.append((row["term"], row["trains"], weights, *norms, described(row.get("evaluations", {}))))
+    columns = ("term", "trains", "weight: now -> full", "gradient to actor", "gradient to critic", "evaluations")
     console = Console()
-    console.print(table)
-    console.print("Gradient norms are those the optimiser gets at full weight, before clipping.")
-    every = f"; the actor's every {trainer.delay} updates" if trainer.delay > 1 else ""
-    console.print(f"Evaluations per update, shared samples counted once: {described(dict(together))}{every}.")
+    console.print(table(f"loss terms on the first batch of {found.batch_size}", columns, rows))
+    console.print("Gradient norms are those that the optimiser gets at full weight, before clipping.")
+    every = f"; the actor's every {found.delay} gradient steps" if found.delay > 1 else ""
+    console.print(f"Evaluations per gradient step, shared samples counted once: {described(found.together)}{every}.")
+    return 0
 
 
 def described(count: dict[str, int]) -> str:

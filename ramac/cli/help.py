@@ -1,4 +1,4 @@
-"""`ramac --help`: a page made from files alone, which is there before torch could be imported."""
+"""ramac help: this page, made from files alone, so that it is there before torch could be imported."""
 
 import os
 import re
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from ramac.cli import CONFIGS, PRESETS, presets
+from ramac.cli import summaries
+from ramac.experiment.presets import CONFIGS, PRESETS, presets
 from ramac.registry import GROUPS, Registry, plugins
 
 DECLARED = re.compile(r'^@\w+\.register\(\s*"([^"]+)"', re.MULTILINE)
@@ -21,7 +22,7 @@ def declared(registry: Registry) -> set[str]:
 
 
 def entries() -> dict[str, list[str]]:
-    """Every group with its entries; plug-ins, and what a script has registered, are imported to be asked."""
+    """Every group with its entries. Plug-ins, and what a script has registered, are imported to be asked."""
     imported = plugins() or any(registry.entries for registry in GROUPS.values())
     found = {name: set(group) if imported else declared(group) for name, group in GROUPS.items()}
     found |= {group: set(presets(group)) for group in PRESETS}
@@ -30,13 +31,21 @@ def entries() -> dict[str, list[str]]:
 
 
 def page() -> str:
-    """The header of configs/config.yaml, the entries, and the settings as they stand in that file."""
+    """The header of configs/config.yaml, the commands, the entries, and the settings as that file has them."""
     settings, _, ours = (CONFIGS / "config.yaml").read_text(encoding="utf-8").partition("\nhydra:")
     header = yaml.safe_load("hydra:" + ours)["hydra"]["help"]["header"]
+    commands = [text for name, text in summaries().items() if name != "train"]
     lines = [f"{group}: {', '.join(names)}" for group, names in sorted(entries().items())]
     return "\n".join([
         header,
-        "== Entries (compose with group=entry; a number may follow: risk=cvar0.05, actor=flow20) ==\n", *lines,
+        "== Commands (ramac COMMAND --help) ==\n", *commands,
+        "\n== Entries (compose with group=entry; a number may follow: risk=cvar0.05, actor=flow20) ==\n", *lines,
         "\n== Defaults and settings (change with key=value) ==\n", NOT_ENTRIES.sub("", settings),
         "`ramac list GROUP` shows the arguments of entries, `ramac actor=ddpm --help` a whole configuration.",
     ])  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    """Print the page."""
+    print(page())
+    return 0

@@ -1,20 +1,16 @@
-"""`ramac list [group]`: the registry as tables."""
+"""ramac list [GROUP...]: entries with arguments, types, defaults and papers"""
 
 from typing import Any, Literal, get_args, get_origin
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from ramac.cli import presets
+from ramac.cli import table
 from ramac.errors import known_group
+from ramac.experiment.presets import about, presets
 from ramac.registry import GROUPS, Registry, paper, summary
 
-USAGE = "ramac list [GROUP ...]   entries with arguments, types, defaults and papers"
-COMMENTS = {  # columns of presets, and how their lines on top of a file start
-    "recipe": {"what it is": "", "paper": "Paper: ", "deviations": "Deviations: "},
-    "sweep": {"question": ""},
-}
+ABOUT = {"recipe": ("what", "paper", "deviations"), "sweep": ("question",)}  # keys of `about` in a preset's file
 
 
 def kind(annotation: Any) -> str:
@@ -34,35 +30,28 @@ def arguments(registry: Registry, name: str) -> str:
     return "\n".join(lines)
 
 
-def preset_table(group: str) -> Table:
-    """Recipes (published algorithms) or sweeps (ready grids): what the comments on top of their files say."""
-    table = Table(title=f"{group}=", title_justify="left", show_lines=True)
-    for column in (group, *COMMENTS[group]):
-        table.add_column(column, overflow="fold")
-    for name, path in presets(group).items():
-        comments = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")][1:]
-        starts = COMMENTS[group].values()
-        table.add_row(name, *(escape(line.removeprefix(start)) for line, start in zip(comments, starts, strict=True)))
-    return table
+def rows_of(group: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows of a group of entries or presets."""
+    if group in ABOUT:
+        texts = {name: about(path) for name, path in presets(group).items()}
+        keys = ABOUT[group]
+        return (group, *keys), [(name, *(str(text.get(key, "")) for key in keys)) for name, text in texts.items()]
+    registry = GROUPS[group]
+    columns = ("entry", "arguments", "what it is", "paper")
+    rows = [(name, arguments(registry, name), summary(entry), paper(entry)) for name, entry in registry.items()]
+    return columns, rows
 
 
-def command(groups: list[str]) -> int:
-    """Print the entries of the given groups, or of all; returns 0. Raises InputError for an unknown group."""
-    if groups[:1] in (["--help"], ["help"]):
-        print(USAGE)
-        return 0
-    for group in groups:
-        known_group(group, (*GROUPS, *COMMENTS))
+def main(arguments: list[str]) -> int:
+    """Print the entries of the given groups, or of all. Raises InputError for an unknown group."""
+    known = (*GROUPS, *ABOUT)
+    for group in arguments:
+        known_group(group, known)
     console = Console()
-    for group in groups or (*GROUPS, *COMMENTS):
-        if group in COMMENTS:
-            console.print(preset_table(group))
-            continue
-        registry = GROUPS[group]
-        table = Table(title=f"{group}=", title_justify="left", show_lines=True)
-        for column in ("entry", "arguments", "what it is", "paper"):
-            table.add_column(column, overflow="fold")
-        for name, entry in registry.items():
-            table.add_row(*map(escape, (name, arguments(registry, name), summary(entry), paper(entry))))
-        console.print(table)
+    for group in arguments or known:
+        columns, rows = rows_of(group)
+        made = table(f"{group}=", columns, [map(escape, row) for row in rows], show_lines=True)
+        for column in made.columns:
+            column.justify = "left"
+        console.print(made)
     return 0

@@ -1,110 +1,191 @@
-"""What a command line may ask for: checks before Hydra composes it and after, each of which refuses in one line."""
+"""The configuration of a run: one frozen dataclass, checked once."""
 
 import re
-from functools import cache
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
 
-from ramac.errors import InputError, nearest
+from ramac.agent import Acting
+from ramac.errors import InputError, nearest, whole_number
+from ramac.registry import GROUPS, Registry
 
-OPTIONAL = "hazard"  # the only group that a run may go without
-
-
-def overrides_of(arguments: list[str]) -> list[str]:
-    """The arguments that are no flags. Raises InputError for flags that are none; Hydra's parser prints its usage."""
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
-
-    def error(message: str) -> NoReturn:
-        raise InputError(f"{message}; ramac --help names the flags, settings are written key=value")
-
-    parser.error = error
-    return parser.parse_args(arguments).overrides
-
-
-def refuse_shapes(overrides: list[str]) -> None:
-    """Refuse what cannot be read, entries that are no names, such as `actor={a:1}`, and `~actor`. Raises InputError."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
-
-    from ramac.registry import GROUPS
-
-    parser = OverridesParser.create()
-    for text in overrides:
-        try:
-            (override,) = parser.parse_overrides([text])
-        except OverrideParseException as error:
-            hint = "write group=entry, group=entryNUMBER or group.argument=value, with quotes around other signs"
-            raise InputError(f"{text} cannot be read; {hint}") from error
-        key, value = override.key_or_group, override.value()
-        if not key or key.startswith("."):
-            raise InputError(f"{text!r} names no setting; write key=value")
-        if override.is_delete() and not re.fullmatch(r"loss\.\w+", key):
-            raise InputError(f"{text!r}: a setting is changed, not deleted; write {key}=VALUE")
-        if key not in (*GROUPS, "recipe", "sweep") or override.is_sweep_override():
-            continue
-        if override.is_add():
-            raise InputError(f"{text!r}: {key} is always there; choose another one by {key}=ENTRY")
-        names = value if isinstance(value, list) else [value]
-        if not all(isinstance(name, str) for name in names) or (len(names) != 1 and key != "loss"):
-            raise InputError(
-                f"{text!r}: {key} takes {'names of entries' if key == 'loss' else 'the name of one entry'}"
-            )
+Node = dict[str, Any]  # `name` of a registry entry and its arguments
+SEEDS = 2**32 - 1  # NumPy's largest seed
+LIMITS = {"seed": (0, SEEDS), "log_every": (1, SEEDS), "save_every": (0, SEEDS), "save_last": (1, 1000)}
+OPTIONAL_LIMITS = {"threads": (1, 4096), "seeds": (1, 1024)}
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+# settings that the numbers of a run do not depend on
+NEUTRAL = ("run_dir", "grid_dir", "sweep", "device", "threads", "seeds", "save_every", "save_last", "logger")
+CSV: dict[str, Node] = {"csv": {"name": "csv"}}
 
 
-def value_of(key: str, text: str) -> Any:
-    """The plain value that a setting of a command other than training is given. Raises InputError."""
-    import yaml
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        return OmegaConf.to_container(OmegaConf.create(f"value: {text or 'null'}"))["value"]  # type: ignore[index]
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise InputError(f"{key}: {text!r} is no value: {problem}") from error
+class SettingError(InputError):
+    """A setting that no run accepts, whatever its entries."""
 
 
-@cache
-def settings() -> tuple[str, ...]:
-    """Names of the settings that are no group, as `configs/config.yaml` has them."""
-    import yaml
-
-    from ramac.cli import CONFIGS
-    from ramac.registry import GROUPS
-
-    known = yaml.safe_load((CONFIGS / "config.yaml").read_text())
-    return tuple(key for key in known if key not in (*GROUPS, "defaults", "hydra"))
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+    return found
 
 
-def check(config: Any) -> Any:
-    """The composed configuration of a run itself: nothing deleted or added, every value there. Raises InputError."""
-    from omegaconf import OmegaConf
+def listed(value: Any) -> Any:
+    """Plain data with lists for tuples, as YAML and JSON hold it."""
+    if isinstance(value, Mapping):
+        return {key: listed(inner) for key, inner in value.items()}
+    return [listed(inner) for inner in value] if isinstance(value, list | tuple) else value
 
-    from ramac.registry import GROUPS
 
-    known = (*settings(), *GROUPS)
-    values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    for key in values:
-        if key not in known:
-            raise InputError(f"no setting {key!r}; there are {', '.join(known)}{nearest(str(key), known)}")
-    for key in known:
-        if key not in values and key != OPTIONAL:
-            raise InputError(f"{key} is missing: a run needs it")
-    for group, registry in GROUPS.items():
-        node = values.get(group)
-        if group == "loss" or (group == OPTIONAL and node is None):
-            continue
-        if not isinstance(node, dict) or node.get("name") not in registry:
-            name = node.get("name") if isinstance(node, dict) else node
-            registry.parse(str(name))  # raises for what is not even an entry with its number
-            raise InputError(f"{group}.name={name}: entries are chosen by {group}={name}")
-        registry.typed(registry.plain(node))  # an interpolation may have brought a value of another type
-    if not isinstance(values["loss"], dict) or not all(isinstance(term, dict) for term in values["loss"].values()):
-        raise InputError(f"loss must be terms and their settings, loss=[td,bc]; got {values['loss']!r}")
-    for term in values["loss"].values():
-        if "name" in term:
-            GROUPS["loss"].typed(GROUPS["loss"].plain(term))
-    if not isinstance(values["loss"].get("td", {}).get("gamma"), float | int):
-        raise InputError("loss.td.gamma is missing: the discount is needed, whatever the terms")
-    return config
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything a run depends on. Entries are plain `{name, arguments...}`. Raises InputError."""
+
+    actor: Node
+    critic: Node
+    risk: Node
+    loss: dict[str, Node]
+    task: Node
+    hazard: Node | None
+    trainer: Node
+    evaluation: Node
+    logger: dict[str, Node]
+    data: str | None
+    recipe: str | None
+    sweep: str | None
+    candidates: int
+    temperature: float
+    mode: bool
+    gamma: float
+    seed: int
+    device: str
+    run_dir: str | None
+    seeds: int | None
+    grid_dir: str | None
+    threads: int | None
+    log_every: int
+    save_every: int
+    save_last: int
+    deterministic: bool
+
+    def __post_init__(self) -> None:
+        for key, (least, most) in (LIMITS | OPTIONAL_LIMITS).items():
+            if (value := getattr(self, key)) is not None or key in LIMITS:
+                whole_number(key, value, least, most, SettingError)
+        if type(self.deterministic) is not bool:
+            raise SettingError(f"deterministic must be true or false, got {self.deterministic!r}")
+        if self.seeds is not None and self.seed + self.seeds - 1 > SEEDS:
+            raise SettingError(f"seed={self.seed} seeds={self.seeds}: the last seed would be above {SEEDS}")
+        if not DEVICE.fullmatch(str(self.device)):
+            raise SettingError(f"device={self.device} cannot be used here; choose auto, cpu, cuda or cuda:NUMBER")
+        if type(self.gamma) not in (int, float) or not 0 <= self.gamma <= 1:
+            raise SettingError(f"gamma must be in [0, 1], got {self.gamma!r}")
+        if self.run_dir is not None and (isinstance(self.run_dir, bool) or not str(self.run_dir).strip()):
+            raise SettingError(f"run_dir must be the name of a new folder, got {self.run_dir!r}")
+        _ = self.acting  # checks candidates, temperature and mode
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """The configuration in these plain settings: a composed tree, or what a run of any version has written."""
+        values = {key: value for key, value in settings.items() if key != "about"}
+        values = {"hazard": None, "logger": {}} | values
+        known = [field.name for field in fields(cls)]
+        if unknown := [str(key) for key in values if key not in known]:
+            raise InputError(f"no setting {unknown[0]!r}; there are {', '.join(known)}{nearest(unknown[0], known)}")
+        terms, task = values.get("loss"), values.get("task")
+        if isinstance(terms, Mapping) and isinstance(terms.get("td"), Mapping):
+            values["gamma"] = discount(values, terms["td"].get("gamma"), task)
+            if "name" not in terms["td"]:  # version 0.1 kept the discount there, also without the term
+                values["loss"] = {key: term for key, term in terms.items() if key != "td"}
+        for key in known:
+            if key not in values:
+                raise InputError(f"{key} is missing: a run needs it")
+        for group, registry in GROUPS.items():
+            if group in ("loss", "logger"):
+                values[group] = nodes_of(registry, values[group])
+            elif group != "hazard" or values[group] is not None:
+                values[group] = node_of(registry, values[group])
+        values["logger"] = CSV | values["logger"]
+        if "td" in values["loss"]:
+            values["loss"]["td"]["gamma"] = values["gamma"]
+        return cls(**values)
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """The settings as plain data, lists for tuples."""
+        return listed(asdict(self))
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The settings that the numbers of a run depend on, laid out as in version 0.1, so that digests agree."""
+        kept = {key: value for key, value in self.plain.items() if key not in (*NEUTRAL, "gamma")}
+        if self.hazard is None:
+            del kept["hazard"]
+        return kept | {"loss": {"td": {"gamma": self.gamma}} | kept["loss"]}
+
+    def difference(self, other: "RunConfig") -> str | None:
+        """The first setting that the numbers depend on and in which `other` differs, in words; None where none does."""
+        ours, theirs = flat(self.identity), flat(other.identity)
+        for key in {**ours, **theirs}:
+            if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key)):
+                return f"{key}={theirs.get(key, 'none')}, not {ours.get(key, 'none')}"
+        return None
+
+    @cached_property
+    def acting(self) -> Acting:
+        """How the policy acts."""
+        return Acting.of({"candidates": self.candidates, "temperature": self.temperature, "mode": self.mode})
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Short names of task, recipe, actor, critic and risk measure."""
+        labels = {group: GROUPS[group].label(getattr(self, group)) for group in ("task", "actor", "critic", "risk")}
+        recipe = {"recipe": str(self.recipe)} if self.recipe else {}
+        return {"task": labels.pop("task"), **recipe, **labels}
+
+    @cached_property
+    def name(self) -> str:
+        """Short name of the run: `bandit-flow-iqn-cvar0.1-seed0`."""
+        return "-".join([*self.names.values(), f"seed{self.seed}"])
+
+    @property
+    def singles(self) -> "list[RunConfig]":
+        """One configuration per seed; below a given `run_dir` each has a folder of its own."""
+        if self.seeds is None:
+            return [self]
+        return [
+            replace(self, seed=seed, seeds=None, run_dir=self.run_dir and str(Path(str(self.run_dir), f"seed{seed}")))
+            for seed in range(self.seed, self.seed + self.seeds)
+        ]
+
+
+def discount(settings: Mapping[str, Any], alias: Any, task: Any) -> Any:
+    """`gamma`, which `loss.td.gamma` also sets. Raises InputError where both are set and differ."""
+    gamma = settings.get("gamma", alias)
+    own = task.get("gamma") if isinstance(task, Mapping) else None
+    if alias in (None, gamma):
+        return gamma
+    if gamma != own:
+        raise InputError(f"gamma={gamma} and loss.td.gamma={alias} are the same setting; set one of them")
+    return alias
+
+
+def node_of(registry: Registry, node: Any) -> Node:
+    """Checked name and arguments of one entry. Raises InputError."""
+    group = registry.group
+    if not isinstance(node, Mapping) or node.get("name") not in registry:
+        name = node.get("name") if isinstance(node, Mapping) else node
+        registry.parse(str(name))  # refuses what is no entry, with a number or without
+        raise InputError(f"{group}.name={name}: entries are chosen by {group}={name}")
+    return registry.plain(registry.typed(node))  # an interpolation may have brought a value of another type
+
+
+def nodes_of(registry: Registry, nodes: Any) -> dict[str, Node]:
+    """Checked entries of a slot that takes several. Raises InputError."""
+    group, example = registry.group, {"loss": "terms and their settings, loss=[td,bc]"}
+    if not isinstance(nodes, Mapping) or not all(isinstance(node, Mapping) for node in nodes.values()):
+        raise InputError(f"{group} must be {example.get(group, f'a list of entries, {group}=[csv]')}; got {nodes!r}")
+    return {str(key): registry.plain(registry.typed(node)) for key, node in nodes.items()}

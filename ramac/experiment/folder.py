@@ -1,117 +1,255 @@
-"""The folder of a run: making it, and the files in it that grow row by row."""
+"""The folder of a run: where its files are, how far it has come, and which process writes into it."""
 
-import csv
 import itertools
-import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from filelock import FileLock, Timeout
+
+from ramac import checkpoint
 from ramac.errors import InputError
+from ramac.experiment.config import RunConfig
 from ramac.registry import load
 from ramac.system.files import PART
-from ramac.system.untrusted import read_yaml, refuse_instructions
+from ramac.system.untrusted import read_json, read_yaml, refuse_instructions, refuse_links
 
-LOCK = ".lock"  # of the process that writes into a run's folder
-EPISODE = ["episode", "return", "length", "risky_steps", "penalties"]  # columns of a csv file of episodes
-# settings on which a run's numbers do not depend
-ELSEWHERE = ("run_dir", "grid_dir", "sweep", "device", "threads", "seeds", "save_every", "save_last")
-Row = Mapping[str, Any]
+State = Literal["empty", "running", "interrupted", "failed", "finished"]
 
 
 class Taken(InputError):
     """A folder that holds something else."""
 
 
-def named(run_dir: Any) -> Path | None:
-    """The folder that `run_dir` names, None where it names none. Raises InputError when it cannot be a folder."""
-    if run_dir is None:
-        return None
-    if isinstance(run_dir, bool) or not isinstance(run_dir, str | int | float) or not str(run_dir).strip():
-        raise InputError(f"run_dir must be the name of a new folder, got {run_dir!r}")
-    folder = Path(str(run_dir))
-    try:
-        folder.exists()
-    except (OSError, ValueError) as error:
-        raise InputError(f"run_dir={folder} cannot be used: {getattr(error, 'strerror', error)}") from error
-    return folder
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run. `path` need not exist yet."""
 
+    path: Path
 
-def refuse_taken(folder: Path) -> None:
-    """Refuse a folder that holds something; what a killed process began to write is nothing. Raises Taken."""
-    try:
-        files = [] if not folder.exists() else [folder] if folder.is_file() else folder.iterdir()
-        taken = [path.name for path in files if not re.fullmatch(rf"{LOCK}|\..*{PART}", path.name)]
-    except OSError as error:
-        raise InputError(f"run_dir={folder} cannot be used: {error.strerror}") from error
-    if taken:
-        raise Taken(f"run_dir={folder} already holds something; name a new folder")
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def summary_file(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def episodes_file(self) -> Path:
+        return self.path / "episodes.csv"
+
+    @property
+    def failure_file(self) -> Path:
+        return self.path / "failed.json"
+
+    @property
+    def environment_file(self) -> Path:
+        return self.path / "environment.txt"
+
+    @property
+    def traceback_file(self) -> Path:
+        return self.path / "traceback.txt"
+
+    @property
+    def calibration_file(self) -> Path:
+        return self.path / "calibration.json"
+
+    @property
+    def estimate_file(self) -> Path:
+        return self.path / "estimate.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / ".lock"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def states(self) -> Path:
+        return self.path / "states"
+
+    @property
+    def evaluations(self) -> Path:
+        return self.path / "evaluations"
+
+    @property
+    def state(self) -> State:
+        """How the run stands; `running` while a process holds the folder's lock."""
+        if self.summary_file.exists():
+            return "finished"
+        if self.lock_file.exists():
+            try:
+                FileLock(self.lock_file).acquire(timeout=0).lock.release()
+            except Timeout:
+                return "running"
+            except OSError:  # a folder of another user, which this process cannot run
+                pass
+        if self.failure_file.exists():
+            return "failed"
+        return "interrupted" if self.config_file.exists() else "empty"
+
+    @property
+    def step(self) -> int | None:
+        """The gradient step of its checkpoint; None where the checkpoint does not tell."""
+        return checkpoint.step_of(self.checkpoint)
+
+    @property
+    def kept(self) -> list[int]:
+        """The gradient steps of the kept checkpoints, the first one first."""
+        return sorted(int(path.name) for path in self.checkpoints.glob("*") if path.name.isdecimal())
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the finished run came to. Raises InputError."""
+        return read_json(self.summary_file, self.path)
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration, whoever wrote it: plain values, entries from the registries. Raises InputError."""
+        try:
+            settings = read_yaml(self.config_file, self.path)
+        except InputError as error:
+            raise InputError(f"{self.path} is no run folder: {error}") from error
+        refuse_instructions(self.config_file, settings)
+        load()  # plug-ins are modules that the reader chose
+        task = settings.get("task")
+        environment = str(task.get("environment")) if isinstance(task, dict) else ""
+        module = environment.partition(":")[0]
+        if ":" in environment and module not in sys.modules:
+            text = f"{self.config_file}: task.environment={environment!r} would run the module {module}"
+            raise InputError(f"{text}; where you trust it: RAMAC_PLUGINS={module}")
+        try:
+            return RunConfig.of(settings)
+        except InputError as error:
+            raise InputError(f"{self.config_file} cannot be used: {error}") from error
+
+    def warn_unfinished(self) -> None:
+        """Warn that the run has not ended, and name the gradient step of its checkpoint."""
+        if self.state != "finished":
+            where = "an unknown gradient step" if self.step is None else f"gradient step {self.step}"
+            warnings.warn(
+                f"{self.path} is unfinished, it has no summary.json: its checkpoint is of {where}", stacklevel=3
+            )
+
+    def refuse_taken(self) -> None:
+        """Refuse a folder that holds anything but what a killed process began to write. Raises Taken."""
+        try:
+            files = [] if not self.path.exists() else [self.path] if self.path.is_file() else self.path.iterdir()
+            taken = [path.name for path in files if not re.fullmatch(rf"\.lock|\..*{PART}", path.name)]
+        except (OSError, ValueError) as error:
+            raise InputError(f"run_dir={self} cannot be used: {getattr(error, 'strerror', None) or error}") from error
+        if taken:
+            raise Taken(f"run_dir={self} already holds something; name a new folder")
+
+    def resumable(self, config: RunConfig) -> bool:
+        """Whether it holds an interrupted run of this configuration; False where it is empty. Raises Taken otherwise."""
+        try:
+            there = self.config_file.is_file()
+        except (OSError, ValueError) as error:
+            raise InputError(f"run_dir={self} cannot be used: {getattr(error, 'strerror', None) or error}") from error
+        if not there:
+            self.refuse_taken()
+            return False
+        if self.summary_file.exists():
+            raise Taken(f"run_dir={self} already holds a finished run; name a new folder")
+        try:
+            refuse_links(self.path)  # a resumed run would write through them
+            other = config.difference(self.config)
+        except InputError as error:
+            raise Taken(f"run_dir={self} already holds something: {error}; name a new folder") from error
+        if other:
+            raise Taken(f"run_dir={self} already holds another run, with {other}; name a new folder")
+        return True
+
+    def hold(self) -> FileLock:
+        """Make the folder and lock it for this process; the system frees the lock when the process dies.
+
+        Raises Taken where another process holds it, InputError where it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.lock_file)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise Taken(f"run_dir={self}: another process is writing into it") from None
+        except OSError as error:
+            raise InputError(f"run folder {self} cannot be made: {error.strerror}") from error
+        return lock
 
 
 def numbered(label: str) -> Iterator[Path]:
-    """Folders without a name of the user's: `runs/<label>`, `runs/<label>-2`, ..."""
+    """Folders where the user names none: `runs/<label>`, `runs/<label>-2`, ..."""
     return (Path("runs", label if count == 1 else f"{label}-{count}") for count in itertools.count(1))
 
 
-def make_folder(given: Path | None, label: str) -> Path:
-    """Make the folder `given`, or the first free `runs/<label>`. Raises InputError when that fails."""
-    folders = numbered(label)
-    folder = next(folders) if given is None else given
-    while True:
+def make_folder(given: str | None, label: str) -> Path:
+    """Make the empty folder `given`, or the first free `runs/<label>`. Raises InputError when that fails."""
+    for path in numbered(label) if given is None else [Path(given)]:
         try:
-            folder.mkdir(parents=True, exist_ok=given is not None)
-            return folder
-        except FileExistsError:  # another one's, perhaps made a moment ago
-            folder = next(folders)
+            RunFolder(path).refuse_taken()
+            path.mkdir(parents=True, exist_ok=given is not None)
+            return path
+        except (Taken, FileExistsError):  # another process may have made it a moment ago
+            if given is not None:
+                raise
         except OSError as error:
-            raise InputError(f"run folder {folder} cannot be made: {error.strerror}") from error
+            raise InputError(f"run folder {path} cannot be made: {error.strerror}") from error
+    raise AssertionError("numbers do not end")
 
 
-class Table:
-    """A csv file that is written row by row and readable while the run goes on.
+def refuse_taken(config: RunConfig) -> None:
+    """Refuse a `run_dir` that holds anything but interrupted runs of this configuration. Raises InputError."""
+    if config.run_dir is None:
+        return
+    if config.seeds is not None and RunFolder(Path(config.run_dir)).config_file.exists():
+        text = f"run_dir={config.run_dir} already holds a run"
+        raise Taken(f"{text}; seeds={config.seeds} makes folders below a new one")
+    for single in config.singles:
+        RunFolder(Path(str(single.run_dir))).resumable(single)
 
-    With `size` it goes on after so many bytes, and what a run had written beyond them is cut off.
+
+@contextmanager
+def claim(config: RunConfig) -> Iterator[tuple[RunFolder, bool]]:
+    """Folder of a run, locked while the block lasts, and whether it holds an interrupted run to resume.
+
+    It is `run_dir`, or the first of `runs/<name>`, `runs/<name>-2`, ... that is free or its own. Raises InputError.
     """
-
-    def __init__(self, path: Path, header: list[str], size: int | None = None) -> None:
-        if size is not None:
-            os.truncate(path, size)
-        self.file = path.open("w" if size is None else "a", newline="")
-        self.writer = csv.DictWriter(self.file, header)
-        if size is None:
-            self.writer.writeheader()
-
-    def write(self, rows: Iterable[Row]) -> None:
-        """Append rows."""
-        self.writer.writerows(rows)
-        self.file.flush()
-
-    def size(self) -> int:
-        """Bytes that are on the disk itself."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        return os.fstat(self.file.fileno()).st_size
-
-
-def settings_of(run: Path) -> dict[str, Any]:
-    """The configuration of a run folder, plain values only, whoever wrote it. Raises InputError when it is none."""
-    path = run / "config.yaml"
-    try:
-        settings = read_yaml(path, run)
-    except InputError as error:
-        raise InputError(f"{run} is no run folder: {error}") from error
-    refuse_instructions(path, settings)
-    if missing := [key for key in ("task", "evaluation", "loss", "seed") if key not in settings]:
-        raise InputError(f"{path} has no {' and no '.join(missing)}: no run of ramac")
-    for key in ("task", "evaluation", "loss"):
-        if not isinstance(settings[key], dict) or not all(isinstance(name, str) for name in settings[key]):
-            raise InputError(f"{path}: {key} holds no settings, but {settings[key]!r}")
-    load()  # plug-ins are modules that the reader chose
-    environment = settings["task"].get("environment")
-    module = str(environment).partition(":")[0]
-    if ":" in str(environment) and module not in sys.modules:
-        text = f"{path}: task.environment={environment!r} would run the module {module}"
-        raise InputError(f"{text}; where you trust it: RAMAC_PLUGINS={module}")
-    return settings
+    given = config.run_dir
+    for path in numbered(config.name) if given is None else [Path(given)]:
+        folder, lock = RunFolder(path), None
+        try:
+            folder.resumable(config)  # before anything is written into a folder of somebody else
+            lock = folder.hold()
+            resumes = folder.resumable(config)  # now that no other process can change it
+        except Taken:
+            if lock is not None:
+                lock.release()
+            if given is not None:
+                raise
+            continue
+        try:
+            yield folder, resumes
+        finally:
+            lock.release()
+            if folder.summary_file.exists():
+                folder.lock_file.unlink(missing_ok=True)
+        return

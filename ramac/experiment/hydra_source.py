@@ -46,9 +46,12 @@ class RegistrySource(ConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         group, spec = split(config_path)
         registry = GROUPS[group]
-        # a package per term lets the list group hold the whole composite loss: loss=[td,bc,risk10]
-        package = f"loss.{registry.parse(spec)[0]}" if group == "loss" else None
-        return ConfigResult(self.provider, self.full_path(), registry.config(spec), {"package": package})
+        node = registry.config(spec)
+        # a package per entry lets a list group hold several: loss=[td,bc,risk10], logger=[csv,tensorboard]
+        package = f"{group}.{node.name}" if group in ("loss", "logger") else None
+        if group == "loss" and "gamma" in node:
+            node.gamma = "${gamma}"  # the discount is a setting of the run
+        return ConfigResult(self.provider, self.full_path(), node, {"package": package})
 
 
 class RamacSearchPath(SearchPathPlugin):

@@ -1,169 +1,152 @@
 """What a run writes while it is trained and when it ends."""
 
 import shutil
-import time
+import socket
 import traceback
 from collections.abc import Mapping
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from torch import Tensor
 
-from ramac.checkpoint import save
+from ramac import checkpoint
 from ramac.data import Dataset
 from ramac.errors import RunStopped
 from ramac.evaluation.rollout import Evaluation
-from ramac.experiment import states
-from ramac.experiment.claims import claim
-from ramac.experiment.folder import EPISODE, Table
-from ramac.experiment.states import Progress
-from ramac.experiment.training_state import State
-from ramac.registry import actors, critics, risks, tasks
+from ramac.experiment import progress as states
+from ramac.experiment.config import RunConfig
+from ramac.experiment.folder import RunFolder
+from ramac.experiment.progress import Progress
+from ramac.experiment.writers import Writer
+from ramac.registry import loggers
 from ramac.statistics import tails
 from ramac.system.files import PART, whole, write_json
-from ramac.system.runtime import environment
+from ramac.system.runtime import environment, seeded
 from ramac.tasks import Task
 from ramac.training.cost import evaluations_per_update
 from ramac.training.trainer import Trainer
 
 
-def names_of(config: DictConfig) -> dict[str, str]:
-    """Task, recipe and parts of a configuration by their short names."""
-    names = {"task": tasks.label(config.task)} | ({"recipe": str(config.recipe)} if config.get("recipe") else {})
-    names |= {"actor": actors.label(config.actor), "critic": critics.label(config.critic)}
-    return names | {"risk": risks.label(config.risk)}
+class Recorder:
+    """Writes one seed's run into its folder, from the start or from where `progress` was saved."""
 
-
-def name_of(config: DictConfig) -> str:
-    """Short name of a run: `bandit-flow-iqn-cvar0.1-seed0`."""
-    return "-".join([*names_of(config).values(), f"seed{config.seed}"])
-
-
-class Record:
-    """The folder of a run, which no other process writes into between `with` and its end.
-
-    `begin` opens its tables: anew, or as they were when `progress` was saved.
-    """
-
-    def __init__(self, config: DictConfig, trainer: Trainer, task: Task, evaluation: Evaluation, data: Dataset) -> None:
-        self.config, self.trainer, self.task, self.evaluation, self.data = config, trainer, task, evaluation, data
-        self.episodes: list[dict[str, Any]] = []
-        self.best: dict[str, float] = {}  # `step` and `risk` of the best evaluation
-        self.resources = ExitStack()
-
-    def __enter__(self) -> Self:
-        self.folder, self.goes_on = self.resources.enter_context(claim(self.config, name_of(self.config)))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.resources.close()
-
-    def begin(self, progress: Progress | None) -> None:
-        """Make the folder ready for the first update, or for the one after those of `progress`."""
-        for part in self.folder.rglob(f".*{PART}"):  # that a killed process left
+    def __init__(
+        self, folder: RunFolder, config: RunConfig, trainer: Trainer, task: Task, evaluation: Evaluation, data: Dataset,
+        progress: Progress | None,
+    ) -> None:  # fmt: skip
+        self.folder, self.config, self.trainer, self.task = folder, config, trainer, task
+        self.evaluation, self.data = evaluation, data
+        self.episodes: list[dict[str, Any]] = []  # of the last evaluation
+        self.best = {} if progress is None else dict(progress.best)  # `step` and `risk` of the best evaluation
+        step, sizes = (0, {}) if progress is None else (progress.updates, progress.sizes)
+        for part in folder.path.rglob(f".*{PART}"):  # left by a killed process
             if part.is_file():
                 part.unlink()
-        (self.folder / "traceback.txt").unlink(missing_ok=True)  # of an end that is overcome
-        shutil.rmtree(self.folder / "nan", ignore_errors=True)
-        updates, sizes = (0, {}) if progress is None else (progress.updates, progress.sizes)
-        states.forget(self.folder, updates)
+        folder.traceback_file.unlink(missing_ok=True)  # left by the failed attempt that is resumed here
+        shutil.rmtree(folder.path / "nan", ignore_errors=True)
+        states.forget(folder, step)
         if progress is None:
-            with whole(self.folder / "config.yaml") as part:
-                OmegaConf.save(self.config, part, resolve=True)
-        else:
-            self.best = dict(progress.best)
-        with (self.folder / "environment.txt").open("w" if progress is None else "a") as file:
-            file.write((f"\ngoes on from update {updates}\n" if progress else "") + environment())
-        headers = {"metrics.csv": ["step", "name", "value"], "episodes.csv": ["step", *EPISODE]}
-        self.tables = {name: Table(self.folder / name, row, sizes.get(name)) for name, row in headers.items()}
-        for table in self.tables.values():
-            self.resources.enter_context(table.file)
+            with whole(folder.config_file) as part:
+                OmegaConf.save(OmegaConf.create(config.plain), part)
+        with folder.environment_file.open("w" if progress is None else "a") as file:
+            file.write((f"\nresumed after gradient step {step}\n" if progress else "") + environment())
+        self.writers: list[Writer] = [loggers.build(node, folder.path, sizes) for node in config.logger.values()]
 
     def log(self, step: int, metrics: Mapping[str, Tensor]) -> dict[str, float]:
-        """Write the metrics [] of an update and return them."""
+        """Write the metrics [] of a gradient step and return them."""
         values = {str(key): value.item() for key, value in metrics.items()}
-        self.tables["metrics.csv"].write({"step": step, "name": key, "value": value} for key, value in values.items())
+        for writer in self.writers:
+            writer.metrics(step, values)
         return values
 
-    def save(self, state: State, progress: Progress) -> None:
-        """Keep a training state, which the tables on the disk belong to. Raises OSError."""
-        progress.sizes = {name: table.size() for name, table in self.tables.items()}
+    def save(self, state: Mapping[str, Tensor], progress: Progress) -> None:
+        """Keep a training state together with the sizes of the tables at that moment. Raises OSError."""
+        progress.sizes = {name: size for writer in self.writers for name, size in writer.sizes().items()}
         progress.best = self.best
         states.save(self.folder, state, progress, self.config.save_last)
 
     def evaluate(self, step: int) -> None:
         """Roll out the averaged policy, write its episodes, and save it, also as the best so far.
 
-        The best one is that of the highest risk measure of the run's own over its returns. Raises RunStopped when the
+        The best has the highest value of the run's own risk measure over its returns. Raises RunStopped when the
         environment fails.
         """
-        target = self.trainer.target
+        policy = self.trainer.target
         if self.task.has_environment:
             try:
-                self.episodes = self.evaluation.run(target, self.task, self.config.seed)
-            except FloatingPointError:  # of the policy
+                self.episodes = self.evaluation.run(policy, self.task, self.config.seed)
+            except FloatingPointError:  # raised by the policy
                 raise
             except Exception as error:
-                (self.folder / "traceback.txt").write_text(traceback.format_exc())
+                self.folder.traceback_file.write_text(traceback.format_exc())
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
-                text = f"evaluation after update {step} failed: {reason}; {self.folder}/traceback.txt says where"
-                raise RunStopped(text) from error
-            self.tables["episodes.csv"].write({"step": step, **row} for row in self.episodes)
+                text = f"evaluation after gradient step {step} failed: {reason}"
+                raise RunStopped(f"{text}; {self.folder.traceback_file} says where") from error
+            for writer in self.writers:
+                writer.episodes(step, self.episodes)
         best = self.is_best(step)
         if self.evaluation.keep or best:
-            save(target, self.config, self.folder / "checkpoints" / str(step))
-        save(target, self.config, self.folder / "checkpoint")
+            checkpoint.save(policy, self.config.plain, self.folder.checkpoints / str(step), step)
+        checkpoint.save(policy, self.config.plain, self.folder.checkpoint, step)
         if best and not self.evaluation.keep:
-            for path in (self.folder / "checkpoints").iterdir():
+            for path in self.folder.checkpoints.iterdir():
                 if path.name != str(step):
                     shutil.rmtree(path)
 
     def is_best(self, step: int) -> bool:
-        """Whether the last evaluation is the best so far; it is not asked where there is only one."""
+        """Whether the last evaluation is the best so far; False when there is only the final evaluation."""
         if not self.episodes or not self.evaluation.every:
             return False
-        target = self.trainer.target
-        returns = torch.tensor([row["return"] for row in self.episodes], device=self.trainer.step.device)
-        scaling = target.critic.scaling  # an entropic measure is meant per standard deviation
-        value = float(scaling.to_return(target.risk.of_samples(scaling.to_standard(returns))))
+        policy = self.trainer.target
+        scaling = policy.critic.scaling  # the entropic measure counts per standard deviation
+        returns = torch.tensor([row["return"] for row in self.episodes], device=scaling.return_mean.device)
+        value = float(scaling.to_return(policy.risk.of_samples(scaling.to_standard(returns))))
         if self.best and not value > self.best["risk"]:
             return False
         self.best = {"step": step, "risk": value}
         return True
 
-    def finish(self, speed: Mapping[str, float], began: float) -> dict[str, Any]:
-        """Write what the task has to show and summary.json; returns its content plus `run_dir`."""
-        config, trainer, data, folder, names = self.config, self.trainer, self.data, self.folder, names_of(self.config)
-        seed, device, evaluation = config.seed, trainer.loss.step.device, self.evaluation
-        terms = list(trainer.loss.terms)
-        title = f"{config.recipe}: " if "recipe" in names else ""
-        title += "{actor} x {critic} x {risk}, ".format(**names)
-        title += f"{'+'.join(terms)}, seed {seed}, {trainer.steps} updates"
-        returns = np.array([row["return"] for row in self.episodes])
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            own = self.task.report(trainer.target.act, data, returns, title, folder)
+    def finish(self, timing: Mapping[str, float]) -> dict[str, Any]:
+        """Draw the task's figures and write summary.json, which marks the run as finished; returns the summary."""
+        config, trainer, data = self.config, self.trainer, self.data
+        terms, policy, device = list(config.loss), trainer.target, trainer.target.actor.scaling.centre.device
+        with seeded(config.seed, device):
+            returns = np.array([row["return"] for row in self.episodes])
+            own = self.task.report(policy.act, data, returns, self.title(), self.folder.path)
             if not self.task.has_environment:
-                from ramac.experiment.estimate import brief, checkpoints, judge  # which itself looks at finished runs
-
-                agents, gamma = checkpoints(folder, trainer.steps), float(config.loss.td.gamma)
-                own |= {"estimate": brief(judge(folder, agents, data, gamma, evaluation.alphas, seed))}
+                own |= {"estimate": self.estimate()}
             cost = evaluations_per_update(trainer)
         summary = {
-            **names, "data": data.origin, "loss": terms, "seed": seed, "steps": trainer.steps, "device": str(device),
+            **config.names, "data": data.origin, "loss": terms, "seed": config.seed, "steps": trainer.steps,
+            "device": str(device),
             "checkpoint": {"step": trainer.steps, "rule": "last"} | ({"best": self.best} if self.best else {}),
-            **(evaluation.summary(self.episodes) if self.episodes else {}), **own,
+            **(self.evaluation.summary(self.episodes) if self.episodes else {}), **own,
             "behaviour": {"episodes": len(data.returns), "return_mean": float(data.returns.mean()),
-                          "return_cvar": tails(data.returns, evaluation.alphas)},
-            "evaluations_per_update": cost, "threads": torch.get_num_threads(),
-            **speed, "wall_seconds": time.perf_counter() - began,
+                          "return_cvar": tails(data.returns, self.evaluation.alphas)},
+            "evaluations_per_update": cost, "threads": torch.get_num_threads(), "host": socket.gethostname(), **timing,
         }  # fmt: skip
-        write_json(folder / "summary.json", summary)  # a run that has one is done
-        shutil.rmtree(folder / "states", ignore_errors=True)
-        return {**summary, "run_dir": str(folder)}
+        write_json(self.folder.summary_file, summary)
+        shutil.rmtree(self.folder.states, ignore_errors=True)
+        return summary
+
+    def title(self) -> str:
+        """Title of the run's figures."""
+        names, terms = self.config.names, "+".join(self.config.loss)
+        recipe = f"{names['recipe']}: " if "recipe" in names else ""
+        cell = "{actor} x {critic} x {risk}".format(**names)
+        return f"{recipe}{cell}, {terms}, seed {self.config.seed}, {self.trainer.steps} gradient steps"
+
+    def estimate(self) -> dict[str, Any]:
+        """The off-policy estimate of the policy of a task without an environment."""
+        from ramac.experiment.estimate import brief, checkpoints, judge  # matplotlib: only such tasks need it here
+
+        agents, config = checkpoints(self.folder.path, self.trainer.steps), self.config
+        alphas = self.evaluation.alphas
+        return brief(judge(self.folder.path, agents, self.data, config.gamma, alphas, config.seed))
+
+    def close(self) -> None:
+        """Close the writers."""
+        for writer in self.writers:
+            writer.close()

@@ -186,3 +186,9 @@ class CompositeLoss(TensorDictModuleBase):
             batch.set(DENOISED, TensorDict(denoised._asdict(), tensordict.batch_size))
         result = {f"loss_{name}": term(batch, self.agent, self.target) for name, term in terms.items()}
         return TensorDict(result, tensordict.batch_size)
+
+
+def build_terms(nodes, spec):
+    from ramac.registry import losses
+
+    return {name: losses.build(node) for name, node in nodes.items()}

@@ -4,14 +4,16 @@ import ctypes
 import os
 import platform
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 from tensordict import TensorDict
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ramac.errors import InputError
 
@@ -34,23 +36,65 @@ def device_of(name: str) -> torch.device:
 
 
 def keep_memory() -> None:
-    """Let glibc reuse large blocks instead of mapping them anew in each update (bandit, one core: 1.4 times faster)."""
+    """Let glibc reuse large blocks instead of mapping them again at each step (bandit, one core: 1.4 times faster).
+
+    It lasts as long as the process, so only the command line calls it.
+    """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         m_trim_threshold, m_mmap_threshold = -1, -3
-        libc.mallopt(m_mmap_threshold, 32 * 2**20)  # the largest that glibc takes
+        libc.mallopt(m_mmap_threshold, 32 * 2**20)  # glibc's maximum
         libc.mallopt(m_trim_threshold, 2**30)
 
 
-def progress(
-    updates: Iterable[TensorDict], total: int, label: str, quiet: bool = False, before: int = 0
-) -> "tqdm[TensorDict]":
-    """The updates, with a bar on standard error: twice a second on a terminal, twice a minute in a log file.
+def process_settings(threads: int | None, deterministic: bool) -> None:
+    """Set the threads of torch, and whether it refuses operations whose result changes from run to run."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required by cuBLAS
+        torch.use_deterministic_algorithms(True)
 
-    `before`: how many of the `total` were made in an earlier process.
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Leave the process as it was: torch's generators, threads, deterministic mode, matmul precision, warnings."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    mode, workspace = torch.get_deterministic_debug_mode(), os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_float32_matmul_precision(precision)
+            torch.set_deterministic_debug_mode(mode)
+            if workspace is None:
+                os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from a stream of this seed inside the block; torch's global generators are left alone."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def progress_bar(
+    steps: Iterable[TensorDict], total: int, label: str, quiet: bool = False, initial: int = 0
+) -> "tqdm[TensorDict]":
+    """The gradient steps with a bar: twice a second on a terminal or in a notebook, twice a minute in a log file.
+
+    `initial`: how many of the `total` were done in an earlier process.
     """
-    pause = 0.5 if sys.stderr.isatty() else 30
-    settings: dict[str, Any] = {"total": total, "initial": before, "desc": label, "mininterval": pause}
-    return tqdm(updates, unit="update", file=sys.stderr, disable=quiet, **settings)
+    pause = 0.5 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30
+    settings: dict[str, Any] = {"total": total, "initial": initial, "desc": label, "mininterval": pause}
+    return tqdm(steps, unit="step", file=sys.stderr, disable=quiet, **settings)
+
+
+def numerics(device: torch.device) -> dict[str, str]:
+    """What can change floating-point rounding: device, threads, processor, versions."""
+    machine = {"device": str(device), "threads": str(torch.get_num_threads())}
+    return {**machine, "processor": torch.backends.cpu.get_cpu_capability(), **versions(["ramac", "torch"])}
 
 
 def environment() -> str:

@@ -1,4 +1,4 @@
-"""Signals that end a run: it comes to the end of an update, saves its state, and says so."""
+"""Signals that end a run: the gradient step under way is finished and the state saved before the run stops."""
 
 import signal
 import threading
@@ -7,59 +7,59 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP")  # a scheduler's, Ctrl-C, a terminal that is gone
+SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP")  # sent by a scheduler, by Ctrl-C, by a closed terminal
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was told to end by a signal; the text says where it stands."""
+    """A signal has ended a run; the text says how to continue."""
 
     def __init__(self, text: str, number: int) -> None:
         super().__init__(text)
         self.status = 128 + number  # exit status, as shells count
 
 
-class Interruption:
-    """Whether a signal has come. While it is `holding` the first one is only noted; else it raises Interrupted.
+class Signals:
+    """Listens to SIGNALS inside a `with` block. A signal raises Interrupted, at once or where `delayed` ends.
 
-    Nothing is changed outside the main thread, which alone hears signals, nor for a signal that is ignored (nohup).
+    Nothing changes outside the main thread, which alone receives signals, nor for a signal that is ignored (nohup).
     """
 
     def __init__(self) -> None:
-        self.signal: int | None = None
-        self.holding = False
-        self.way_on: Callable[[], str] = lambda: "the run had not begun"  # for the end of its message
+        self.received: int | None = None
+        self.waits = False
+        self.hint: Callable[[], str] = lambda: "the run had not begun"  # end of the message
 
-    def __enter__(self) -> "Interruption":
+    def __enter__(self) -> "Signals":
         self.before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
                 if (before := signal.getsignal(number)) is not signal.SIG_IGN:
                     self.before[number] = before
-                    signal.signal(number, self.hear)
+                    signal.signal(number, self.receive)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, before in self.before.items():
             signal.signal(number, before)
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
-        """What a signal does."""
-        again, self.signal = self.signal is not None, number
-        if again or not self.holding:
-            self.end()
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: a second one raises at once, also in a delayed block."""
+        again, self.received = self.received is not None, number
+        if again or not self.waits:
+            self.raise_received()
 
-    def end(self) -> None:
-        """Raise Interrupted where a signal has come."""
-        if self.signal is not None:
-            raise Interrupted(f"stopped by {signal.Signals(self.signal).name}; {self.way_on()}", self.signal)
+    def raise_received(self) -> None:
+        """Raise Interrupted if a signal has been received."""
+        if self.received is not None:
+            raise Interrupted(f"stopped by {signal.Signals(self.received).name}; {self.hint()}", self.received)
 
     @contextmanager
-    def hold(self, holding: bool = True) -> Iterator[None]:
-        """A block that a first signal does not break into, or with False one that it does."""
-        before, self.holding = self.holding, holding
+    def delayed(self, delayed: bool = True) -> Iterator[None]:
+        """A block that a first signal does not interrupt; with False, one that it does."""
+        before, self.waits = self.waits, delayed
         try:
-            if not holding:
-                self.end()
+            if not delayed:
+                self.raise_received()
             yield
         finally:
-            self.holding = before
+            self.waits = before

@@ -13,7 +13,7 @@ from ramac.training.trainer import Trainer
 MOST = 100  # updates that are looked at together
 
 
-class Watch:
+class NanGuard:
     """Keeps each update's numbers and rows of the data until `check` has looked at them."""
 
     def __init__(self, trainer: Trainer, folders: list[Path]) -> None:

@@ -1,0 +1,156 @@
+"""ramac [train] KEY=VALUE...: train and evaluate a run, write its folder; with -m a sweep of runs
+
+The composed configuration of any command line: ramac KEY=VALUE... --cfg job
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+
+from ramac.cli import fail, table
+from ramac.errors import InputError
+from ramac.experiment.compose import compose, explained, of_tree, parsed, without_aliases
+from ramac.experiment.config import RunConfig
+from ramac.experiment.presets import CONFIGS
+from ramac.experiment.run import train
+from ramac.registry import tasks
+from ramac.statistics import thin_tails
+from ramac.system.runtime import keep_memory
+
+
+def main(arguments: list[str]) -> int:
+    """Train a run. Raises InputError, and what a run raises."""
+    words = overrides_of(arguments)
+    if words != arguments:  # flags: a sweep, help or completion
+        return with_hydra(arguments, words)
+    execute(compose(words))
+    return 0
+
+
+def execute(config: RunConfig) -> None:
+    """Train a run and print its result."""
+    keep_memory()
+    for summary in train(config):
+        show(summary)
+
+
+def overrides_of(arguments: list[str]) -> list[str]:
+    """The arguments that are no flags. Raises InputError for an unknown flag."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+
+    def error(message: str) -> NoReturn:
+        raise InputError(f"{message}; ramac --help names the flags, settings are written key=value")
+
+    parser.error = error
+    return parser.parse_args(arguments).overrides
+
+
+def with_hydra(arguments: Sequence[str], words: Sequence[str]) -> int:
+    """Hand the command line to Hydra, for flags: sweeps, --cfg, help and completion. Raises InputError."""
+    import sys
+
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    parsed(words)
+    before = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
+    sys.argv = [sys.argv[0], *without_aliases(arguments)]
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        if before[0] == "1":
+            raise
+        raise InputError(explained(error, words)) from error
+    finally:
+        sys.argv = before[1]
+        if before[0] is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before[0]
+    return 0
+
+
+def job(config: Any) -> None:
+    """One run of a command line with flags, or one run of a sweep in whatever process a launcher runs it."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        from ramac.experiment.grid.cell import run
+
+        keep_memory()
+        run(of_tree(config, []), hydra.launcher)
+        return
+    try:
+        execute(of_tree(config, []))
+    except InputError as error:  # here, because Hydra prints a line of its own about a failed job
+        fail(str(error))
+
+
+def result_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, value and interval of each figure of an evaluation."""
+    between = {key: f"{low:.2f} to {high:.2f}" for key, (low, high) in summary["intervals"].items()}
+    yield "mean", f"{summary['return_mean']:.2f}", between.get("mean", "")
+    yield "interquartile mean", f"{summary['return_iqm']:.2f}", ""
+    for alpha, value in summary["return_cvar"].items():
+        yield f"CVaR {alpha}", f"{value:.2f}", between.get(alpha, "")
+    yield "worst", f"{summary['return_min']:.2f}", ""
+    yield "risky steps", f"{summary['hazard_rate']:.1%}", ""
+    yield "penalties", str(summary["penalties"]), ""
+
+
+def warn_of_thin_tails(summary: dict[str, Any]) -> None:
+    """Say where a CVaR rests on fewer than five episodes."""
+    if warning := thin_tails(summary["episodes"], [float(alpha) for alpha in summary["return_cvar"]]):
+        Console(stderr=True).print(f"ramac: {warning}", highlight=False, soft_wrap=True)
+
+
+def task_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """The task's own columns: title, value, nothing, and the data's value."""
+    for column in getattr(tasks.get(summary["task"]), "columns", ()):  # a plug-in's task may not be here
+        if column.key in summary:
+            policy, data = (summary.get(key) for key in (column.key, f"data_{column.key}"))
+            yield column.title, f"{policy:{column.style}}", "", "" if data is None else f"{data:{column.style}}"
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Print the result of a run beside the behaviour data's, and the next commands to try."""
+    if "estimate" in summary:  # no environment, so no episodes
+        from ramac.cli.estimate import show as show_estimate
+
+        show_estimate(json.loads(Path(summary["run_dir"], "estimate.json").read_text()))
+        return
+    console, behaviour, recipe = Console(), summary["behaviour"], summary.get("recipe")
+    title = "{task}: actor={actor} critic={critic} risk={risk} seed={seed}, {steps} gradient steps".format(**summary)
+    logged = {"mean": behaviour["return_mean"], **{f"CVaR {a}": v for a, v in behaviour["return_cvar"].items()}}
+    rows = [(name, *cells, f"{logged[name]:.2f}" if name in logged else "") for name, *cells in result_rows(summary)]
+    if ood := summary.get("ood"):
+        rate = f"{ood['rate']:.1%} ± {ood['standard_error']:.1%}"
+        rows.append(("out-of-distribution actions", rate, "", f"{ood['data']:.1%}"))
+    policy, data = f"policy ({summary['episodes']} episodes)", f"behaviour data ({behaviour['episodes']})"
+    columns = ("episode return", policy, "95 % interval", data)
+    console.print(table(title if recipe is None else f"{recipe} on {title}", columns, [*rows, *task_rows(summary)]))
+    warn_of_thin_tails(summary)
+    speed = "{updates_per_second:.1f} gradient steps/s, {wall_seconds:.0f} s in all".format(**summary)
+    console.print(f"{speed}; everything is in [bold]{escape(summary['run_dir'])}[/bold]", highlight=False)
+    this = f"ramac task={summary['task']}" + (f" recipe={recipe}" if recipe else "")
+    other = "neutral" if summary["risk"] != "neutral" else "cvar0.1"
+    next_commands = {
+        f"{this} --explain": "what each loss term does",
+        f"{this} risk={other}": "the same task, another risk measure",
+        f"{this} critic=qr": "another critic",
+        "ramac -m risk=cvar0.05,cvar0.25 seed=0,1": "a sweep of runs",
+        "ramac list": "everything that can be combined",
+    }
+    for command, purpose in next_commands.items():
+        console.print(f"  {command:<48} {purpose}", highlight=False, soft_wrap=True)

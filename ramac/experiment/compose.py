@@ -1,0 +1,147 @@
+"""From the words of a command line to the configuration of a run, composed by Hydra, refused in one line."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+import ramac.experiment.hydra_source  # noqa: F401  registers the config source
+from ramac.errors import InputError, nearest
+from ramac.experiment.config import RunConfig
+from ramac.experiment.presets import CONFIGS, PRESETS, known_preset, presets
+from ramac.registry import GROUPS
+
+ALIASES = {"loss.td.gamma": "gamma"}
+SIGNS = "write group=entry, group=entryNUMBER or group.argument=value, with quotes around other signs"
+LISTS = ("loss", "logger")  # slots that take several entries
+EXTRAS = "; the extras joblib, slurm and ray bring launchers: pip install 'ramac[joblib]'"
+
+
+def without_aliases(words: Sequence[str]) -> list[str]:
+    """The words with the present name of each setting."""
+    parts = [word.partition("=") for word in words]
+    return ["".join((ALIASES.get(key, key), equals, value)) for key, equals, value in parts]
+
+
+def compose(words: Sequence[str]) -> RunConfig:
+    """The configuration of one run. Raises InputError."""
+    for override in parsed(words):
+        if override.is_sweep_override():
+            text = str(override.input_line)
+            raise InputError(f"{text}: several values are a sweep, ramac -m {text}; a list is [value,value]")
+    config = of_tree(tree(words), words)
+    if config.sweep:
+        raise InputError(f"sweep={config.sweep} is a sweep of runs: ramac -m sweep={config.sweep}")
+    return config
+
+
+def of_tree(config: DictConfig, words: Sequence[str]) -> RunConfig:
+    """The configuration of a composed tree. Raises InputError."""
+    try:
+        plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise InputError(explained(error, words)) from error
+    return RunConfig.of({key: value for key, value in plain.items() if key != "hydra"})
+
+
+def tree(words: Sequence[str], hydra: bool = False) -> DictConfig:
+    """The composed tree of settings, with Hydra's own if `hydra`. Raises InputError."""
+    running = GlobalHydra.instance().hydra  # a sweep may be running, one of whose cells is explained
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return hydra_compose("config", without_aliases(words), return_hydra_config=hydra)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(explained(error, words)) from error
+    finally:
+        GlobalHydra.instance().clear()
+        if running is not None:
+            GlobalHydra.instance().initialize(running)
+
+
+def parsed(words: Sequence[str]) -> list[Override]:
+    """The words as Hydra reads them. Raises InputError for what cannot be read or makes no sense here."""
+    parser = OverridesParser.create()
+    found = []
+    for word in words:
+        try:
+            (override,) = parser.parse_overrides([word])
+        except OverrideParseException as error:
+            raise InputError(f"{word} cannot be read; {SIGNS}") from error
+        refuse(word, override)
+        found.append(override)
+    return found
+
+
+def refuse(word: str, override: Override) -> None:
+    """Refuse deletions, additions, empty values and lists where one entry is chosen. Raises InputError."""
+    key, value = override.key_or_group, override.value()
+    if not key or key.startswith("."):
+        raise InputError(f"{word!r} names no setting; write key=value")
+    if key == "about":
+        raise InputError("no setting 'about'; it describes a recipe or a sweep in its own file")
+    if override.is_delete() and not re.fullmatch(r"loss\.\w+", key):
+        raise InputError(f"{word!r}: a setting is changed, not deleted; write {key}=VALUE")
+    if key not in (*GROUPS, *PRESETS):
+        return
+    chosen = {"", "null"} & set(word.partition("=")[2].split(","))
+    if key in PRESETS and chosen:
+        raise InputError(f"{word!r}: leave it out for no {key}; choose from {', '.join(presets(key))}")
+    if chosen:
+        raise InputError(f"{word!r}: {key} needs an entry; choose from {', '.join(GROUPS[key])}")
+    if override.is_sweep_override():
+        return
+    if override.is_add():
+        raise InputError(f"{word!r}: {key} is always there; choose another one by {key}=ENTRY")
+    names = value if isinstance(value, list) else [value]
+    if not all(isinstance(name, str) for name in names) or (len(names) != 1 and key not in LISTS):
+        wanted = "names of entries" if key in LISTS else "the name of one entry"
+        raise InputError(f"{word!r}: {key} takes {wanted}")
+
+
+def explained(error: Exception, words: Sequence[str]) -> str:
+    """A composition error of Hydra or OmegaConf in one line: the value, what is allowed and the nearest choice.
+
+    Raises InputError with the registry's own message for an unknown entry.
+    """
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.removesuffix(".yaml").rpartition("/")
+        if group in PRESETS:
+            known_preset(group, name)
+        if group in GROUPS:
+            GROUPS[group].parse(name)
+        known = sorted(error.options or ())
+        text = f"no {group} {name!r}; choose from {', '.join(known)}{nearest(name, known)}"
+        return text + EXTRAS * (group == "hydra/launcher")
+    cause: Any = error
+    while cause is not None and not isinstance(cause, OmegaConfBaseException):
+        cause = cause.__cause__
+    if cause is None:
+        return " ".join(str(error).split()).partition(" Config search path")[0]
+    key = cause.full_key or ""
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        groups = (*GROUPS, *PRESETS)
+        choices = [word for word in words if word.partition("=")[0] in groups or word.startswith("hydra/")]
+        return f"no setting {key!r}{suggested(key, choices)}"
+    return f"{key}: {' '.join(str(cause.msg or cause).split()).partition(' full_key:')[0]}"
+
+
+def suggested(key: str, choices: Sequence[str]) -> str:
+    """What may stand where `key` stands beside these choices of entries, and the nearest to it."""
+    *parents, last = key.split(".")
+    node: Any = tree(choices, hydra=parents[:1] == ["hydra"])
+    for depth, parent in enumerate(parents):
+        if not OmegaConf.is_config(node) or parent not in node:
+            return suggested(".".join(parents[: depth + 1]), choices)
+        node = node[parent]
+    known = [str(name) for name in node if name not in ("name", "about") and not str(name).startswith("_")]
+    place = f"{'.'.join(parents)} has" if parents else "there are"
+    return f"; {place} {', '.join(known) or 'no settings'}{nearest(last, known)}"

@@ -1,0 +1,81 @@
+"""Where the numbers of a run are written while it is trained: the entries of the slot `logger`."""
+
+import csv
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ramac.registry import loggers
+
+METRIC = ("step", "name", "value")  # columns of metrics.csv
+EPISODE = ("episode", "return", "length", "risky_steps", "penalties")  # columns of a csv file of episodes
+
+
+class Writer:
+    """A destination of metrics and episodes. An entry overrides what it can use.
+
+    `sizes`: what `sizes()` gave when the training state was saved from which a run is resumed; {} for a new run.
+    """
+
+    def __init__(self, folder: Path, sizes: Mapping[str, int]) -> None:
+        self.folder = folder
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the metrics of a gradient step."""
+
+    def episodes(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write the episodes of an evaluation."""
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file that are on the disk, so that a resumed run cuts off what came later."""
+        return {}
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+class Table:
+    """A csv file that grows row by row and can be read while the run lasts; cut to `size` bytes where it is given."""
+
+    def __init__(self, path: Path, header: Iterable[str], size: int | None) -> None:
+        if size is not None:
+            os.truncate(path, size)
+        self.file = path.open("w" if size is None else "a", newline="")
+        self.writer = csv.DictWriter(self.file, list(header))
+        if size is None:
+            self.writer.writeheader()
+
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows."""
+        self.writer.writerows(rows)
+        self.file.flush()
+
+    def size(self) -> int:
+        """Bytes on the disk."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return os.fstat(self.file.fileno()).st_size
+
+
+@loggers.register("csv")
+class CSV(Writer):
+    """metrics.csv and episodes.csv in the run folder. Reports and resumed runs read them: csv is always there."""
+
+    def __init__(self, folder: Path, sizes: Mapping[str, int]) -> None:
+        super().__init__(folder, sizes)
+        headers = {"metrics.csv": METRIC, "episodes.csv": ("step", *EPISODE)}
+        self.tables = {name: Table(folder / name, header, sizes.get(name)) for name, header in headers.items()}
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self.tables["metrics.csv"].write({"step": step, "name": key, "value": value} for key, value in values.items())
+
+    def episodes(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.tables["episodes.csv"].write({"step": step, **row} for row in rows)
+
+    def sizes(self) -> dict[str, int]:
+        return {name: table.size() for name, table in self.tables.items()}
+
+    def close(self) -> None:
+        for table in self.tables.values():
+            table.file.close()
