@@ -1,44 +1,48 @@
 """Risk-aware offline reinforcement learning with generative policies, as interchangeable parts.
 
-`make`, `load`, `train` and `main` import what they need when they are called.
+What the command line does, these functions do in Python and return as data. Heavy imports wait until they are needed.
 """
 
+import sys
+import warnings
+from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ramac.agent import Agent
-    from ramac.data import Log
+    from ramac.api import Result, check_critic, estimate, evaluate, load, make, report, resume, sweep, train
 
 __version__ = version("ramac")
-__all__ = ["__version__", "load", "main", "make", "train"]
+__all__ = [
+    "Result", "__version__", "check_critic", "estimate", "evaluate", "load", "main", "make", "report", "resume",
+    "sweep", "train",
+]  # fmt: skip
+MOVED = {  # import paths of version 0.1, forwarded for one release
+    "collect": "data.collect", "evaluate": "evaluation.rollout", "ood": "data.ood", "tasks.logged": "tasks.gymnasium",
+    "trainer": "training.trainer",
+}  # fmt: skip
 
 
-def make(group: str, entry: str, *args: Any, **kwargs: Any) -> Any:
-    """Build a registry entry: `make("risk", "cvar0.1")`, `make("actor", "flow20", Spec.unit(3, 2))`."""
-    from ramac.errors import known_group
-    from ramac.registry import GROUPS
+class Moved(ModuleType):
+    """An old import path: its names come from the module's new place."""
 
-    known_group(group, GROUPS)
-    return GROUPS[group].build({**GROUPS[group].plain(entry), **kwargs}, *args)
-
-
-def load(path: str | Path) -> "Agent":
-    """Agent of a run folder: `load(PATH).act(observation)`; needs neither Hydra nor the data."""
-    from ramac.checkpoint import load as load_agent
-
-    return load_agent(path)
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        old, _, new = (self.__doc__ or "").partition(" is now ")
+        warnings.warn(f"{old} is now {new}; the old path goes with the next release", DeprecationWarning, stacklevel=2)
+        return getattr(import_module(new), name)
 
 
-def train(*overrides: str, data: "Log | None" = None) -> dict[str, Any]:
-    """Train one cell."""
-    from ramac.experiment.compose import compose
-    from ramac.experiment.run import train as run
+for old, new in MOVED.items():
+    sys.modules.setdefault(f"ramac.{old}", Moved(f"ramac.{old}", f"ramac.{old} is now ramac.{new}"))
 
-    config = compose(list(overrides))
-    summaries = run(config, data)
-    return summaries[0] if config.seeds is None else {**summaries[0], "runs": summaries}
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("ramac.api"), name)
+    raise AttributeError(f"module 'ramac' has no attribute {name!r}")
 
 
 def main() -> None:

@@ -45,11 +45,12 @@ def compose(words: Sequence[str]) -> RunConfig:
 
 def of_tree(config: DictConfig, words: Sequence[str]) -> RunConfig:
     """The configuration of a composed tree. Raises InputError."""
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
-        plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise InputError(explained(error, words)) from error
-    return RunConfig.of({key: value for key, value in plain.items() if key != "hydra"})
+    return RunConfig.of(plain)
 
 
 def tree(words: Sequence[str], hydra: bool = False) -> DictConfig:

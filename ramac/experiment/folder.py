@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from ramac.registry import load
 from ramac.system.files import PART
 from ramac.system.untrusted import read_json, read_yaml, refuse_instructions, refuse_links
 
+PATIENCE = 1  # seconds: who asks how a run stands holds its lock for a moment
 State = Literal["empty", "running", "interrupted", "failed", "finished"]
 
 
@@ -98,7 +100,8 @@ class RunFolder:
             return "finished"
         if self.lock_file.exists():
             try:
-                FileLock(self.lock_file).acquire(timeout=0).lock.release()
+                with FileLock(self.lock_file, timeout=0):
+                    pass
             except Timeout:
                 return "running"
             except OSError:  # a folder of another user, which this process cannot run
@@ -161,7 +164,7 @@ class RunFolder:
             raise Taken(f"run_dir={self} already holds something; name a new folder")
 
     def resumable(self, config: RunConfig) -> bool:
-        """Whether it holds an interrupted run of this configuration; False where it is empty. Raises Taken otherwise."""
+        """Whether it holds an interrupted run of this configuration, or nothing (False). Raises Taken otherwise."""
         try:
             there = self.config_file.is_file()
         except (OSError, ValueError) as error:
@@ -187,13 +190,21 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.lock_file)
-            lock.acquire(timeout=0)
+            lock = FileLock(self.lock_file, is_singleton=True)  # the process that holds it may take it again
+            lock.acquire(timeout=PATIENCE)
         except Timeout:
             raise Taken(f"run_dir={self}: another process is writing into it") from None
         except OSError as error:
             raise InputError(f"run folder {self} cannot be made: {error.strerror}") from error
         return lock
+
+    def clear(self) -> None:
+        """Remove everything but the lock."""
+        for path in self.path.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path != self.lock_file:
+                path.unlink()
 
 
 def numbered(label: str) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from tensordict import TensorDict
 
+import ramac.training.shim  # noqa
 from ramac.agent import Agent
 from ramac.data import Dataset, Log
 from ramac.errors import InputError, RunStopped
@@ -29,7 +30,6 @@ from ramac.tasks import Task, configured
 from ramac.training.nan_guard import NanGuard
 from ramac.training.stacked import Stacked
 from ramac.training.trainer import Trainer
-import ramac.training.shim  # noqa
 
 
 def build_trainer(config: RunConfig, spec: Spec, transitions: TensorDict, device: torch.device) -> Trainer:

@@ -1,87 +1,81 @@
-"""One cell of a grid, in whatever process a launcher runs it: a failure stays its own."""
+"""One run of a sweep, in whatever process a launcher runs it: a failure stays its own."""
 
-import json
-import shutil
+import os
 import sys
-import time
 import traceback
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+import torch
 
 from ramac.errors import InputError, RunStopped
-from ramac.experiment.claims import interrupted
-from ramac.experiment.config import check
-from ramac.experiment.grid.cores import share_cores
-from ramac.experiment.grid.folder import claimed, note
+from ramac.experiment.config import RunConfig
+from ramac.experiment.folder import RunFolder, Taken
+from ramac.experiment.run import train
 from ramac.system.files import write_json
 from ramac.system.untrusted import read_json
 
 
-def run(config: DictConfig, launcher: Any) -> None:
-    """Train a cell unless it is done or another process is at it; a reason to fail is written into its folder."""
-    from ramac.experiment.run import train
-
-    share_cores(config, launcher)
-    folder = Path(config.run_dir)
-    with claimed(folder, patience=1) as mine:  # `ramac grid status` holds a cell for a moment
-        if not mine:
-            say(folder, "another process is at it")
+def run(config: RunConfig, launcher: Any) -> None:
+    """Train unless the run is finished or another process trains it; the reason of a failure goes into its folder."""
+    folder = RunFolder(Path(str(config.run_dir)))
+    if (threads := threads_of(launcher)) is not None and config.threads is None:  # a run sets its own `threads` itself
+        torch.set_num_threads(threads)
+    try:
+        lock = folder.hold()
+    except Taken:
+        say(folder, "another process trains it")
+        return
+    with lock:
+        if folder.summary_file.exists():
             return
-        if (folder / "summary.json").exists():
-            return
-        if not goes_on(folder, config):
-            shutil.rmtree(folder, ignore_errors=True)
-        (folder / "failed.json").unlink(missing_ok=True)
-        note(folder, "started")
-        began = time.perf_counter()
+        if not resumable(folder, config):
+            folder.clear()
+        folder.failure_file.unlink(missing_ok=True)
         try:
-            summary = train(check(config), quiet=launcher.get("_target_", "").split(".")[-1] != "BasicLauncher")
+            (summary,) = train(config, quiet=launcher.get("_target_", "").split(".")[-1] != "BasicLauncher")
         except Exception as error:
-            kind = (
-                "" if isinstance(error, InputError | FloatingPointError | RunStopped) else f"{type(error).__name__}: "
-            )
-            reason = f"{kind}{error}"
-            trace = "" if isinstance(error, InputError | RunStopped) else traceback.format_exc()
-            fail(folder, reason, trace, isinstance(error, RunStopped))
-            note(folder, "failed", time.perf_counter() - began)
+            fail(folder, error)
             return
-        note(folder, "done", summary["wall_seconds"])
     found = summary.get("estimate") or {"mean": summary["return_mean"], "cvar": summary["return_cvar"]}
     tail = ", ".join(f"CVaR {alpha} {value:.2f}" for alpha, value in found["cvar"].items())
     say(folder, f"mean {found['mean']:.2f}, {tail}; {summary['wall_seconds']:.0f} s")
 
 
-def goes_on(folder: Path, config: DictConfig) -> bool:
-    """Whether a folder holds this cell, interrupted, and not failed for a reason of its own."""
+def threads_of(launcher: Any) -> int | None:
+    """Threads of each process, so that the processes of a launcher share the cores; None for one process at a time.
+
+    Ray and Slurm say how many cores each of their processes has.
+    """
+    target = str(launcher.get("_target_", ""))
+    if "joblib" in target:
+        cores, jobs = os.cpu_count() or 1, int(launcher.n_jobs)
+        return max(1, cores // (jobs if jobs > 0 else max(1, cores + 1 + jobs)))  # joblib: -1 is one per core
+    if "ray" in target:
+        return max(1, int((launcher.get("ray") or {}).get("remote", {}).get("num_cpus", 1)))  # Ray's own default
+    return int(launcher.get("cpus_per_task") or 1) if "submitit" in target else None
+
+
+def resumable(folder: RunFolder, config: RunConfig) -> bool:
+    """Whether the folder holds this run, interrupted, and not failed for a reason of its own."""
     try:
-        if (folder / "failed.json").exists() and not read_json(folder / "failed.json").get("goes_on"):
+        if folder.failure_file.exists() and not read_json(folder.failure_file, folder.path).get("goes_on"):
             return False
-        return interrupted(folder, config)
+        return folder.resumable(config)
     except InputError:
         return False
 
 
-def fail(folder: Path, reason: str, trace: str, goes_on: bool) -> None:
-    """Leave `failed.json` in a cell's folder, beside what it had written; whether the next attempt goes on from it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "failed.json", {"reason": " ".join(reason.split()), "goes_on": goes_on})
-    if trace:
-        (folder / "traceback.txt").write_text(trace)
-    say(folder, f"failed: {' '.join(reason.split())}")
+def fail(folder: RunFolder, error: Exception) -> None:
+    """Write `failed.json`, with whether the next attempt resumes, beside what the run has written."""
+    known = isinstance(error, InputError | FloatingPointError | RunStopped)
+    reason = " ".join(f"{'' if known else f'{type(error).__name__}: '}{error}".split())
+    write_json(folder.failure_file, {"reason": reason, "goes_on": isinstance(error, RunStopped)})
+    if not isinstance(error, InputError | RunStopped):
+        folder.traceback_file.write_text(traceback.format_exc())
+    say(folder, f"failed: {reason}")
 
 
-def say(folder: Path, text: str) -> None:
+def say(folder: RunFolder, text: str) -> None:
     """One line on standard error."""
-    print(f"{folder.name}: {text}", file=sys.stderr, flush=True)
-
-
-def reason(folder: Path) -> str | None:
-    """Why a cell failed; None when it did not."""
-    try:
-        return str(json.loads((folder / "failed.json").read_text())["reason"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"failed.json cannot be read: {error}"
+    print(f"{folder.path.name}: {text}", file=sys.stderr, flush=True)

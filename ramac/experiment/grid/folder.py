@@ -1,95 +1,108 @@
-"""Grids of runs: a folder of cells that can be interrupted, repeated and shared among processes and machines.
+"""The folder of a sweep: `grid.json` lists its runs, `<grid>/<run>/` is the folder of one."""
 
-`<grid>/grid.json` says which cells there are, `<grid>/journal.csv` what happened to them; `<grid>/<cell>/` is a run.
-"""
-
-import csv
+import hashlib
 import json
-import os
-import re
-import socket
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from ramac.errors import InputError
+from ramac.experiment.config import RunConfig
+from ramac.experiment.folder import RunFolder
+from ramac.system.files import write_json
+from ramac.system.untrusted import read_json
 
-JOURNAL: tuple[str, ...] = ("time", "cell", "event", "where", "process", "seconds")
-
-
-@contextmanager
-def claimed(folder: Path, patience: float = 0.0) -> Iterator[bool]:
-    """Hold a cell while the block runs; False where another process holds it for longer than `patience` seconds.
-
-    The system frees a cell whose process dies. Raises InputError where locks cannot be written: another user's grid.
-    """
-    locks = folder.parent / ".locks"
-    try:
-        locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / f"{folder.name}.lock")
-        lock.acquire(timeout=patience)
-    except Timeout:
-        yield False
-        return
-    except OSError as error:
-        raise InputError(f"{locks} cannot be written ({error.strerror}), which shows who is at a cell") from error
-    try:
-        yield True
-    finally:
-        lock.release()
+PATIENCE = 60  # seconds to wait for another command that writes grid.json
 
 
-def where() -> str:
-    """This machine, and on a Ray cluster the node: several may share a machine."""
-    ray = sys.modules.get("ray")
-    node = f"/{ray.get_runtime_context().get_node_id()[:8]}" if ray and ray.is_initialized() else ""
-    return socket.gethostname() + node
+def digest(content: Any) -> str:
+    """Eight hexadecimal digits that stand for plain data."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
-def note(folder: Path, event: str, seconds: float = 0.0) -> None:
-    """Append what happened to a cell to the grid's journal; short appended lines of several processes do not mix."""
-    path = folder.parent / "journal.csv"
-    row = (f"{time.time():.3f}", folder.name, event, where(), os.getpid(), f"{seconds:.1f}")
-    line = ",".join(map(str, row)) + "\n"
-    with path.open("a") as file:
-        file.write(line if file.tell() else ",".join(JOURNAL) + "\n" + line)
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep: its overrides, and the name of its folder or why it was refused."""
+
+    overrides: list[str]
+    name: str | None
+    refused: str | None = None
+
+    @classmethod
+    def of(cls, config: RunConfig, overrides: Sequence[str]) -> "Cell":
+        """The folder's name is the same whenever the configuration is: the run's name and a digest of its settings."""
+        return cls(list(overrides), f"{config.name}-{digest(config.identity)}")
+
+    @classmethod
+    def read(cls, record: Any) -> "Cell":
+        """A record of grid.json. Raises InputError."""
+        cell = cls(record["overrides"], record.get("cell"), record.get("refused")) if valid(record) else None
+        if cell is None:
+            raise InputError(f"no run of a sweep is {record!r}"[:200])
+        return cell
+
+    @property
+    def key(self) -> str:
+        """What tells it from other cells."""
+        return self.name or digest(self.overrides)
+
+    def record(self) -> dict[str, Any]:
+        """As grid.json has it."""
+        refused = {} if self.refused is None else {"refused": self.refused}
+        return {"overrides": self.overrides, "cell": self.name, **refused}
 
 
-def journal(grid: Path) -> list[dict[str, str]]:
-    """The rows of a grid's journal; a line that a full disk or a kill has cut is left out, as is a second heading."""
-    path = grid / "journal.csv"
-    if not path.is_file():
-        return []
-    with path.open(errors="replace") as file:
-        rows = [dict(zip(JOURNAL, row, strict=True)) for row in csv.reader(file) if len(row) == len(JOURNAL)]
-    return [row for row in rows if re.fullmatch(r"[\d.]+", row["seconds"])]
-
-
-def cells(grid: Path) -> list[dict[str, Any]]:
-    """The cells that a grid folder knows. Raises InputError when it is no grid."""
-    try:
-        records = json.loads((grid / "grid.json").read_text())["cells"]
-    except FileNotFoundError:
-        raise InputError(f"{grid} is no grid: it has no grid.json; ramac -m ... makes one") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{grid}/grid.json cannot be read: {error}") from error
-    if not isinstance(records, list):
-        raise InputError(f"{grid}/grid.json is damaged: cells must be a list, got {records!r}"[:200])
-    for record in records:
-        if not is_record(record):
-            raise InputError(f"{grid}/grid.json is damaged: no cell of a grid is {record!r}"[:200])
-    return records
-
-
-def is_record(value: Any) -> bool:
-    """Whether this is a cell: its overrides, and the name of its folder or why it was refused."""
-    if not isinstance(value, dict) or not isinstance(value.get("overrides"), list):
+def valid(record: Any) -> bool:
+    """Whether plain data describe a cell."""
+    if not isinstance(record, dict) or not isinstance(record.get("overrides"), list):
         return False
-    name = value.get("cell")
-    named = isinstance(value.get("refused"), str) if name is None else isinstance(name, str) and name == Path(name).name
-    return named and name != "" and all(isinstance(override, str) for override in value["overrides"])
+    name, refused = record.get("cell"), record.get("refused")
+    named = isinstance(refused, str) if name is None else isinstance(name, str) and name == Path(name).name != ""
+    return named and all(isinstance(override, str) for override in record["overrides"])
+
+
+@dataclass(frozen=True)
+class GridFolder:
+    """The folder of a sweep. `path` need not exist yet."""
+
+    path: Path
+
+    @property
+    def list_file(self) -> Path:
+        return self.path / "grid.json"
+
+    def run(self, cell: Cell) -> RunFolder:
+        """Folder of a run."""
+        return RunFolder(self.path / str(cell.name))
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The runs that it lists. Raises InputError when it is no folder of a sweep."""
+        if not self.list_file.exists():
+            raise InputError(f"{self.path} is no sweep: it has no grid.json; ramac -m ... makes one")
+        records = read_json(self.list_file).get("cells")
+        if not isinstance(records, list):
+            raise InputError(f"{self.list_file} is damaged: cells must be a list, got {records!r}"[:200])
+        try:
+            return [Cell.read(record) for record in records]
+        except InputError as error:
+            raise InputError(f"{self.list_file} is damaged: {error}") from error
+
+    def add(self, cells: Sequence[Cell]) -> None:
+        """Write runs into grid.json beside those that are there; of several commands one waits for the other.
+
+        Raises InputError when the folder cannot be used.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path / ".grid.lock", timeout=PATIENCE):
+                before = self.cells if self.list_file.exists() else []
+                known = {cell.key: cell for cell in [*before, *cells]}
+                write_json(self.list_file, {"cells": [cell.record() for cell in known.values()]})
+        except Timeout:
+            raise InputError(f"grid_dir={self.path}: another command has held grid.json for a minute") from None
+        except OSError as error:
+            raise InputError(f"grid_dir={self.path} cannot be used: {error.strerror}") from error

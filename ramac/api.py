@@ -1,0 +1,221 @@
+"""The Python API: what the commands do, as functions that return data and leave the process as they found it.
+
+Settings are words of the command line ("actor=flow"), mappings ({"trainer.steps": 20}) or keyword arguments
+(trainer={"steps": 20}, loss=["td", "bc"]); later ones win.
+"""
+
+import contextlib
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from ramac import checkpoint
+from ramac.agent import Agent
+from ramac.data import Log
+from ramac.errors import known_group
+from ramac.experiment.compose import compose
+from ramac.experiment.config import flat
+from ramac.experiment.folder import RunFolder
+from ramac.experiment.grid.folder import GridFolder
+from ramac.experiment.grid.status import status
+from ramac.experiment.grid.sweep import quoted
+from ramac.experiment.resume import resumable
+from ramac.experiment.run import train as train_run
+from ramac.registry import GROUPS
+from ramac.system.runtime import restored
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PLAIN = re.compile(r"[\w.,:()\[\]+*/'-]*")  # text that Hydra's grammar takes without quotes
+Arguments = ParamSpec("Arguments")
+Returned = TypeVar("Returned")
+
+
+@dataclass(frozen=True)
+class Result(Mapping[str, Any]):
+    """What a call came to: the folder it wrote, its summary (also by `result[key]`), and rows as a DataFrame."""
+
+    folder: Path
+    summary: dict[str, Any]
+    rows: "pd.DataFrame" = field(repr=False)
+
+    def __getitem__(self, key: str) -> Any:
+        return self.summary[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.summary)
+
+    def __len__(self) -> int:
+        return len(self.summary)
+
+
+def leaves_the_process(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
+    """The function with `ramac.system.runtime.restored` around it."""
+
+    @wraps(function)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Returned:
+        with restored():
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def text_of(value: Any) -> str:
+    """A Python value as a word of the command line writes it."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(text_of, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = str(value)
+    return text if PLAIN.fullmatch(text) and not isinstance(value, Path) else quoted(text)
+
+
+def words_of(
+    words: Sequence[str | Mapping[str, Any]], settings: Mapping[str, Any], text: Callable[[Any], str] = text_of
+) -> list[str]:
+    """Words of the command line for words, mappings and keyword arguments."""
+    found = []
+    for part in (*words, settings):
+        found += [part] if isinstance(part, str) else [f"{key}={text(value)}" for key, value in flat(part).items()]
+    return found
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
+    """Rows as a DataFrame."""
+    import pandas as pd  # half a second, which a program without results need not wait for
+
+    return pd.DataFrame(list(rows))
+
+
+def result_of(summaries: list[dict[str, Any]]) -> Result:
+    """Result of a run, of several seeds with `runs` in the first one's summary; its rows are evaluation episodes."""
+    import pandas as pd
+
+    folders = [Path(summary["run_dir"]) for summary in summaries]
+    tables = [pd.read_csv(RunFolder(folder).episodes_file) for folder in folders]
+    if len(summaries) == 1:
+        return Result(folders[0], summaries[0], tables[0])
+    rows = pd.concat([table.assign(seed=one["seed"]) for table, one in zip(tables, summaries, strict=True)])
+    return Result(folders[0], {**summaries[0], "runs": summaries}, rows)
+
+
+def make(group: str, entry: str, *args: Any, **kwargs: Any) -> Any:
+    """Build a registry entry: `make("risk", "cvar0.1")`, `make("actor", "flow20", Spec.unit(3, 2))`."""
+    known_group(group, GROUPS)
+    return GROUPS[group].build({**GROUPS[group].plain(entry), **kwargs}, *args)
+
+
+def load(path: str | Path) -> Agent:
+    """Agent of a run folder: `load(PATH).act(observation)`; needs neither Hydra nor the data."""
+    return checkpoint.load(path)
+
+
+@leaves_the_process
+def train(
+    *words: str | Mapping[str, Any], data: "Log | str | None" = None, quiet: bool = False, **settings: Any
+) -> Result:
+    """Train and evaluate a run: `train("actor=flow", "risk=cvar0.1")`, `train(actor="flow", trainer={"steps": 20})`.
+
+    An interrupted run in `run_dir` is resumed. With `seeds=N` the summaries of all seeds are in `result["runs"]`.
+    `data`: a Log from `ramac.data.from_arrays`, for a task such as `task=gymnasium task.environment=Hopper-v5`.
+    Raises as `ramac.experiment.run.train`.
+    """
+    log = data if isinstance(data, Log) else None
+    named = {} if data is None or log is not None else {"data": data}
+    return result_of(train_run(compose(words_of(words, settings | named)), log, quiet))
+
+
+@leaves_the_process
+def resume(run: str | Path, *, quiet: bool = False, **settings: Any) -> Result:
+    """Resume an interrupted run; `threads`, `device`, `save_every` and `save_last` may change. Raises InputError."""
+    return result_of(train_run(resumable(run, settings), None, quiet))
+
+
+@leaves_the_process
+def evaluate(run: str | Path, *, quiet: bool = False, **settings: Any) -> Result:
+    """Evaluate a finished run again: `evaluate(RUN, episodes=200, task={"hazard": "none"})`; rows are its episodes.
+
+    The settings are those of `ramac eval`. Raises InputError before anything is written.
+    """
+    import pandas as pd
+
+    from ramac.experiment.evaluate import evaluate as evaluate_run
+
+    summary = evaluate_run(Path(run), flat(settings))
+    folder = Path(summary["run_dir"])
+    return Result(folder, summary, pd.read_csv(folder / "episodes.csv"))
+
+
+@leaves_the_process
+def estimate(run: str | Path, *, seed: int | None = None, steps: int | None = None, quiet: bool = False) -> Result:
+    """Off-policy evaluation of a run by logged data alone; rows are mean and CVaR of the policy and the behaviour.
+
+    Raises InputError when the folder cannot be used, FloatingPointError when a fit diverges.
+    """
+    from ramac.experiment.estimate import STEPS, of_run
+
+    found = of_run(Path(run), seed, STEPS if steps is None else steps, quiet)
+    rows = [{"of": who, **row} for who in ("policy", "behaviour") for row in found[who]["cvar"]]
+    return Result(Path(run), found, frame(rows))
+
+
+@leaves_the_process
+def check_critic(
+    run: str | Path | None = None, *words: str | Mapping[str, Any], quiet: bool = False, **settings: Any
+) -> Result:
+    """Does a critic know return distributions? `check_critic(critic="iqn")`: fits on problems with known answers.
+
+    `check_critic(RUN, episodes=500)`: what a run's critic predicted against what its episodes returned. Rows are the
+    problems' questions, or mean and CVaR.
+    """
+    from ramac.experiment.calibrate import calibrate, examine
+
+    if run is not None and "=" not in str(run):
+        found = calibrate(Path(run), **settings)
+        return Result(Path(run), found, frame(found["cvar"]))
+    found = examine(words_of([*([] if run is None else [str(run)]), *words], settings), quiet)
+    return Result(Path(found["run_dir"]), found, frame(found["questions"]))
+
+
+@leaves_the_process
+def report(
+    *paths: str | Path, by: Sequence[str] = (), baseline: str = "", alpha: float = 0.1, out: str | Path | None = None
+) -> Any:
+    """Compare runs on one page with tables and figures. Returns `folder`, `tables` (DataFrames) and `warnings`."""
+    from ramac.reporting import report as write
+
+    return write([str(path) for path in paths], by, baseline, alpha, None if out is None else Path(out))
+
+
+@leaves_the_process
+def sweep(*words: str | Mapping[str, Any], quiet: bool = False, **settings: Any) -> Result:
+    """Run every combination: `sweep(actor=["flow", "gaussian"], seed=[0, 1], grid_dir="mine")`, as `ramac -m` does.
+
+    A list holds the values of a setting (of a setting that is a list, lists). Only missing runs are run. Rows: the
+    runs, their state, reason of a failure, and the summary's numbers.
+    """
+    from ramac.cli.grid import FOLDERS
+    from ramac.cli.train import with_hydra
+
+    def swept(value: Any) -> str:
+        return ",".join(map(text_of, value)) if isinstance(value, list | tuple) else text_of(value)
+
+    given = words_of(words, settings, swept)
+    with contextlib.ExitStack() as stack:
+        if quiet:
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        stack.enter_context(contextlib.suppress(SystemExit))  # some runs failed: the rows say which
+        with_hydra(["-m", *given], given)
+    grid = GridFolder(FOLDERS.pop())
+    rows = []
+    for row in status(grid):
+        summary = grid.run(row.cell).summary if row.state == "done" else {}
+        numbers = {key: value for key, value in summary.items() if isinstance(value, int | float | str)}
+        rows.append({"run": row.cell.name, "state": row.state, "reason": row.reason, **numbers})
+    return Result(grid.path, {"runs": len(rows)}, frame(rows))

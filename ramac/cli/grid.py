@@ -1,0 +1,67 @@
+"""ramac grid status DIR: runs of a sweep that are done, running, failed and waiting, and the expected remaining time"""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from ramac.cli import table
+from ramac.errors import InputError, nearest
+from ramac.experiment.grid.folder import GridFolder
+from ramac.experiment.grid.status import STATES, remaining, status
+from ramac.experiment.grid.sweep import launch, plan
+
+FOLDERS: list[Path] = []  # of the sweeps of this process: Hydra hands nothing back to who started them
+
+
+def main(arguments: list[str]) -> int:
+    """Print how a sweep stands. Raises InputError."""
+    name, *rest = arguments or [""]
+    if name != "status":
+        raise InputError(f"no command 'grid {name}'; there is status{nearest(name, ['status'])}")
+    if len(rest) != 1:
+        raise InputError(f"grid status needs one folder, got {len(rest)}")
+    show(GridFolder(Path(rest[0])))
+    return 0
+
+
+def sweep(sweeper: Any, arguments: list[str]) -> None:
+    """Run what is missing of a sweep and print how it stands. Raises InputError, SystemExit(1) when a run failed."""
+    planned = plan(sweeper, arguments)
+    FOLDERS.append(planned.grid.path)
+    counts = f"{len(planned.cells)} runs, {len(planned.missing)} to run"
+    print(f"sweep: {counts}, in {planned.grid.path}", flush=True)
+    died = launch(sweeper, planned)
+    failed = show(planned.grid)
+    if died:
+        print(f"the launcher stopped: {died}; the same command again runs what is missing")
+    if died or failed:
+        raise SystemExit(1)
+
+
+def show(grid: GridFolder) -> int:
+    """Print how a sweep stands; returns how many runs failed. Raises InputError when the folder is no sweep's."""
+    rows, console = status(grid), Console(highlight=False, soft_wrap=True)
+    counts = {state: sum(row.state == state for row in rows) for state in STATES}
+    console.print(table(escape(str(grid.path)), list(counts), [list(counts.values())]))
+    for row in rows:
+        if row.state == "failed":
+            console.print(f"failed: {escape(' '.join(row.cell.overrides))}\n  {escape(row.reason)}")
+    for row in rows:
+        if row.state == "running":
+            console.print(f"running: {escape(str(row.cell.name))}, {row.progress:.0%} of its gradient steps")
+    if counts["running"] or counts["waiting"] or counts["interrupted"]:
+        seconds = remaining(rows)
+        text = "unknown before the first run has finished" if seconds is None else f"about {in_words(seconds)}"
+        console.print(f"expected remaining time: {text}")
+    if counts["done"]:
+        console.print(f"  ramac report {escape(str(grid.path))}")
+    return counts["failed"]
+
+
+def in_words(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.4 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
