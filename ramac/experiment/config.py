@@ -85,7 +85,16 @@ class RunConfig:
             raise SettingError(f"gamma must be in [0, 1], got {self.gamma!r}")
         if self.run_dir is not None and (isinstance(self.run_dir, bool) or not str(self.run_dir).strip()):
             raise SettingError(f"run_dir must be the name of a new folder, got {self.run_dir!r}")
-        _ = self.acting  # checks candidates, temperature and mode
+        try:
+            for part in (
+                {"candidates": self.candidates},
+                {"candidates": 1, "mode": self.mode},
+                {"temperature": self.temperature},
+            ):
+                Acting.of({"candidates": 2} | part)
+        except InputError as error:
+            raise SettingError(str(error)) from error
+        _ = self.acting  # checks them together
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:

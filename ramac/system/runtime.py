@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import socket
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -95,6 +96,13 @@ def numerics(device: torch.device) -> dict[str, str]:
     """What can change floating-point rounding: device, threads, processor, versions."""
     machine = {"device": str(device), "threads": str(torch.get_num_threads())}
     return {**machine, "processor": torch.backends.cpu.get_cpu_capability(), **versions(["ramac", "torch"])}
+
+
+def host() -> str:
+    """This machine, and on a Ray cluster the node: several nodes may share a machine."""
+    ray = sys.modules.get("ray")
+    node = f"/{ray.get_runtime_context().get_node_id()[:8]}" if ray and ray.is_initialized() else ""
+    return socket.gethostname() + node
 
 
 def environment() -> str:
