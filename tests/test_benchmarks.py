@@ -15,7 +15,7 @@ from benchmarks.levels import equal, standard_error, tabulated
 from benchmarks.parts import by_part
 from benchmarks.timing import alternate, spread
 from benchmarks.updates import ACT_DIM, LEVELS, OBS_DIM, RECIPES, by_name, data, levels, ramac_trainer
-from ramac.cli import compose
+from ramac.experiment.compose import compose
 from ramac.registry import actors, critics
 from ramac.risk import stratified
 
@@ -225,5 +225,5 @@ def test_bad_input_is_one_line(words, message, capsys):
 def test_pairs_have_a_configuration():
     for actor, critic in zip(actors, [*critics, *critics], strict=False):
         config = compose(overrides_of(actor, critic))
-        assert (config.actor.name, config.critic.name) == (actor, critic)
+        assert (config.actor["name"], config.critic["name"]) == (actor, critic)
     assert named("flow-iqn") == ["recipe=rafmac", *levels(LEVELS)]

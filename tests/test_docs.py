@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ramac.cli import COMMANDS, compose, known_preset, presets
+from ramac.cli import COMMANDS
 from ramac.evaluation import critic_check as doctor
+from ramac.experiment.compose import compose
+from ramac.experiment.presets import known_preset, presets
 from ramac.registry import GROUPS
 
 ROOT = Path(__file__).parents[1]

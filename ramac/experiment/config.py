@@ -100,7 +100,7 @@ class RunConfig:
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """The configuration in these plain settings: a composed tree, or what a run of any version has written."""
         values = {key: value for key, value in settings.items() if key != "about"}
-        values = {"hazard": None, "logger": {}} | values
+        values = {"hazard": None, "logger": {}, "loss": {}} | values  # an empty slot is no key of a composed tree
         known = [field.name for field in fields(cls)]
         if unknown := [str(key) for key in values if key not in known]:
             raise InputError(f"no setting {unknown[0]!r}; there are {', '.join(known)}{nearest(unknown[0], known)}")
