@@ -71,7 +71,8 @@ def test_settings_are_words_mappings_or_keywords():
         ["actor=flow", {"risk": "cvar0.2", "trainer": {"steps": 5}}], {"loss": ["td", "bc"], "mode": False}
     )
     assert nested == ["actor=flow", "risk=cvar0.2", "trainer.steps=5", "loss=[td,bc]", "mode=false"]
-    assert words_of([], {"threads": None, "run_dir": Path("a b"), "data": "x=y.h5", "evaluation": {"alphas": (0.1, 1)}}) == [
+    second = {"threads": None, "run_dir": Path("a b"), "data": "x=y.h5", "evaluation": {"alphas": (0.1, 1)}}
+    assert words_of([], second) == [
         "threads=null", "run_dir='a b'", "data='x=y.h5'", "evaluation.alphas=[0.1,1]",
     ]  # fmt: skip
     result = ramac.train({"actor": "flow2"}, SHORT, actor="deterministic", run_dir="a (b)", quiet=True)
