@@ -21,13 +21,13 @@ from ramac.experiment import states
 from ramac.experiment.claims import claim
 from ramac.experiment.folder import EPISODE, Table
 from ramac.experiment.states import Progress
-from ramac.experiment.training_state import State
 from ramac.registry import actors, critics, risks, tasks
 from ramac.statistics import tails
 from ramac.system.files import PART, whole, write_json
 from ramac.system.runtime import environment
 from ramac.tasks import Task
 from ramac.training.cost import evaluations_per_update
+from ramac.training.state import State
 from ramac.training.trainer import Trainer
 
 

@@ -19,6 +19,7 @@ from ramac.errors import InputError, RunStopped
 from ramac.experiment.claims import refuse_others
 from ramac.experiment.recorder import Record, name_of
 from ramac.experiment.session import Session
+from ramac.losses import build_terms
 from ramac.registry import evaluations, losses, trainers
 from ramac.spec import Spec
 from ramac.system.runtime import device_of, keep_memory, progress
@@ -53,12 +54,13 @@ def refuse_numbers(config: DictConfig) -> None:
 
 def assemble(config: DictConfig, spec: Spec, transitions: TensorDict, device: torch.device) -> Trainer:
     """Agent, loss terms and trainer of a configuration. Raises InputError when parts do not go together."""
-    # a setting such as loss.td.gamma stays in the configuration when its term is not asked for
-    terms = {key: losses.build(node) for key, node in config.loss.items() if OmegaConf.is_dict(node) and "name" in node}
-    if not any(term.group for term in terms.values()):
-        raise InputError(f"loss=[{','.join(map(str, terms))}] trains nothing; choose from {', '.join(losses)}")
     torch.manual_seed(config.seed)
     agent = Agent.build(config, spec).to(device)
+    # a setting such as loss.td.gamma stays in the configuration when its term is not asked for
+    nodes = {str(key): node for key, node in config.loss.items() if OmegaConf.is_dict(node) and "name" in node}
+    terms = build_terms(nodes, spec)
+    if not any(term.group for term in terms.values()):
+        raise InputError(f"loss=[{','.join(terms)}] trains nothing; choose from {', '.join(losses)}")
     if agent.acting.candidates > 1 and "td" not in terms:
         raise InputError(f"candidates={agent.acting.candidates} are judged by the critic, which only td trains")
     return trainers.build(config.trainer, agent, terms, transitions.to(device), config.seed)
@@ -126,7 +128,7 @@ def updates(session: Session, interruption: Interruption, quiet: bool) -> None:
     The state is saved before an evaluation, which cannot change it, but may take long or fail.
     """
     trainer, evaluation, config = session.trainer, session.records[0].evaluation, session.records[0].config
-    steps, before, last = trainer.steps, trainer.updates, session.records[-1].config
+    steps, before, last = trainer.steps, trainer.step_count, session.records[-1].config
 
     def turn(every: int, step: int) -> bool:
         return bool(every) and step % every == 0

@@ -12,9 +12,8 @@ from ramac.errors import InputError
 from ramac.experiment import states
 from ramac.experiment.recorder import Record
 from ramac.experiment.states import Progress
-from ramac.experiment.training_state import put, take
 from ramac.system.runtime import versions
-from ramac.training.nan_guard import Watch
+from ramac.training.nan_guard import NanGuard
 from ramac.training.trainer import Trainer
 
 
@@ -28,7 +27,7 @@ class Session:
         """`began`: when the process began with it, of `time.perf_counter`."""
         self.trainer, self.records, self.data = trainer, list(records), records[0].data
         self.folders = [record.folder for record in records]
-        self.watch = Watch(trainer, self.folders)
+        self.watch = NanGuard(trainer, self.folders)
         self.saved = 0  # the last update after which there is a training state
         self.began, self.started = began, time.perf_counter()  # the run, and its updates without evaluations
 
@@ -45,14 +44,14 @@ class Session:
         found = []
         if any(record.goes_on for record in self.records):
             self.refuse_others()
-            found = states.newest(self.folders, take(self.trainer))
+            found = states.newest(self.folders, self.trainer.state())
         for record, (_, progress) in zip(self.records, found, strict=False):
             self.refuse_other_data(record, progress)
         if found:
             state, progress = [state for state, _ in found], [progress for _, progress in found]
             self.warn(progress[0])
             try:
-                put(self.trainer, state, progress[0].updates, [one.metrics for one in progress])
+                self.trainer.load_state(state, [one.metrics for one in progress], progress[0].updates)
             except RuntimeError as error:
                 raise InputError(f"the training state in {self.folders[0]} cannot be used: {error}") from error
             self.saved = progress[0].updates
@@ -95,18 +94,17 @@ class Session:
     def log(self, step: int, metrics: TensorDict) -> dict[str, float]:
         """Write the numbers of an update; returns the first seed's. Raises FloatingPointError where one is gone."""
         self.watch.check()
-        each = [metrics] if len(self.records) == 1 else metrics.unbind(0)
-        written = [record.log(step, found) for record, found in zip(self.records, each, strict=True)]  # type: ignore[arg-type]
+        each = self.trainer.split(metrics)
+        written = [record.log(step, found) for record, found in zip(self.records, each, strict=True)]
         return written[0]
 
     def save(self, step: int, metrics: TensorDict) -> None:
         """Keep the training state. Raises OSError, FloatingPointError where a number is gone."""
         self.watch.check()
-        each = [metrics] if len(self.records) == 1 else metrics.unbind(0)
         moment = time.perf_counter()
         now: dict[str, Any] = {"training_seconds": moment - self.started, "seconds": moment - self.began}
         now |= {"together": len(self.records), "circumstances": self.circumstances()}
-        for record, state, found in zip(self.records, take(self.trainer), each, strict=True):
+        for record, state, found in zip(self.records, self.trainer.state(), self.trainer.split(metrics), strict=True):
             last = {str(key): float(value) for key, value in found.items()}  # type: ignore[arg-type]
             record.save(state, Progress(step, self.data.digest, last, **now))
         self.saved = step

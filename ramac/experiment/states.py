@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from ramac.errors import InputError
-from ramac.experiment.training_state import State
 from ramac.system.files import write_tensors
 from ramac.system.untrusted import Weights
+from ramac.training.state import State
 
 SUFFIX = ".safetensors"
 

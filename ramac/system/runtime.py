@@ -4,7 +4,8 @@ import ctypes
 import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,18 @@ def keep_memory() -> None:
         m_trim_threshold, m_mmap_threshold = -1, -3
         libc.mallopt(m_mmap_threshold, 32 * 2**20)  # the largest that glibc takes
         libc.mallopt(m_trim_threshold, 2**30)
+
+
+@contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """Run float32 matmuls at this precision inside the block. `highest` changes nothing."""
+    before = torch.get_float32_matmul_precision()
+    if precision != "highest":
+        torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def progress(
