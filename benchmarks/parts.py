@@ -69,7 +69,7 @@ def watch(trainer: Trainer, clock: Clock) -> None:
         (agent.actor, "forward", "actor's chain", "actor"),
         (agent.actor, "sample_with_log_prob", "actor's chain", "actor"),
         (agent.actor, "sample_with_teacher", "actor's chain", "actor"),
-        (trainer, "average", "averages", None),
+        (trainer, "update_target", "averages", None),
         (trainer, "batch", "batch", None),
     ]
     for name, term in trainer.loss.terms.items():

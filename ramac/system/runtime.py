@@ -47,6 +47,18 @@ def keep_memory() -> None:
         libc.mallopt(m_trim_threshold, 2**30)
 
 
+@contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """Run float32 matmuls at this precision inside the block. `highest` changes nothing."""
+    before = torch.get_float32_matmul_precision()
+    if precision != "highest":
+        torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def process_settings(threads: int | None, deterministic: bool) -> None:
     """Set the threads of torch, and whether it refuses operations whose result changes from run to run."""
     if threads is not None:
