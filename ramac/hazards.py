@@ -156,8 +156,7 @@ class Pose(Hazard):
         if not self.fall_in_data or not (fallen := self.fallen(log.next_observation)).any():
             return log
         before = np.cumsum(fallen) - fallen  # falls before each step, in the whole log
-        lengths = log.stop - log.start
-        kept = before == np.repeat(before[log.start], lengths)  # none earlier in its own episode
+        kept = before == before[log.start][log.episode]  # no earlier fall in its own episode
         return replace(log, terminated=log.terminated | fallen).keep(kept)
 
 

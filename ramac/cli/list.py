@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ramac.cli import presets
 from ramac.errors import known_group
-from ramac.registry import GROUPS, Registry, paper, summary
+from ramac.registry import SLOTS, Registry, paper, summary
 
 USAGE = "ramac list [GROUP ...]   entries with arguments, types, defaults and papers"
 COMMENTS = {  # columns of presets, and how their lines on top of a file start
@@ -52,13 +52,13 @@ def command(groups: list[str]) -> int:
         print(USAGE)
         return 0
     for group in groups:
-        known_group(group, (*GROUPS, *COMMENTS))
+        known_group(group, (*SLOTS, *COMMENTS))
     console = Console()
-    for group in groups or (*GROUPS, *COMMENTS):
+    for group in groups or (*SLOTS, *COMMENTS):
         if group in COMMENTS:
             console.print(preset_table(group))
             continue
-        registry = GROUPS[group]
+        registry = SLOTS[group]
         table = Table(title=f"{group}=", title_justify="left", show_lines=True)
         for column in ("entry", "arguments", "what it is", "paper"):
             table.add_column(column, overflow="fold")

@@ -40,6 +40,11 @@ class Log:
         """Index after each episode's last step: [episodes]."""
         return np.append(self.start[1:], len(self.reward))
 
+    @property
+    def episode(self) -> np.ndarray:
+        """Index of the episode of each step: [T]."""
+        return np.repeat(np.arange(len(self.start)), self.stop - self.start)
+
     def returns(self, horizon: int | None = None) -> np.ndarray:
         """Return of each episode over its first `horizon` steps (None: all): [episodes]."""
         stop = self.stop if horizon is None else np.minimum(self.stop, self.start + horizon)
@@ -77,8 +82,7 @@ class Log:
 
     def keep(self, kept: np.ndarray) -> "Log":
         """Only the steps where `kept` [T] is true; an episode left without steps is gone."""
-        episode = np.repeat(np.arange(len(self.start)), self.stop - self.start)[kept]
-        start = np.flatnonzero(np.diff(episode, prepend=-1))
+        start = np.flatnonzero(np.diff(self.episode[kept], prepend=-1))
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(
             self,

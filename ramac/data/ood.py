@@ -1,11 +1,10 @@
 """Out-of-distribution actions: is an action far from what the data took in the states most like this one?"""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ramac.data import Log
+from ramac.data import Act, Log
 from ramac.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,13 +25,12 @@ class Detector:
     def __init__(
         self, log: Log, *, neighbours: int = 10, kappa: float = 3.0, queries: int = 5_000, seed: int = 0
     ) -> None:
-        lengths = log.stop - log.start
-        if (others := len(log.reward) - int(lengths.max())) < neighbours:
+        if (others := len(log.reward) - int((log.stop - log.start).max())) < neighbours:
             raise InputError(f"{neighbours} logged steps of other episodes are needed, there are {others}")
         random, steps = np.random.default_rng(seed), len(log.reward)
-        self.log, self.neighbours = log, neighbours
+        self.log, self.neighbours, self.queries = log, neighbours, queries
         self.mean, self.std = log.observation.mean(0), log.observation.std(0) + 1e-3
-        self.episode = np.repeat(np.arange(len(log.start)), lengths)
+        self.episode = log.episode
         self.tree = self.tree_of(log.observation)
         self.steps = np.sort(random.choice(steps, min(queries, steps), replace=False))  # where policies are asked
         self.own = self.nearest(log.observation[self.steps], self.episode[self.steps])
@@ -80,16 +78,26 @@ class Detector:
         """Whether each action [n, A] in its state [n, O] is out of distribution: [n]."""
         return self.distance(self.nearest(observation), action) > self.threshold
 
-    def report(self, act: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
-        """Share of a policy's actions, in logged states, that are out of distribution, its standard error; and of the
-        data's own and of uniform actions within the range of the data's."""
-        observation, count = self.log.observation[self.steps], len(self.steps)
+    def report(self, act: Act, held_out: Log | None = None, seed: int = 0) -> dict[str, Any]:
+        """Shares of actions that are out of distribution: `rate` of a policy with its standard error, `data`, `uniform`.
+
+        The states are the detector's own, or `queries` states of `held_out` drawn from `seed`. Uniform actions lie
+        within the range of the data's actions.
+        """
+        log, rows, near, episode, random = self.log, self.steps, self.own, self.episode, self.random
+        if held_out is not None:
+            log, random, steps = held_out, np.random.default_rng(seed), len(held_out.reward)
+            rows = np.sort(random.choice(steps, min(self.queries, steps), replace=False))
+            near, episode = self.nearest(log.observation[rows]), log.episode
         low, high = self.log.action.min(0), self.log.action.max(0)
-        uniform = self.random.uniform(low, high, (count, len(low)))
-        flags, anywhere = (self.distance(self.own, action) > self.threshold for action in (act(observation), uniform))
+        actions = {
+            "rate": act(log.observation[rows]),
+            "data": log.action[rows],
+            "uniform": random.uniform(low, high, (len(rows), len(low))),
+        }
+        flags = {key: self.distance(near, action) > self.threshold for key, action in actions.items()}
         # states of one episode are alike, so episodes are what varies independently
-        deviation = np.bincount(self.episode[self.steps], flags - flags.mean())
-        error = float(np.sqrt(np.square(deviation).sum())) / count
-        rates = {"rate": flags, "data": self.flagged, "uniform": anywhere}
-        shares = {key: float(value.mean()) for key, value in rates.items()}
-        return {**shares, "standard_error": error, "states": count}
+        deviation = np.bincount(episode[rows], flags["rate"] - flags["rate"].mean())
+        error = float(np.sqrt(np.square(deviation).sum())) / len(rows)
+        shares = {key: float(flag.mean()) for key, flag in flags.items()}
+        return {**shares, "standard_error": error, "states": len(rows)}

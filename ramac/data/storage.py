@@ -100,6 +100,12 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
+def reason(error: BaseException) -> str:
+    """The first line of the innermost cause, shortened."""
+    *_, cause = causes(error)
+    return f"{type(cause).__name__}: {cause}".splitlines()[0][:160]
+
+
 def full_disk(error: BaseException) -> bool:
     """Whether a disk without room is behind an error; HDF5 says so in words only."""
     return any(getattr(e, "errno", None) in FULL or re.search(FULL_IN_WORDS, str(e)) for e in causes(error))
