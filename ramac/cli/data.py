@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
     return actions[name](names, settings)
 
 
-command = main  # the name by which the command line of version 0.1 finds it
+command = main  # the name that `ramac.cli` called before commands had a `main`
 
 
 def buildable() -> list[str]:

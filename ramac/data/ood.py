@@ -1,4 +1,4 @@
-"""Out-of-distribution actions: is an action far from what the data took in the states most like this one?"""
+"""Out-of-distribution (OOD) actions: those far from the logged actions of the most similar states."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +10,14 @@ from ramac.errors import InputError
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
 
-MOST = 1_000  # neighbours to look through before an episode gets a tree of the others' steps
+MOST = 1_000  # neighbours to search before a tree without the step's own episode is built
 
 
 class Detector:
     """State-conditioned nearest neighbours: an action is out of distribution when d > kappa x median of d on the data.
 
-    d(s, a) = min |a - a_j| over the `neighbours` logged steps whose standardised observations are nearest to s; on the
-    data itself with the step's whole episode left out, so that a step's own successors do not vouch for it.
+    d(s, a) = min |a - a_j| over the `neighbours` logged steps whose standardised observations are nearest to s. On the
+    data itself the step's whole episode is left out: neighbouring steps of one episode have nearly the same action.
     Paper: Fukazawa et al. 2026, RAMAC (kappa = 3; the number of neighbours and the median are ours, its code is not
     public). Raises InputError when a step has fewer neighbours outside its episode.
     """
@@ -32,7 +32,7 @@ class Detector:
         self.mean, self.std = log.observation.mean(0), log.observation.std(0) + 1e-3
         self.episode = log.episode
         self.tree = self.tree_of(log.observation)
-        self.steps = np.sort(random.choice(steps, min(queries, steps), replace=False))  # where policies are asked
+        self.steps = np.sort(random.choice(steps, min(queries, steps), replace=False))  # where policies are evaluated
         self.own = self.nearest(log.observation[self.steps], self.episode[self.steps])
         distance = self.distance(self.own, log.action[self.steps])
         self.threshold = kappa * float(np.median(distance))
@@ -46,18 +46,18 @@ class Detector:
 
     def tree_of(self, observation: np.ndarray) -> "KDTree":
         """Search tree of observations [n, O], scaled."""
-        from scipy.spatial import KDTree  # a tenth of a second, which `ramac list` need not wait for
+        from scipy.spatial import KDTree  # heavy: a tenth of a second
 
         return KDTree(self.scale(observation))
 
     def nearest(self, observation: np.ndarray, episode: np.ndarray | None = None) -> np.ndarray:
-        """Logged steps nearest to observations [n, O], none of the step's own `episode` [n]: [n, neighbours]."""
+        """Logged steps nearest to observations [n, O], outside the step's own `episode` [n]: [n, neighbours]."""
         wanted, found = self.neighbours, np.empty((len(observation), self.neighbours), int)
         left, count = np.arange(len(observation)), wanted if episode is None else 4 * wanted
         while len(left) and count <= MOST:
             count = min(count, len(self.episode))
             _, near = self.tree.query(self.scale(observation[left]), count, workers=-1)
-            near = np.asarray(near).reshape(len(left), count)  # one neighbour comes without an axis
+            near = np.asarray(near).reshape(len(left), count)  # scipy drops the axis of a single neighbour
             other = np.ones(near.shape, bool) if episode is None else self.episode[near] != episode[left, None]
             enough = (other.sum(1) >= wanted) | (count == len(self.episode))
             order = np.argsort(~other[enough], axis=1, kind="stable")[:, :wanted]  # others first, nearest first
@@ -79,7 +79,7 @@ class Detector:
         return self.distance(self.nearest(observation), action) > self.threshold
 
     def report(self, act: Act, held_out: Log | None = None, seed: int = 0) -> dict[str, Any]:
-        """Shares of actions that are out of distribution: `rate` of a policy with its standard error, `data`, `uniform`.
+        """Shares of OOD actions: `rate` of a policy with its standard error, `data` of the log, `uniform` of random.
 
         The states are the detector's own, or `queries` states of `held_out` drawn from `seed`. Uniform actions lie
         within the range of the data's actions.

@@ -1,5 +1,6 @@
 """D4RL's files: flat arrays of steps in HDF5."""
 
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class D4RL(Source):
 
     def load(self, place: str) -> Log:
         path = Path(place).expanduser()
-        if not path.is_file():
+        if not isfile(path):
             near = sorted(str(p) for p in path.parent.glob("*.h*5")) if path.parent.is_dir() else []
             raise InputError(f"no file {str(path)!r}{nearest(str(path), near)}")
         try:

@@ -4,6 +4,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
+from os.path import isdir
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Minari(Source):
 
     def load(self, place: str) -> Log:
         folder = Path(place).expanduser() / "data"
-        return read(folder if folder.is_dir() else download(place), place)
+        return read(folder if isdir(folder) else download(place), place)
 
 
 def download(dataset_id: str) -> Path:
@@ -45,7 +46,7 @@ def download(dataset_id: str) -> Path:
         try:
             from huggingface_hub.utils import logging
 
-            logging.set_verbosity_error()  # it prints two lines per retry; the last is told below
+            logging.set_verbosity_error()  # it prints two lines per retry; ours names the last error
             with staged(dataset_id) as part, datasets_root(part):
                 minari.download_dataset(dataset_id)
         except Exception as error:  # no network, no such dataset, a full disk: each library has errors of its own
@@ -63,7 +64,7 @@ def on_disk() -> list[str]:
     import minari
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about damaged ones
+        warnings.simplefilter("ignore")  # Minari warns of each damaged one
         return list(minari.list_local_datasets())
 
 
