@@ -180,8 +180,10 @@ tasks = Registry("task", "ramac.tasks")
 trainers = Registry("trainer", "ramac.training.trainer")
 evaluations = Registry("evaluation", "ramac.evaluation.rollout")
 loggers = Registry("logger", "ramac.experiment.writers")
+sources = Registry("source", "ramac.data.sources")  # chosen inside a value: data=NAME:REST
 COMPOSED = (actors, critics, risks, losses, tasks, hazards, trainers, evaluations, loggers)
 GROUPS = {registry.group: registry for registry in COMPOSED}  # chosen on the command line by group=entry
+SLOTS = {**GROUPS, sources.group: sources}  # all that can be extended
 
 
 def label_of(registry: Registry, entry: type) -> str:
@@ -213,7 +215,7 @@ def plugins() -> list[str]:
 @cache
 def load() -> None:
     """Import the built-in entries, then the plug-ins."""
-    for registry in GROUPS.values():
+    for registry in SLOTS.values():
         package = importlib.import_module(registry.package)
         for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
             importlib.import_module(f"{registry.package}.{module.name}")

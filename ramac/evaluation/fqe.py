@@ -20,7 +20,6 @@ from ramac.evaluation.fitted import fit, fresh, of_behaviour, of_policy
 from ramac.evaluation.problems import levels
 from ramac.evaluation.realised import line
 from ramac.statistics import LEVEL, RESAMPLES, cvar
-from ramac.tasks.logs import out_of_distribution
 
 LEVELS = 100  # of each estimated distribution
 CLOSE = 0.1  # of the returns' deviation: an error that does not matter, however many episodes show it; doctor: 0.05
@@ -165,7 +164,7 @@ class Estimator:
             ours, logged = (scaling.to_unit(torch.as_tensor(a).to(self.device)) for a in (action, log.action[rows]))
             apart = (ours - logged).square().mean(-1).sqrt().mean().item()
             detector = self.detector
-            ood = None if detector is None else out_of_distribution(agent.act, self.data, detector, self.seed)
+            ood = None if detector is None else detector.report(agent.act, self.data.held_out, self.seed)
         return {"action_rms": apart, "ood": ood}
 
 

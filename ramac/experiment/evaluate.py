@@ -4,7 +4,7 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -179,10 +179,8 @@ def evaluate(run: Path, settings: dict[str, Any]) -> dict[str, Any]:
         if want.step is None and unfinished(run):
             rule = {"step": evaluated(run), "rule": "unfinished run"}
         summary = {"settings": asked, "seed": want.seed, "checkpoint": rule, **want.evaluation.summary(rows)}
-        returns = np.array([row["return"] for row in rows])
-        score: Callable[[float], float | None] | None = getattr(want.task, "score", None)
-        if score and (value := score(float(returns.mean()))) is not None:
-            summary["score"] = value
+        if (score := want.task.score(float(np.mean([row["return"] for row in rows])))) is not None:
+            summary["score"] = score
         (part / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
