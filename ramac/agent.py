@@ -83,7 +83,7 @@ class Agent(nn.Module):
         state = torch.as_tensor(self.observation(observation), device=self.actor.scaling.half_width.device)
         shape = state.shape[:-1]
         if self.acting.candidates > 1:
-            rows = state.reshape(-1, state.shape[-1]).split(max(1, ROWS // self.acting.candidates))
+            rows = torch.split(state.reshape(-1, state.shape[-1]), max(1, ROWS // self.acting.candidates))
             action = torch.cat([self.choose(part) for part in rows]).reshape(*shape, -1)
         else:
             action = self.actor(TensorDict({"observation": state}, shape), mode=self.acting.mode)["action"]

@@ -7,7 +7,7 @@ A log's own also have `("next", "action") [B, A]` and `("next", "followed") [B, 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 
 def refuse_others(name: str, value: Any, count: int) -> None:
-    """Refuse what is not a list of `count` numbers that float32 can hold. Raises ValueError."""
-    if not isinstance(value, list | tuple) or len(value) != count:
+    """Refuse what is not a list of `count` numbers in the range of float32. Raises ValueError."""
+    numbers = cast("list[Any]", value) if isinstance(value, list | tuple) else []
+    if len(numbers) != count:
         raise ValueError(f"spec: {name} must be {count} numbers")
-    for number in value:
+    for number in numbers:
         if type(number) not in (int, float) or not abs(number) < 3e38:
             raise ValueError(f"spec: {name} must be finite numbers, got {number!r}")
 
@@ -57,8 +58,8 @@ class Spec:
         refuse_others("return_mean and return_std", [values["return_mean"], values["return_std"]], 2)
         if values["return_range"] is not None:
             refuse_others("return_range", values["return_range"], 2)
-        found: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        spec = cls(**found)
+        found = {k: tuple(cast("list[Any]", v)) if isinstance(v, list) else v for k, v in values.items()}
+        spec = cls(**cast("dict[str, Any]", found))
         if not all(low < high for low, high in zip(spec.low, spec.high, strict=True)):
             raise ValueError("spec: low must be below high in every coordinate of the action")
         if not all(std > 0 for std in (*spec.obs_std, spec.return_std)):

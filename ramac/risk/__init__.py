@@ -5,9 +5,14 @@ samples (`of_samples`), and a quantile function that answers at any level (`of_q
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+# the standard normal's distribution function and quantile function; torch.special has no types
+ndtr = cast("Callable[[Tensor], Tensor]", torch.special.ndtr)  # pyright: ignore[reportUnknownMemberType]
+ndtri = cast("Callable[[Tensor], Tensor]", torch.special.ndtri)  # pyright: ignore[reportUnknownMemberType]
 
 
 class RiskMeasure(nn.Module):
@@ -77,7 +82,7 @@ def stratified(shape: tuple[int, ...], count: int, like: Tensor) -> Tensor:
 
 def normal_score(level: Tensor) -> Tensor:
     """Phi^-1 of levels, those within a millionth of 0 and 1 held there: finite in float32 too."""
-    return torch.special.ndtri(level.clamp(1e-6, 1 - 1e-6))
+    return ndtri(level.clamp(1e-6, 1 - 1e-6))
 
 
 def edges(count: int, like: Tensor) -> Tensor:

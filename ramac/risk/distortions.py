@@ -4,10 +4,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.special import ndtr, ndtri
 
 from ramac.registry import risks
-from ramac.risk import Distortion, finite, interpolate, midpoints
+from ramac.risk import Distortion, finite, interpolate, midpoints, ndtr, ndtri
 
 
 @risks.register("neutral")
