@@ -19,7 +19,7 @@ PARTS = {"actor": actors, "critic": critics, "risk": risks}
 PACKAGES = ("ramac", "torch", "tensordict", "diffusers", "torchdyn")  # that an agent's actions depend on
 
 
-def save(agent: Agent, parts: Mapping[str, Any], folder: Path) -> None:
+def save(agent: Agent, parts: Mapping[str, Any], folder: Path, step: int | None = None) -> None:
     """Write `agent.safetensors` (weights) and `agent.json` (entries, arguments, spec): data only, nothing that runs.
 
     Each file has a checksum, and is there whole or not at all.
@@ -27,6 +27,8 @@ def save(agent: Agent, parts: Mapping[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     description: dict[str, Any] = {group: registry.plain(parts[group]) for group, registry in PARTS.items()}
     description |= {**asdict(agent.acting), "spec": asdict(agent.actor.spec), "versions": versions(PACKAGES)}
+    if step is not None:
+        description["step"] = step
     write_tensors(folder / "agent.safetensors", agent.state_dict())
     write_json(folder / "agent.json", {**description, "sha256": checksum_of_json(description)})
 
@@ -44,7 +46,7 @@ def load(path: str | Path, root: str | Path | None = None) -> Agent:
         weights = Weights(folder / "agent.safetensors", root)
         refuse_instructions(folder / "agent.json", description)
         warn_of_newer(description.get("versions"))
-        known = {*PARTS, *(field.name for field in fields(Acting)), "spec", "versions", "sha256"}
+        known = {*PARTS, *(field.name for field in fields(Acting)), "spec", "versions", "step", "sha256"}
         for key in sorted({*PARTS, "spec", *description}):
             if key not in known:
                 raise InputError(f"agent.json has an unknown {key!r}{nearest(key, known)}")
@@ -75,3 +77,12 @@ def release(version: str) -> tuple[int, ...]:
     """Major and minor number: (0, 1) of `0.1.0`; nothing where they are none."""
     found = re.match(r"(\d{1,6})\.(\d{1,6})", version)
     return tuple(map(int, found.groups())) if found else ()
+
+
+def step_of(folder: Path) -> int | None:
+    """The gradient step whose policy is in a checkpoint folder; None where agent.json does not tell."""
+    try:
+        step = read_json(folder / "agent.json", folder).get("step")
+    except InputError:
+        return None
+    return step if type(step) is int and step >= 0 else None

@@ -68,9 +68,9 @@ class Critic(TensorDictModuleBase):
     def forward(self, tensordict: TensorDictBase, level: Tensor | None = None) -> TensorDictBase:
         """Set `level` [*b, N] (default: the critic's own) and `value` [*b, E, N] = Z at each level."""
         features, shape = self.features(tensordict), tensordict["action"].shape[:-1]
-        level = self.default_level(features) if level is None else level.reshape(features.shape[1], -1)
+        level = self.default_level(features) if level is None else level.reshape(-1, level.shape[-1])
         value = self.scaling.to_return(self.quantile(features, level)).movedim(0, 1)
-        tensordict.set("level", level.reshape(*shape, -1))
+        tensordict.set("level", level.reshape(*shape, level.shape[-1]))
         return tensordict.set("value", value.reshape(*shape, *value.shape[1:]))
 
     def regress(self, tensordict: TensorDictBase, target: Tensor) -> Tensor:
