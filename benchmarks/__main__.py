@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import figure, guard, page, parts, tables
+from benchmarks import guard, page, parts, tables
 from benchmarks.machine import describe
 from benchmarks.options import Settings
 from ramac.cli import fail
@@ -18,10 +18,7 @@ from ramac.errors import InputError, nearest
 from ramac.system.runtime import device_of, keep_memory
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = (
-    *("recipes", "cells", "levels", "acting", "dataset", "startup", "growth"),
-    *("seeds", "compiled", "precision", "parts"),
-)
+PARTS = ("recipes", "cells", "acting", "dataset", "startup", "seeds", "precision", "parts")
 SHORT = ("recipes",)
 
 
@@ -93,8 +90,6 @@ def main(given: list[str]) -> int:
         fail(str(error))
     if out == RESULTS:
         page.update(RESULTS)
-        if (RESULTS / "levels.csv").exists():
-            figure.draw(RESULTS, page.PAGE.with_name("speed-levels.png"))
     return status
 
 
