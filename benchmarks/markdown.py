@@ -14,7 +14,7 @@ def number(text: str) -> str:
 
 
 def between(row: dict[str, str], name: str) -> str:
-    """`4.04 (3.9 to 4.1)`: median and quartiles; nothing where there is none."""
+    """`4.04 (3.9 to 4.1)`: median and quartiles; empty for an empty value."""
     if not row[name]:
         return ""
     return f"{number(row[name])} ({number(row[f'{name}_q1'])} to {number(row[f'{name}_q3'])})"
