@@ -1,4 +1,4 @@
-"""docs/speed.md: the tables between its markers are made from the csv files."""
+"""docs/results/speed.md: the tables between its markers are made from the csv files."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from benchmarks import markdown
 from benchmarks.markdown import Rows
 from benchmarks.tables import read
 
-PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
+PAGE = Path(__file__).parents[1] / "docs/results/speed.md"
 
 TABLES: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "machine": ("recipes", markdown.machine),
