@@ -1,4 +1,4 @@
-"""The figure of docs/results/speed.md: standard errors of risk estimates against the number of levels."""
+"""The figure of docs/speed.md: standard errors of risk estimates against the number of levels."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""docs/results/speed.md: the tables between its markers are made from the csv files."""
+"""docs/speed.md: the tables between its markers are made from the csv files."""
 
 import re
 from collections.abc import Callable
