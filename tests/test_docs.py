@@ -99,6 +99,13 @@ def test_lines_of_prose_fit_a_screen():
         assert not long, f"{page}: {long}"
 
 
+def test_the_map_of_the_code_is_true():
+    for file, name in re.findall(r"^\| [^|]+ \| `([^`]+)` \| `([\w.]+)` \|$", (ROOT / "docs/architecture.md").read_text(), re.M):
+        text = (ROOT / file).read_text()
+        for part in name.split("."):
+            assert re.search(rf"^ *(def|class) {part}\b|^{part}(:.*)? = ", text, re.M), f"{file}: {name}"
+
+
 def test_the_readme_names_every_entry():
     text = (ROOT / "README.md").read_text()
     assert all(f"`{name}`" in text for name in presets("recipe"))
