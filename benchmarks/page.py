@@ -11,7 +11,7 @@ from benchmarks import markdown
 from benchmarks.markdown import Rows
 from benchmarks.tables import read
 
-PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
+PAGE = Path(__file__).parents[1] / "docs/results/speed.md"
 
 TABLES: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "machine": ("recipes", markdown.machine),

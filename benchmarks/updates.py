@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from ramac.experiment.compose import compose
 from tensordict import TensorDict
 from torch import Tensor, nn
 
 from benchmarks import plain
 from benchmarks.contenders import Contender, Row
+from ramac.experiment.compose import compose
 from ramac.experiment.run import build_trainer
 from ramac.spec import Spec, transitions
 from ramac.training.cost import evaluations_per_update

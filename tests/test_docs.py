@@ -2,10 +2,12 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
+import ramac
 from ramac.cli import COMMANDS
 from ramac.evaluation import critic_check as doctor
 from ramac.experiment.compose import compose
@@ -13,7 +15,9 @@ from ramac.experiment.presets import known_preset, presets
 from ramac.registry import GROUPS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LABELS = [str(page.relative_to(ROOT)) for page in PAGES]
+REFUSALS = re.findall(r"^(ramac .*)\n(ramac: .*)$", (ROOT / "docs/errors.md").read_text(), re.M)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -21,14 +25,20 @@ def blocks(page: Path, language: str) -> list[str]:
     return [text for name, text in found if name == language]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def anchors(page: Path) -> list[str]:
+    """As GitHub makes them from the headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=LABELS)
 def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for block in blocks(page, "python"):
         exec(block, {})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=LABELS)
 def test_commands_compose(page):
     for line in "\n".join(blocks(page, "")).splitlines():
         words = shlex.split(line, comments=True)
@@ -64,10 +74,39 @@ def test_commands_compose(page):
         compose([word.replace("FOLDER", "folder") for word in words[1:] if word != "--explain"])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=LABELS)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        assert target.startswith("http") or (page.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text()):
+        place = page.parent / target if target else page
+        assert target.startswith("http") or place.exists(), target
+        assert not anchor or place.suffix != ".md" or anchor in anchors(place), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize(("typed", "seen"), REFUSALS, ids=[typed for typed, _ in REFUSALS])
+def test_bad_input_is_refused_in_these_words(typed, seen, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", shlex.split(typed))
+    with pytest.raises(SystemExit) as stopped:
+        ramac.main()
+    assert stopped.value.code == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(re.escape(seen).replace(re.escape("..."), ".*"), line), line
+    assert not list(tmp_path.iterdir())
+
+
+def test_lines_of_prose_fit_a_screen():
+    for page in (page for page in PAGES if "study/" not in str(page)):
+        text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.S | re.M)
+        long = [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")]
+        assert not long, f"{page}: {long}"
+
+
+def test_the_map_of_the_code_is_true():
+    page = (ROOT / "docs/architecture.md").read_text()
+    for file, name in re.findall(r"^\| [^|]+ \| `([^`]+)` \| `([\w.]+)` \|$", page, re.M):
+        text = (ROOT / file).read_text()
+        for part in name.split("."):
+            assert re.search(rf"^ *(def|class) {part}\b|^{part}(:.*)? = ", text, re.M), f"{file}: {name}"
 
 
 def test_the_readme_names_every_entry():
