@@ -13,7 +13,7 @@ from ramac.spec import Spec
 from ramac.training.trainer import Trainer
 
 SPEC = Spec(3, 2, (-2.0, 0.0), (2.0, 1.0), (0.0,) * 3, (1.0,) * 3, 1.0, 2.0)
-# Each actor meets each risk measure once. The critics take turns as in a Latin square, so each critic meets all of them.
+# Each actor meets each risk measure once; the critics take turns as in a Latin square, so each meets all of both.
 CELLS = [
     (actor, sorted(critics)[(row + column) % len(critics)], risk)
     for row, actor in enumerate(sorted(actors))
