@@ -1,4 +1,4 @@
-"""Going on with a run that somebody else began: nothing outside its folder is touched, nothing in it runs."""
+"""Resuming a run that somebody else began: nothing outside its folder is touched, nothing in it runs."""
 
 import os
 import pickle
@@ -13,20 +13,25 @@ import ramac
 from ramac.cli import resume
 from ramac.errors import InputError
 from ramac.system.files import write_tensors
+from trials.hostile import Payload
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory) -> Path:
+    """A run without a summary, trained once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("interrupted"))
+        small = ("actor.hidden=[8]", "critic.hidden=[8]", "evaluation.episodes=2")
+        ramac.train("trainer.steps=1", *small, "run_dir=theirs")
+        Path("theirs/summary.json").unlink()
+        return Path("theirs").absolute()
 
 
 @pytest.fixture(autouse=True)
-def theirs(tmp_path, monkeypatch) -> Path:
-    """A run that has not ended."""
+def theirs(interrupted, tmp_path, monkeypatch) -> Path:
+    """An interrupted run in the current folder."""
     monkeypatch.chdir(tmp_path)
-    ramac.train("trainer.steps=1", "evaluation.episodes=2", "actor.hidden=[8]", "critic.hidden=[8]", "run_dir=theirs")
-    (tmp_path / "theirs/summary.json").unlink()
-    return tmp_path / "theirs"
-
-
-class Payload:
-    def __reduce__(self):
-        return os.system, ("touch pwned",)
+    return shutil.copytree(interrupted, tmp_path / "theirs")
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "episodes.csv", ".lock", "states", "checkpoints", "checkpoint"])

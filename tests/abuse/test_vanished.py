@@ -1,6 +1,8 @@
-"""Data that were there for one run and are damaged or gone for the next of the same command."""
+"""Data that one run could read are damaged or missing when the same command runs again."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,11 +20,21 @@ def refusal(arguments, folder) -> str:
     return outcome.lines[-1]
 
 
+@pytest.fixture(scope="module")
+def used(tmp_path_factory) -> Path:
+    """A folder with a Minari dataset and a run that was trained on it."""
+    folder = tmp_path_factory.mktemp("used")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(folder / "datasets"))
+        store("my/data-v0", (10, 12), 3, 1)
+    assert attempt([*RUN, "data=my/data-v0"], folder).status == 0
+    return folder
+
+
 @pytest.fixture
-def dataset(tmp_path) -> Path:
-    """A Minari dataset that has served a run."""
-    store("my/data-v0", (10, 12), 3, 1)
-    assert attempt([*RUN, "data=my/data-v0"], tmp_path).status == 0
+def dataset(used, tmp_path) -> Path:
+    """The dataset of the run in the current folder."""
+    shutil.copytree(used, tmp_path, dirs_exist_ok=True)
     return tmp_path / "datasets/my/data-v0"
 
 
@@ -59,8 +71,6 @@ DAMAGE = {
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_minari_folder_that_is_damaged(dataset, tmp_path, kind):
-    import re
-
     spoil, message = DAMAGE[kind]
     spoil(dataset / "data")
     assert re.search(message, refusal([*RUN, "data=my/data-v0"], tmp_path))
