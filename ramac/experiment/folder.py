@@ -28,6 +28,15 @@ class Taken(InputError):
     """A folder that holds something else."""
 
 
+def place(name: str) -> Any:
+    """A property of a folder: the path of a file or folder in it."""
+
+    def path(self: "RunFolder") -> Path:
+        return self.path / name
+
+    return property(path)
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run. `path` need not exist yet."""
@@ -37,61 +46,20 @@ class RunFolder:
     def __str__(self) -> str:
         return str(self.path)
 
-    @property
-    def config_file(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def summary_file(self) -> Path:
-        return self.path / "summary.json"
-
-    @property
-    def metrics_file(self) -> Path:
-        return self.path / "metrics.csv"
-
-    @property
-    def episodes_file(self) -> Path:
-        return self.path / "episodes.csv"
-
-    @property
-    def failure_file(self) -> Path:
-        return self.path / "failed.json"
-
-    @property
-    def environment_file(self) -> Path:
-        return self.path / "environment.txt"
-
-    @property
-    def traceback_file(self) -> Path:
-        return self.path / "traceback.txt"
-
-    @property
-    def calibration_file(self) -> Path:
-        return self.path / "calibration.json"
-
-    @property
-    def estimate_file(self) -> Path:
-        return self.path / "estimate.json"
-
-    @property
-    def lock_file(self) -> Path:
-        return self.path / ".lock"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoint"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def states(self) -> Path:
-        return self.path / "states"
-
-    @property
-    def evaluations(self) -> Path:
-        return self.path / "evaluations"
+    config_file = place("config.yaml")
+    summary_file = place("summary.json")
+    metrics_file = place("metrics.csv")
+    episodes_file = place("episodes.csv")
+    failure_file = place("failed.json")
+    environment_file = place("environment.txt")
+    traceback_file = place("traceback.txt")
+    calibration_file = place("calibration.json")
+    estimate_file = place("estimate.json")
+    lock_file = place(".lock")
+    checkpoint = place("checkpoint")
+    checkpoints = place("checkpoints")
+    states = place("states")
+    evaluations = place("evaluations")
 
     @property
     def state(self) -> State:

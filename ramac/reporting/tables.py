@@ -77,7 +77,7 @@ def results(groups: Sequence[Group], alpha: float) -> Table:
         Column("cvar_seed", f"{tail} by seed", "lowest to highest CVaR of a seed", endings=SPREAD),
         Column("worst", "worst", "return of the worst episode"),
         Column("hazard_rate", "risky steps", "steps at risk / steps, of all episodes", ".1%"),
-        Column("ood_rate", "OOD actions", "share of out-of-distribution actions in logged states, mean over runs", ".1%"),
+        Column("ood_rate", "OOD actions", "out-of-distribution actions in logged states, mean over runs", ".1%"),
         *(Column(each.key, each.title, f"{each.meaning}, mean over runs", each.style) for each in added),
     ]  # fmt: skip
     caption = (
@@ -166,8 +166,7 @@ def compute(groups: Sequence[Group]) -> Table | None:
     columns = [
         Column("updates_per_second", "gradient steps/s", "gradient steps per second of training, median over runs"),
         Column("wall_seconds", "wall time, s", "seconds of a run with evaluation, median over runs", ".0f"),
-        Column("evaluations_per_update", "network evaluations per gradient step", "evaluations of networks per transition",
-               "s"),
+        Column("evaluations_per_update", "network evaluations per gradient step", "per transition", "s"),
     ]  # fmt: skip
     rows = [
         {key: group.summarised(key).median(skipna=False) for key in ("updates_per_second", "wall_seconds")}

@@ -247,7 +247,11 @@ BROKEN = {
     "nan": ("episodes.csv", lambda text: re.sub("(00,3,)[^,]+", r"\1nan", text), "nan in 1 of 20 rows, first in row 4"),
     "a cut row": ("episodes.csv", lambda text: text + "1000,20", "episodes.csv: row 21 has fewer than the 6 columns"),
     "no rows": ("episodes.csv", lambda text: HEADER, "episodes.csv has no rows"),
-    "cut metrics": ("metrics.csv", lambda text: text + "3100,loss_td", "metrics.csv: row 61 has fewer than the 3 columns of the first line; the rest of the run is"),
+    "cut metrics": (
+        "metrics.csv",
+        lambda text: text + "3100,loss_td",
+        "metrics.csv: row 61 has fewer than the 3 columns of the first line; the rest of the run is",
+    ),
 }  # fmt: skip
 
 
