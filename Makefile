@@ -21,6 +21,7 @@ test: setup
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # a quarter of an hour on an idle machine; --short takes a minute: .venv/bin/python -m benchmarks --short

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import figure, guard, page, parts, tables
+from benchmarks import guard, page, parts, tables
 from benchmarks.machine import describe
 from benchmarks.options import Settings
 from ramac.cli import fail
@@ -18,10 +18,7 @@ from ramac.errors import InputError, nearest
 from ramac.system.runtime import device_of, keep_memory
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = (
-    *("recipes", "cells", "levels", "acting", "dataset", "startup", "growth"),
-    *("seeds", "compiled", "precision", "parts"),
-)
+PARTS = ("recipes", "cells", "acting", "dataset", "startup", "seeds", "precision", "parts")
 SHORT = ("recipes",)
 
 
@@ -61,7 +58,7 @@ def show_profile(cell: str, settings: Settings) -> None:
 
 
 def measure(settings: Settings, only: list[str]) -> int:
-    """Measure and write what was asked for; status 1 when a ratio has fallen below half of the recorded one."""
+    """Measure and write what was asked for; status 1 when a ratio is below half of the recorded one."""
     recorded = tables.read(RESULTS / "recipes.csv") if (RESULTS / "recipes.csv").exists() else []
     status = 0
     for part in only or (SHORT if settings.short else PARTS):
@@ -82,7 +79,7 @@ def main(given: list[str]) -> int:
         out = options.out or (Path("runs/benchmark") if options.short else RESULTS)
         settings = Settings(device_of(options.device), options.short, out, options.threads)
         torch.set_num_threads(settings.threads)
-        keep_memory()  # for all alike, as in a run of ramac: the plain implementation gains from it too
+        keep_memory()  # as in a run of ramac; the plain implementation gains from it too
         status = 0
         if options.words[:1] == ["profile"]:
             show_profile(options.words[1], settings)
@@ -93,8 +90,6 @@ def main(given: list[str]) -> int:
         fail(str(error))
     if out == RESULTS:
         page.update(RESULTS)
-        if (RESULTS / "levels.csv").exists():
-            figure.draw(RESULTS, page.PAGE.with_name("speed-levels.png"))
     return status
 
 

@@ -3,10 +3,11 @@
 import warnings
 from itertools import product
 
+from ramac.experiment.presets import presets
+
 from benchmarks.contenders import Contender, Row, compare
 from benchmarks.options import Settings
 from benchmarks.updates import LEVELS, data, levels, plain_contender, ramac_contender
-from ramac.cli import presets
 from ramac.errors import InputError, nearest
 from ramac.registry import actors, critics
 
@@ -39,7 +40,7 @@ def measure(settings: Settings) -> dict[str, list[Row]]:
     logged = data(device=settings.device)
     contenders: dict[str, Contender] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a critic of the mean reads every measure as the mean
+        warnings.simplefilter("ignore")  # a critic of the mean warns about every risk measure
         for actor, critic in product(actors, critics):
             recipe, against = COVERED.get((actor, critic)), None
             if recipe is not None:

@@ -1,9 +1,9 @@
-"""Whether ramac is still as much faster than the plain implementation as was recorded."""
+"""Checks that ramac's speed over the plain implementation has not fallen far below the recorded one."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-SHARE = 0.5  # of the recorded ratio
+SHARE = 0.5  # least share of the recorded ratio
 
 
 def fallen(measured: Iterable[Mapping[str, Any]], recorded: Iterable[Mapping[str, Any]]) -> list[str]:

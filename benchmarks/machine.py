@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine of a measurement."""
 
 import datetime
 import os
@@ -9,7 +9,7 @@ import torch
 
 
 def processor() -> str:
-    """Name of the CPU, or of its architecture where the system does not say."""
+    """Name of the CPU, or its architecture if the system does not name it."""
     information = Path("/proc/cpuinfo")
     if information.exists():
         for line in information.read_text().splitlines():

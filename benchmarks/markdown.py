@@ -14,7 +14,7 @@ def number(text: str) -> str:
 
 
 def between(row: dict[str, str], name: str) -> str:
-    """`4.04 (3.9 to 4.1)`: median and quartiles; nothing where there is none."""
+    """`4.04 (3.9 to 4.1)`: median and quartiles; empty for an empty value."""
     if not row[name]:
         return ""
     return f"{number(row[name])} ({number(row[f'{name}_q1'])} to {number(row[f'{name}_q3'])})"
@@ -67,36 +67,6 @@ def cells(rows: Rows) -> str:
     return matrix(rows, "actor", "critic", lambda row: with_percent(row, "updates_per_second", "limit_percent"))
 
 
-def levels(rows: Rows) -> str:
-    """Standard errors by number of levels."""
-    shown = [row for row in rows if row["levels"] in ("4", "8", "16", "32", "64")]
-    for row in shown:
-        row["quantile function, measure, levels drawn"] = f"{row['quantile_function']}, {row['measure']}, {row['kind']}"
-    return matrix(shown, "quantile function, measure, levels drawn", "levels", lambda r: number(r["standard_error"]))
-
-
-def equal(rows: Rows) -> str:
-    """Stratified levels that are worth so many independent ones."""
-    for row in rows:
-        row["of"], row["as good as"] = (
-            f"{row['quantile_function']}, {row['measure']}",
-            f"{row['independent']} independent",
-        )
-    return matrix(rows, "of", "as good as", lambda r: r["stratified"])
-
-
-def equal_speed(rows: Rows) -> str:
-    """Speed at equal error."""
-    header = ["recipe", "plain, independent", "equal error of", "ramac, stratified", "ratio to plain"]
-    names = ("recipe", "plain_levels", "case", "ramac_levels")
-    return table(header, [[*(row[name] for name in names), between(row, "ratio")] for row in rows])
-
-
-def gradient(rows: Rows) -> str:
-    """Deviation of the critic's gradient by number of levels."""
-    return matrix(rows, "kind", "levels", lambda r: number(r["deviation"]))
-
-
 def acting(rows: Rows) -> str:
     """Milliseconds of a decision."""
     for row in rows:
@@ -118,17 +88,6 @@ def seeds(rows: Rows) -> str:
     return table(header, [[f"`{row['cell']}`", *(between(row, name) for name in names)] for row in rows])
 
 
-def compiled(rows: Rows) -> str:
-    """Compiled updates against eager ones."""
-    header = ["recipe", "levels", "eager, ms", "compiled, ms", "ratio", "first two updates, s"]
-    names = ("eager_ms", "compiled_ms", "ratio")
-    body: list[list[str]] = []
-    for row in rows:
-        spreads = [between(row, name) for name in names]
-        body.append([row["recipe"], row["levels"], *spreads, number(row["first_two_seconds"])])
-    return table(header, body)
-
-
 def precision(rows: Rows) -> str:
     """Updates by the precision of their products, and what it changes."""
     header = ["recipe", "levels", "precision", "an update, ms", "gain", "ratio to plain at the same"]
@@ -144,17 +103,6 @@ def precision(rows: Rows) -> str:
 def startup(rows: Rows) -> str:
     """Seconds of commands in fresh processes."""
     return table(["command", "seconds"], [[f"`{r['command']}`", between(r, "seconds")] for r in rows])
-
-
-def growth(rows: Rows) -> str:
-    """Milliseconds of an update by levels, batch and data."""
-    tables = []
-    for varied in dict.fromkeys(row["varied"] for row in rows):
-        chosen = [row for row in rows if row["varied"] == varied]
-        for row in chosen:
-            row[f"ms by {varied}"] = f"{row['recipe']}, {row['implementation']}"
-        tables.append(matrix(chosen, f"ms by {varied}", "value", lambda r: number(r["milliseconds"])))
-    return "\n\n".join(tables)
 
 
 def shares(name: str) -> Callable[[Rows], str]:

@@ -1,4 +1,4 @@
-"""Memory that an update needs beyond what it finds: parameters, averages, optimisers and data are there before."""
+"""Memory of an update beyond parameters, target networks, optimisers and data."""
 
 from collections.abc import Callable
 from typing import Any

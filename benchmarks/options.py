@@ -1,4 +1,4 @@
-"""What the command line chose."""
+"""Settings of a measurement."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure, and where the tables go."""
+    """How to measure, and where to write the tables."""
 
     device: torch.device
     short: bool

@@ -1,4 +1,7 @@
-"""docs/speed.md: the tables between its markers are made from the csv files."""
+"""docs/speed.md: the tables between its markers are made from the csv files.
+
+Other tables of the page answer settled questions: their parts are gone, their figures stay.
+"""
 
 import re
 from collections.abc import Callable
@@ -14,16 +17,10 @@ TABLES: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "machine": ("recipes", markdown.machine),
     "recipes": ("recipes", markdown.recipes),
     "cells": ("cells", markdown.cells),
-    "levels": ("levels", markdown.levels),
-    "equal": ("equal", markdown.equal),
-    "equal_speed": ("equal_speed", markdown.equal_speed),
-    "gradient": ("gradient", markdown.gradient),
     "acting": ("acting", markdown.acting),
     "dataset": ("dataset", markdown.dataset),
     "startup": ("startup", markdown.startup),
-    "growth": ("growth", markdown.growth),
     "seeds": ("seeds", markdown.seeds),
-    "compiled": ("compiled", markdown.compiled),
     "precision": ("precision", markdown.precision),
     "parts": ("parts", markdown.shares("part")),
     "operators": ("operators", markdown.shares("operator")),

@@ -20,12 +20,12 @@ REST, UPDATES, MOST = "rest", 100, 16
 
 
 class Clock:
-    """Time per part, each moment counted for the innermost part that is under way."""
+    """Time per part, each moment counts for the innermost running part."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.open = [REST]
-        self.group = "critic"  # of the loss that was computed last: whose backward pass comes
+        self.group = "critic"  # group of the last loss, whose backward pass follows
         self.since = time.perf_counter()
 
     def turn(self) -> None:
@@ -36,7 +36,7 @@ class Clock:
         self.since = now
 
     def enter(self, part: str) -> None:
-        """Begin a part inside the one under way; `{}` in its name stands for the group whose loss came last."""
+        """Begin a part inside the running one; `{}` in its name stands for the group whose loss came last."""
         self.turn()
         self.open.append(part.format(self.group))
 
@@ -60,7 +60,7 @@ class Clock:
 
 
 def watch(trainer: Trainer, clock: Clock) -> None:
-    """Replace the methods that the parts consist of by timed ones; a method that is not there is part of the rest."""
+    """Replace the methods that make up the parts by timed ones; missing methods count as the rest."""
     agent, target = trainer.agent, trainer.target
     places: list[tuple[Any, str, str, str | None]] = [
         (target.actor, "forward", "target: actor's chain", None),
@@ -69,13 +69,13 @@ def watch(trainer: Trainer, clock: Clock) -> None:
         (agent.actor, "forward", "actor's chain", "actor"),
         (agent.actor, "sample_with_log_prob", "actor's chain", "actor"),
         (agent.actor, "sample_with_teacher", "actor's chain", "actor"),
-        (trainer, "average", "averages", None),
+        (trainer, "update_target", "averages", None),
         (trainer, "batch", "batch", None),
     ]
     for name, term in trainer.loss.terms.items():
         kind = getattr(term, "group", None)
         places.append((term, "forward", "target: rest" if name == "td" else name, kind))
-    for optimiser in trainer.optimisers.values():  # by hooks: schedulers mind a replaced step
+    for optimiser in trainer.optimisers.values():  # hooks, because a scheduler checks `step`
         optimiser.register_step_pre_hook(lambda *_: clock.enter("optimisers"))
         optimiser.register_step_post_hook(lambda *_: clock.leave())
     for owner, method, part, group in places:

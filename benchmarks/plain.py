@@ -198,7 +198,7 @@ class Plain:
         nn.utils.clip_grad_norm_(self.critics.parameters(), self.clip)
         self.critic_optimiser.step()
 
-        self.critics.requires_grad_(False)  # as in Spinning Up: no gradients that nobody uses
+        self.critics.requires_grad_(False)  # as in Spinning Up: skips unused gradients
         clone, risk = self.actor_losses(batch)
         self.actor_optimiser.zero_grad()
         (clone + self.risk_weight * risk / risk.detach().abs()).backward()

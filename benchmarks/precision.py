@@ -10,7 +10,8 @@ from benchmarks.contenders import Row
 from benchmarks.options import Settings
 from benchmarks.timing import alternate, spread
 from benchmarks.updates import LEVELS, RECIPES, data, levels, plain_contender, ramac_trainer
-from ramac.training.trainer import Trainer, products_at
+from ramac.system.runtime import matmul_precision
+from ramac.training.trainer import Trainer
 
 PRECISIONS = ("highest", "high", "medium")
 
@@ -20,7 +21,7 @@ def losses_and_gradients(trainer: Trainer, precision: str) -> tuple[Tensor, Tens
     trainer.generator.manual_seed(0)
     torch.manual_seed(0)
     batch, losses, gradients = trainer.batch(), [], []
-    with products_at(precision):
+    with matmul_precision(precision):
         for group, optimiser in trainer.optimisers.items():
             total, _, metrics = trainer.objective(batch, group)
             found = torch.autograd.grad(total, optimiser.param_groups[0]["params"])
@@ -38,7 +39,7 @@ def at(precision: str, work: Callable[[], Any]) -> Callable[[], Any]:
     """The same work with its products at this precision."""
 
     def wrapped() -> None:
-        with products_at(precision):
+        with matmul_precision(precision):
             work()
 
     return wrapped

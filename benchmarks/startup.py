@@ -1,4 +1,4 @@
-"""How long one waits before anything happens: commands in fresh processes."""
+"""Start-up time of commands in fresh processes."""
 
 import os
 import subprocess
@@ -37,6 +37,6 @@ def measure(settings: Settings) -> dict[str, list[Row]]:
     for turn in range(3 if settings.short else 8):
         for name, program in PROGRAMS.items():
             took = wait(program)
-            if turn:  # the first one fills the cache
+            if turn:  # the first turn fills the cache
                 found[name].append(took)
     return {"startup": [{"command": name, **spread("seconds", values)} for name, values in found.items()]}

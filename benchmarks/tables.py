@@ -1,4 +1,4 @@
-"""Tables as csv files: numbers to four digits, columns in the order in which rows bring them, whole or not at all."""
+"""Tables as csv files: numbers to four digits, columns in the order of the rows' keys, written atomically."""
 
 import csv
 import os
@@ -15,7 +15,7 @@ def short(value: Any) -> Any:
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows beside the place of the file, then move it there."""
+    """Write rows to a temporary file, then rename it."""
     found = list(rows)
     names = list(dict.fromkeys(name for row in found for name in row))
     path.parent.mkdir(parents=True, exist_ok=True)

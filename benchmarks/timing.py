@@ -1,4 +1,4 @@
-"""Times of several contenders in alternation: whatever else the machine does meets all of them alike."""
+"""Times of several contenders in alternation, so that other load on the machine affects all of them alike."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ def alternate(
 ) -> dict[str, np.ndarray]:
     """Seconds per call of each contender in each round [rounds]; a turn lasts at least about `least` seconds.
 
-    Every second round goes through them backwards: none always follows the same one.
+    Every second round is in reverse order, so that no contender always follows the same one.
     """
     repeats = {}
     for name, work in contenders.items():

@@ -5,19 +5,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from ramac.experiment.compose import compose
 from tensordict import TensorDict
 from torch import Tensor, nn
 
 from benchmarks import plain
 from benchmarks.contenders import Contender, Row
-from ramac.cli import compose
-from ramac.experiment.run import assemble
+from ramac.experiment.run import build_trainer
 from ramac.spec import Spec, transitions
 from ramac.training.cost import evaluations_per_update
 from ramac.training.trainer import Trainer
 
 OBS_DIM, ACT_DIM, BATCH, LEVELS, TRANSITIONS = 17, 6, 256, 32, 100_000
-FIXED = ("task=bandit", "loss.td.gamma=0.99", "trainer.steps=1000000")  # a bandit's own gamma is 0: no next action
+FIXED = (
+    "task=bandit",
+    "loss.td.gamma=0.99",
+    "trainer.steps=1000000",
+)  # a bandit's own gamma is 0, which skips the next action
 RECIPES = {"radac": plain.radac, "rafmac": plain.rafmac}
 
 
@@ -38,7 +42,7 @@ def levels(count: int) -> list[str]:
 def ramac_trainer(overrides: Sequence[str], logged: TensorDict) -> Trainer:
     """Trainer of the configuration that the command line would compose, on these data and their device."""
     config = compose([*FIXED, *overrides])
-    return assemble(config, Spec.unit(OBS_DIM, ACT_DIM), logged, logged.device or torch.device("cpu"))
+    return build_trainer(config, Spec.unit(OBS_DIM, ACT_DIM), logged, logged.device or torch.device("cpu"))
 
 
 def ramac_contender(overrides: list[str], logged: TensorDict, columns: Row, against: str | None = None) -> Contender:

@@ -1,32 +1,34 @@
 """An agent: actor, critic and risk measure, and how it acts."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
 from tensordict import TensorDict
-from torch import nn
+from torch import Tensor, nn
 
 from ramac.actors import Actor
 from ramac.critics import Critic
 from ramac.errors import InputError
 from ramac.registry import actors, critics, risks
-from ramac.risk import RiskMeasure
+from ramac.risk import RiskMeasure, edges, midpoints
 from ramac.spec import Spec
 from ramac.system.untrusted import Allowance
 
-ROWS = 2**14  # candidates that are judged at once
+ROWS = 2**14  # pairs (s, a), or values of Z, that the critic computes at once
 
 
 @dataclass(frozen=True)
 class Acting:
     """How an agent acts: a sample of the actor, its central action (`mode`), or one of several candidates.
 
-    Of `candidates` samples the best by the risk measure is taken (IDQL; Diffusion-QL), or with a `temperature`, in
-    units of reward, one drawn with probabilities softmax(rho / temperature).
+    Of `candidates` samples it takes the best by the risk measure (IDQL; Diffusion-QL). With a `temperature` in reward
+    units it draws one, with probabilities softmax(rho / temperature).
     """
 
     candidates: int = 1
@@ -55,7 +57,7 @@ class Acting:
 
 
 class Agent(nn.Module):
-    """What is trained, averaged and saved together."""
+    """Actor, critic and risk measure, trained, averaged and saved together; its methods take and give numpy arrays."""
 
     def __init__(self, actor: Actor, critic: Critic, risk: RiskMeasure, acting: "Acting | None" = None) -> None:
         super().__init__()
@@ -75,46 +77,133 @@ class Agent(nn.Module):
         return agent
 
     @torch.no_grad()
-    def act(self, observation: np.ndarray) -> np.ndarray:
-        """observation [*b, O] -> action [*b, A] inside the box, as `acting` says, with torch's global generator.
+    def act(self, observation: Any, deterministic: bool | None = None, seed: int | None = None) -> np.ndarray:
+        """observation [*b, O] -> action [*b, A] inside the box.
 
-        Raises InputError for an observation that is none, FloatingPointError when the weights give no number.
+        `deterministic`: True is the actor's central action, False a sample, None what `acting` says. With a seed the
+        draws leave torch's global generators alone, without one they come from them.
+        Raises InputError, and FloatingPointError when the weights give a non-finite action.
         """
-        state = torch.as_tensor(self.observation(observation), device=self.actor.scaling.half_width.device)
+        state = self.tensor("observation", observation)
+        mode = self.acting.mode if deterministic is None else deterministic
+        with seeded(seed, state.device):
+            if self.acting.candidates > 1 and not mode:
+                rows = torch.split(state.reshape(-1, state.shape[-1]), max(1, ROWS // self.acting.candidates))
+                action = torch.cat([self.choose(part) for part in rows]).reshape(*state.shape[:-1], -1)
+            else:
+                action = self.actor(TensorDict({"observation": state}, state.shape[:-1]), mode=mode)["action"]
+        return finite("the policy's action", action)
+
+    @torch.no_grad()
+    def returns(
+        self,
+        observation: Any,
+        action: Any,
+        levels: int | Sequence[float] | np.ndarray | None = 32,  # as many as iqn draws
+        members: bool = False,
+    ) -> np.ndarray:
+        """Quantiles of the discounted return Z(s, a) [*b, N] in reward units, each the mean over the ensemble.
+
+        observation [*b, O], action [*b, A]; with `members` the members' own, [*b, E, N]. `levels`: N numbers in
+        [0, 1], 0 being the worst outcome, or N for the midpoints of N equal cells, or None for the critic's own N.
+        Raises InputError, and FloatingPointError when the weights give a non-finite return.
+        """
+        level = levels_of(self.critic.levels if levels is None else levels).to(self.actor.scaling.half_width)
+
+        def read(pairs: TensorDict) -> Tensor:
+            value = self.critic(pairs, level.expand(len(pairs), -1))["value"]
+            return value if members else value.mean(-2)
+
+        return self.read("return", observation, action, len(level), read)
+
+    @torch.no_grad()
+    def risk_of(self, observation: Any, action: Any) -> np.ndarray:
+        """The lowest member's rho(Z(s, a)) [*b] in reward units, by the agent's risk measure.
+
+        observation [*b, O], action [*b, A]. A critic that estimates rho at random levels draws them from torch's
+        global generators. Raises InputError, and FloatingPointError when the weights give a non-finite value.
+        """
+        return self.read("risk", observation, action, self.critic.risk_levels, self.lowest_risk)
+
+    def lowest_risk(self, pairs: TensorDict) -> Tensor:
+        """rho of the lowest member [*b] for pairs of `observation` [*b, O] and `action` [*b, A]."""
+        return self.critic.risk(pairs, self.risk).amin(-1)
+
+    def read(
+        self, name: str, observation: Any, action: Any, size: int, function: Callable[[TensorDict], Tensor]
+    ) -> np.ndarray:
+        """`function` of pairs [B], which takes `size` values each, over the leading dimensions of both arrays."""
+        state, taken = self.tensor("observation", observation), self.tensor("action", action)
         shape = state.shape[:-1]
-        if self.acting.candidates > 1:
-            rows = state.reshape(-1, state.shape[-1]).split(max(1, ROWS // self.acting.candidates))
-            action = torch.cat([self.choose(part) for part in rows]).reshape(*shape, -1)
-        else:
-            action = self.actor(TensorDict({"observation": state}, shape), mode=self.acting.mode)["action"]
-        found = action.cpu().numpy()
-        if not np.isfinite(found).all():
-            raise FloatingPointError("the policy's action is nan: training has diverged")
-        return found
+        if taken.shape[:-1] != shape:
+            found = f"{list(state.shape)} and {list(taken.shape)}"
+            raise InputError(f"observation and action must agree in all dimensions but the last, got {found}")
+        flat = (value.reshape(-1, value.shape[-1]) for value in (state, taken))
+        parts = zip(*(torch.split(rows, max(1, ROWS // size)) for rows in flat), strict=True)
+        found = torch.cat([function(TensorDict({"observation": s, "action": a}, [len(s)])) for s, a in parts])
+        return finite(f"the critic's {name}", found.reshape((*shape, *found.shape[1:])))
 
-    def observation(self, value: Any) -> np.ndarray:
-        """The observation [*b, O] as an array of finite numbers. Raises InputError."""
+    def tensor(self, name: str, value: Any) -> Tensor:
+        """An `observation` [*b, O] or an `action` [*b, A], on the agent's device. Raises InputError."""
         try:
-            array = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value)
+            array = np.asarray(value.cpu() if isinstance(value, Tensor) else value)
         except (ValueError, TypeError, RuntimeError) as error:
-            raise InputError(f"an observation must be an array of numbers: {error}") from error
-        size = self.actor.spec.obs_dim
+            raise InputError(f"an {name} must be an array of numbers: {error}") from error
+        size = {"observation": self.actor.spec.obs_dim, "action": self.actor.spec.act_dim}[name]
         if array.dtype.kind not in "fiub":
-            raise InputError(f"an observation must be an array of real numbers, got {array.dtype}")
+            raise InputError(f"an {name} must be an array of real numbers, got {array.dtype}")
         if array.shape[-1:] != (size,):
-            raise InputError(f"an observation must have shape [..., {size}], got {list(array.shape)}")
+            raise InputError(f"an {name} must have shape [..., {size}], got {list(array.shape)}")
         if not np.isfinite(array).all():
-            raise InputError(f"an observation is nan or infinite in {int((~np.isfinite(array)).sum())} places")
-        return array
+            raise InputError(f"an {name} is nan or infinite in {int((~np.isfinite(array)).sum())} places")
+        return torch.as_tensor(array, device=self.actor.scaling.half_width.device)
 
-    def choose(self, state: torch.Tensor) -> torch.Tensor:
+    def choose(self, state: Tensor) -> Tensor:
         """observation [B, O] -> one action [B, A] of several candidates, by the lowest member's risk measure."""
         count = self.acting.candidates
         pairs = self.actor(TensorDict({"observation": state.unsqueeze(1).expand(-1, count, -1)}, (len(state), count)))
-        rho = self.critic.risk(pairs, self.risk).amin(-1)  # [B, C]
+        rho = self.lowest_risk(pairs)  # [B, C]
         if self.acting.temperature:
             above = rho - rho.amax(-1, keepdim=True)  # a tiny temperature must not divide two infinities
-            index = torch.multinomial((above / self.acting.temperature).softmax(-1), 1)
+            chosen = torch.multinomial((above / self.acting.temperature).softmax(-1), 1)
         else:
-            index = rho.argmax(-1, keepdim=True)
-        return pairs["action"].take_along_dim(index.unsqueeze(-1), 1).squeeze(1)
+            chosen = rho.argmax(-1, keepdim=True)
+        return pairs["action"].take_along_dim(chosen.unsqueeze(-1), 1).squeeze(1)
+
+
+def levels_of(levels: int | Sequence[float] | np.ndarray) -> Tensor:
+    """The levels themselves, or the midpoints of so many equal cells: [N] float64. Raises InputError."""
+    if isinstance(levels, int | np.integer):
+        if not 1 <= levels <= ROWS:
+            raise InputError(f"levels must be a number from 1 to {ROWS}, or levels in [0, 1], got {levels}")
+        return midpoints(edges(int(levels), torch.empty(0, dtype=torch.float64)))
+    try:
+        found = np.asarray(levels, np.float64)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"levels must be numbers in [0, 1]: {error}") from error
+    if found.ndim != 1 or not 1 <= len(found) <= ROWS:
+        raise InputError(f"levels must have shape [N], N from 1 to {ROWS}, got {list(found.shape)}")
+    if not ((found >= 0) & (found <= 1)).all():
+        raise InputError(f"levels must be in [0, 1], got {found[~((found >= 0) & (found <= 1))][0]}")
+    return torch.as_tensor(found)
+
+
+def finite(name: str, value: Tensor) -> np.ndarray:
+    """The values on the host. Raises FloatingPointError for NaN or inf."""
+    found = value.cpu().numpy()
+    if not np.isfinite(found).all():
+        raise FloatingPointError(f"{name} is nan: training has diverged")
+    return found
+
+
+@contextmanager
+def seeded(seed: Any, device: torch.device) -> Generator[None, None, None]:
+    """Draw from a stream of this seed inside the block, or with None from torch's global generators."""
+    if seed is not None and not (isinstance(seed, SupportsIndex) and 0 <= index(seed) < 2**63):
+        raise InputError(f"seed must be a whole number from 0, got {seed!r}")
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices, seed is not None):  # pyright: ignore[reportUnknownMemberType]  no types
+        if seed is not None:  # torch.manual_seed would also set the generators of other devices
+            for generator in (torch.default_generator, *(torch.cuda.default_generators[d.index] for d in devices)):
+                generator.manual_seed(index(seed))
+        yield

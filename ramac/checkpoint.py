@@ -1,4 +1,4 @@
-"""Agents on disk: weights and a description, data only, whoever wrote them."""
+"""Agents on disk: weights and a description, as plain data that is safe to read."""
 
 import re
 import warnings
@@ -16,13 +16,13 @@ from ramac.system.runtime import versions
 from ramac.system.untrusted import Allowance, Weights, read_json, refuse_instructions
 
 PARTS = {"actor": actors, "critic": critics, "risk": risks}
-PACKAGES = ("ramac", "torch", "tensordict", "diffusers", "torchdyn")  # that an agent's actions depend on
+PACKAGES = ("ramac", "torch", "tensordict", "diffusers", "torchdyn")  # an agent's actions depend on them
 
 
 def save(agent: Agent, parts: Mapping[str, Any], folder: Path, step: int | None = None) -> None:
     """Write `agent.safetensors` (weights) and `agent.json` (entries, arguments, spec): data only, nothing that runs.
 
-    Each file has a checksum, and is there whole or not at all.
+    Each file has a checksum and is written atomically. `step` is the gradient step whose policy it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
     description: dict[str, Any] = {group: registry.plain(parts[group]) for group, registry in PARTS.items()}
@@ -34,10 +34,10 @@ def save(agent: Agent, parts: Mapping[str, Any], folder: Path, step: int | None 
 
 
 def load(path: str | Path, root: str | Path | None = None) -> Agent:
-    """Agent of a run folder or its checkpoint folder: `load(PATH).act(observation)`, whoever wrote it.
+    """Agent of a run folder or its checkpoint folder: `load(PATH).act(observation)`, safe for files of others.
 
-    Every part is checked before it is used, sizes before memory is taken; no link is followed out of `root` (default:
-    PATH). Raises InputError.
+    Every part is checked before it is used, and sizes before memory is allocated; links out of `root` (default: PATH)
+    are refused. Raises InputError.
     """
     folder, root = Path(path), Path(path if root is None else root)
     folder = folder / "checkpoint" if (folder / "checkpoint").is_dir() else folder
@@ -56,16 +56,16 @@ def load(path: str | Path, root: str | Path | None = None) -> Agent:
             agent = Agent.build(description, Spec.of(description["spec"]))
         agent.load_state_dict(weights.load(agent.state_dict()))
         if description.get("sha256") not in (None, checksum_of_json(description)):
-            raise InputError("agent.json is damaged: its checksum is another one than when it was written")
+            raise InputError("agent.json is damaged: its checksum does not match")
     except InputError as error:
         raise InputError(f"no usable checkpoint in {folder}: {error}") from error
-    except Exception as error:  # whatever a stranger's values make of an entry, perhaps of a plug-in
+    except Exception as error:  # values of others can make any entry raise anything
         raise InputError(f"no usable checkpoint in {folder}: {error}") from error
     return agent.eval()
 
 
 def warn_of_newer(written: Any) -> None:
-    """Say that a checkpoint is of a later ramac, which may mean other things by the same names. Raises InputError."""
+    """Warn about a checkpoint of a later ramac, where the same names may mean other things. Raises InputError."""
     if written is not None and not isinstance(written, dict):
         raise InputError("agent.json: versions must be a version per package")
     ours, theirs = versions(["ramac"])["ramac"], (written or {}).get("ramac")
@@ -74,7 +74,7 @@ def warn_of_newer(written: Any) -> None:
 
 
 def release(version: str) -> tuple[int, ...]:
-    """Major and minor number: (0, 1) of `0.1.0`; nothing where they are none."""
+    """Major and minor version: (0, 1) of `0.1.0`; empty for other text."""
     found = re.match(r"(\d{1,6})\.(\d{1,6})", version)
     return tuple(map(int, found.groups())) if found else ()
 

@@ -1,4 +1,4 @@
-"""Gymnasium environments by id, with one clear line where there is none."""
+"""Gymnasium environments by id; a missing one is one clear line."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from ramac.errors import InputError, nearest
 
 @cache
 def say_once() -> None:
-    """Print each warning of MuJoCo once; by itself it prints and logs them for every environment that is made."""
+    """Print each warning of MuJoCo once; MuJoCo itself prints and logs them for every environment."""
     import mujoco
 
     said: set[str] = set()
@@ -28,10 +28,10 @@ def say_once() -> None:
 
 
 def known(spec: EnvSpec) -> EnvSpec:
-    """What a dataset says its environment is, with the code that is registered here under that id.
+    """The environment that a dataset names, made by the code that is registered here under that id.
 
-    A dataset is data: which module to import and what to call it with would be the word of whoever wrote it. Raises
-    InputError for an unknown id and for wrappers that are not Gymnasium's or write files.
+    The entry point in a dataset is not trusted: it would run any module that its author names. Raises InputError for
+    an unknown id and for wrappers that are not Gymnasium's or write files.
     """
     if (own := gymnasium.envs.registry.get(spec.id)) is None:
         raise InputError(
@@ -46,7 +46,7 @@ def known(spec: EnvSpec) -> EnvSpec:
 
 
 def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
-    """A Gymnasium environment. Raises InputError when there is none of this id or its packages are missing."""
+    """Make a Gymnasium environment. Raises InputError when its id is unknown or its packages are missing."""
     name = environment if isinstance(environment, str) else environment.id
     try:
         if "mujoco" in str(getattr(gymnasium.envs.registry.get(name), "entry_point", "")):
@@ -55,11 +55,11 @@ def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         hint = "; pip install 'ramac[mujoco]'" if "mujoco" in str(error).lower() else ""
         raise InputError(f"{name} needs a package that is not installed: {error}{hint}") from error
-    except AttributeError as error:  # of PyOpenGL, while mujoco is imported
+    except AttributeError as error:  # PyOpenGL raises it while mujoco is imported
         if "MUJOCO_GL" not in os.environ:
             raise
         raise InputError(f"MUJOCO_GL={os.environ['MUJOCO_GL']} cannot be used here: {error}") from error
-    except (TypeError, ValueError, OSError) as error:  # arguments that came with a dataset
+    except (TypeError, ValueError, OSError) as error:  # from arguments in a dataset
         raise InputError(f"{name} cannot be made: {error}") from error
     except gymnasium.error.Error as error:
         hint = nearest(name, gymnasium.envs.registry)

@@ -9,7 +9,7 @@ class InputError(ValueError):
 
 
 class RunStopped(RuntimeError):
-    """A run that cannot go on, through no fault of its input: one line, exit status 1."""
+    """A run that cannot continue although its input is valid: one line, exit status 1."""
 
 
 def at_least(bound: float, **values: float) -> None:
@@ -20,7 +20,7 @@ def at_least(bound: float, **values: float) -> None:
 
 
 def at_most(bound: float, **values: float) -> None:
-    """Refuse arguments above `bound`, beyond which a machine's memory or years would go. Raises ValueError."""
+    """Refuse arguments above `bound`, which would take too much memory or time. Raises ValueError."""
     for name, value in values.items():
         if value > bound:
             raise ValueError(f"{name} must be at most {bound}, got {value}")

@@ -1,7 +1,7 @@
 """Hazards of Stochastic-D4RL: in a risky state a penalty strikes with a fixed probability.
 
-One object serves both sides: it relabels logged data from next observations, and wraps the environment. What strikes is
-a function of the step and of one uniform number per step, so the same seed gives the same data bit for bit.
+One object serves data and environment: it relabels logged steps from their next observations, and wraps the
+environment. A penalty depends on the step and on one uniform number per step, so the same seed gives the same data.
 """
 
 from dataclasses import replace
@@ -30,7 +30,7 @@ class Hazard:
         self.probability, self.penalty = probability, penalty
 
     def value(self, action: np.ndarray, clean_reward: np.ndarray, next_observation: np.ndarray) -> np.ndarray:
-        """What [low, high] bounds: [*b] float32, as data are stored, so that both sides round alike."""
+        """The bounded quantity: [*b] float32, as in stored data, so that data and environment round alike."""
         if self.coordinate >= next_observation.shape[-1]:
             size = next_observation.shape[-1]
             raise InputError(
@@ -44,7 +44,7 @@ class Hazard:
         return (value < np.float32(self.low)) | (value > np.float32(self.high))
 
     def cost(self, action: np.ndarray, clean_reward: np.ndarray) -> np.ndarray:
-        """What a penalty adds to the reward: [*b]."""
+        """Reward (at most 0) that a penalty adds: [*b]."""
         return np.full(clean_reward.shape, self.penalty)
 
     def fallen(self, next_observation: np.ndarray) -> np.ndarray:
@@ -156,8 +156,7 @@ class Pose(Hazard):
         if not self.fall_in_data or not (fallen := self.fallen(log.next_observation)).any():
             return log
         before = np.cumsum(fallen) - fallen  # falls before each step, in the whole log
-        lengths = log.stop - log.start
-        kept = before == np.repeat(before[log.start], lengths)  # none earlier in its own episode
+        kept = before == before[log.start][log.episode]  # no earlier fall in its own episode
         return replace(log, terminated=log.terminated | fallen).keep(kept)
 
 
@@ -170,7 +169,7 @@ class HazardWrapper(gymnasium.Wrapper):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
-            self.random = np.random.default_rng([seed, 1])  # a stream apart from the environment's own
+            self.random = np.random.default_rng([seed, 1])  # independent of the environment's own generator
         return super().reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ramac.errors import at_least, at_most
 
-WIDEST = 2**14  # of a layer: two of them hold a gigabyte
+WIDEST = 2**14  # units of a layer: the weights between two such layers take 1 GiB
 
 
 def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
@@ -43,14 +43,14 @@ class ConditionalNet(nn.Module):
 
     `times` is the number of times in [0, 1] that it takes: t [B] or [1] for one, [B, times] or [1, times] otherwise.
 
-    x enters with its Fourier features: a plain network smooths thin supports away (on the bandit, after 4000 updates of
-    behaviour cloning, flow leaves 7 % of its mass off the support with them and 42 % without).
+    x enters with its Fourier features, because a plain network smooths thin supports away (on the bandit, after 4000
+    steps of behaviour cloning, 7 % of the samples of `flow` are OOD with them and 42 % without).
     """
 
     def __init__(self, obs_dim: int, act_dim: int, hidden: tuple[int, ...], times: int = 1) -> None:
         super().__init__()
         self.times = times
-        self.time = Fourier(8)  # 16 numbers: the t_dim of Diffusion-QL and RADAC
+        self.time = Fourier(8)  # 16 features: t_dim of Diffusion-QL and RADAC
         self.shape = Fourier(4)  # up to 4 pi: half a period is an eighth of the action box
         self.net = mlp(obs_dim + 9 * act_dim + 16 * times, hidden, act_dim)
 
@@ -62,9 +62,9 @@ class ConditionalNet(nn.Module):
 def integrate(
     velocity: Callable[[Tensor, Tensor], Tensor], start: Tensor, steps: int, solver: str, end: float = 1
 ) -> Tensor:
-    """Solution at time `end` of dx/dt = velocity(t [], x) with x(0) = start, by `steps` of a solver of torchdyn's.
+    """Solution at time `end` of dx/dt = velocity(t [], x) with x(0) = start, by `steps` steps of a torchdyn solver.
 
-    Its own loop, `odeint`, compares times on the device at every step, which a GPU would be waited for.
+    torchdyn's own loop, `odeint`, compares times on the device, which forces a host-device sync at every step.
     """
     x, size, method = start, end / steps, solver_of(solver)
     for step in range(steps):
@@ -80,17 +80,17 @@ def solver_of(name: str) -> Any:
     if name != "rk4":
         return {"euler": Euler, "midpoint": Midpoint}[name]()
     method: Any = RungeKutta4()
-    # torchdyn 1.0.6 takes its stages at 0, 1/2, 1/2 of a step, not 1/2, 1/2, 1: of first order
+    # torchdyn 1.0.6 has the stages at 0, 1/2, 1/2 of a step instead of 1/2, 1/2, 1, which is only first order
     (_, *nodes), (half, *rows), weights, error = (
         part.tolist() if isinstance(part, Tensor) else [row.tolist() for row in part] for part in method.tableau
     )
-    total = sum(weights)  # a sixth is none in float32
+    total = sum(weights)  # the weights are inexact in float32 (1/6)
     method.tableau = nodes, [half[0], *rows], [weight / total for weight in weights], error
     return method
 
 
 class EnsembleLinear(nn.Module):
-    """`E` linear layers, initialised as `nn.Linear`, asked one at a time: rows [R, inputs] -> [R, outputs]."""
+    """`E` linear layers, initialised as `nn.Linear`, evaluated one at a time: rows [R, inputs] -> [R, outputs]."""
 
     def __init__(self, ensemble: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -105,8 +105,8 @@ class EnsembleLinear(nn.Module):
 class Ensemble(nn.Sequential):
     """`E` networks of one shape: [E, R, inputs] -> [E, R, outputs].
 
-    Member after member, not as one batched matmul: the activations of one fit into a processor's cache, and the bias is
-    not written out first (a head on 8192 rows, forward and backward, 2 cores: 11 ms for 17).
+    One member after the other instead of a batched matmul: a member's activations fit into the processor's cache, and
+    the bias is not written out first (a head on 8192 rows, forward and backward, 2 cores: 11 ms instead of 17).
     """
 
     def member(self, x: Tensor, member: int) -> Tensor:
@@ -122,8 +122,8 @@ class Ensemble(nn.Sequential):
 class EnsembleReLU(Ensemble):
     """`E` networks relu(x W + b) w + c of one hidden layer and one output, for very many rows.
 
-    With the ReLU's derivative M = 1{x W + b > 0} they are linear: x (M (W w)^T) + M (b w) + c. As many products as in
-    the plain form, but the gradient of the hidden layer [R, hidden] is neither written nor read.
+    With the ReLU's derivative M = 1{x W + b > 0} they are linear: x (M (W w)^T) + M (b w) + c. It takes as many matrix
+    products as the plain form, but the gradient of the hidden layer [R, hidden] is never stored.
     """
 
     def __init__(self, ensemble: int, inputs: int, hidden: int) -> None:
@@ -144,7 +144,7 @@ class EnsembleReLU(Ensemble):
 def ensemble_mlp(ensemble: int, inputs: int, hidden: tuple[int, ...], outputs: int) -> Ensemble:
     """`mlp` of `E` members, with layer normalisation: [E, R, inputs] -> [E, R, outputs].
 
-    Normalised layers bound what a critic extrapolates outside the data (Ball et al. 2023, RLPD; ReBRAC).
+    Layer normalisation bounds the extrapolation to OOD actions (Ball et al. 2023, RLPD; ReBRAC).
     """
     layers: list[nn.Module] = []
     for width in hidden:

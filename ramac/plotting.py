@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 
 from ramac.statistics import cvar
 from ramac.system.files import whole
@@ -15,32 +14,6 @@ from ramac.system.files import whole
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
 TAIL = 0.1  # shaded share of worst episodes
 RETURN = "discounted return (reward units)"
-
-
-def bandit_figure(
-    logged: np.ndarray, rewards: np.ndarray, learned: np.ndarray, share: dict[str, float], title: str, path: Path
-) -> None:
-    """Logged actions by reward, and learned actions over them, with the mass of each region. Actions [*, 2]."""
-    figure = Figure(figsize=(10, 5.2), layout="constrained")
-    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-    hazard = rewards < 0
-    order = np.arange(min(len(logged), 3000))
-    paid, hit = order[~hazard[order]], order[hazard[order]]
-    dots = left.scatter(*logged[paid].T, c=rewards[paid], s=5, cmap="viridis")
-    left.scatter(*logged[hit].T, color=RED, s=16, marker="x", linewidths=1, label="hazard, reward about -50")
-    figure.colorbar(dots, ax=left, label="reward of logged action", shrink=0.8)
-    left.set_title("data: safe centre, risky ring")
-    left.legend(loc="lower left", fontsize=8)
-    right.scatter(*logged[order].T, color="#CCCCCC", s=4, label="data")
-    right.scatter(*learned[:3000].T, color=BLUE, s=5, alpha=0.6, label="learned policy")
-    text = "centre {:.1%}, ring {:.1%}, off the support {:.1%}".format(*share.values())
-    right.set_title(f"{title}\n{text}", fontsize=10)
-    right.legend(loc="lower left", fontsize=8)
-    for axes in (left, right):
-        for radius in (0.3, 0.75, 1.1):  # the regions that are counted
-            axes.add_patch(Circle((0, 0), radius, fill=False, color=GREY, lw=0.6, ls=":"))
-        axes.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), aspect="equal", xlabel="action 1", ylabel="action 2")
-    save(figure, path)
 
 
 def return_figure(returns: np.ndarray, behaviour: np.ndarray, horizon: int | None, title: str, path: Path) -> None:

@@ -14,7 +14,7 @@ from enum import Enum
 from functools import cache
 from importlib.metadata import entry_points
 from inspect import Parameter, getdoc, signature
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -23,6 +23,7 @@ from ramac.errors import InputError, nearest
 
 SUFFIX = re.compile(r"([a-zA-Z_][\w-]*?)(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 Entry = TypeVar("Entry", bound=type)
+Node = str | Mapping[str, Any]  # `cvar0.1`, or {name: cvar, alpha: 0.1}; a DictConfig is a Mapping
 
 
 class Registry(Mapping[str, type]):
@@ -89,14 +90,16 @@ class Registry(Mapping[str, type]):
             fields.append((p.name, hint, field(default_factory=lambda v=value: v)))
         return OmegaConf.structured(make_dataclass(re.sub(r"\W", "_", name), fields))
 
-    def plain(self, node: str | Mapping | DictConfig) -> dict[str, Any]:
+    def plain(self, node: Node) -> dict[str, Any]:
         """Plain `{name, arguments...}` of a specification, a composed node or a mapping read from a file."""
-        if isinstance(node, str):
-            node = self.config(node)
-        values: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-        return {k: tuple(v) if isinstance(v, list) else getattr(v, "value", v) for k, v in values.items()}
+        values = self.config(node) if isinstance(node, str) else node
+        if isinstance(values, DictConfig):
+            values = cast("dict[str, Any]", OmegaConf.to_container(values, resolve=True))
+        return {
+            k: tuple(cast("list[Any]", v)) if isinstance(v, list) else getattr(v, "value", v) for k, v in values.items()
+        }
 
-    def build(self, node: str | Mapping | DictConfig, *args: Any, **kwargs: Any) -> Any:
+    def build(self, node: Node, *args: Any, **kwargs: Any) -> Any:
         """Construct an entry with as many of `args` as its constructor takes.
 
         Raises InputError with the group and name when its constructor refuses a value.
@@ -124,20 +127,21 @@ class Registry(Mapping[str, type]):
 
     def typed(self, values: Any) -> DictConfig:
         """Node of a mapping that was read from a file: known arguments of the right types. Raises InputError."""
-        name = values.get("name") if isinstance(values, Mapping) else None
+        node: Mapping[str, Any] = cast("Mapping[str, Any]", values) if isinstance(values, Mapping) else {}
+        name = node.get("name")
         if not isinstance(name, str):
             raise InputError(f"{self.group} has no name of an entry; choose from {', '.join(self)}")
         name, given = (name, {}) if name in self else self.parse(name)
-        self.refuse_unknown(name, values)
-        for key, value in values.items():
+        self.refuse_unknown(name, node)
+        for key, value in node.items():
             if "${" in str(value):
                 raise InputError(f"{self.group}={name}: {key}={value!r} is an interpolation, not a value")
         try:
-            return OmegaConf.merge(self.config(name), given, values, {"name": name})  # type: ignore[return-value]
+            return cast("DictConfig", OmegaConf.merge(self.config(name), given, node, {"name": name}))
         except OmegaConfBaseException as error:
             raise InputError(f"{self.group}={name}: {str(error).splitlines()[0]}") from error
 
-    def label(self, node: str | Mapping | DictConfig) -> str:
+    def label(self, node: Node) -> str:
         """Short name of a configured entry: `cvar0.1`, `flow`, `flow20`.
 
         A risk measure always shows its number (it is its identity); elsewhere a number is shown when it is not the
@@ -180,8 +184,10 @@ tasks = Registry("task", "ramac.tasks")
 trainers = Registry("trainer", "ramac.training.trainer")
 evaluations = Registry("evaluation", "ramac.evaluation.rollout")
 loggers = Registry("logger", "ramac.experiment.writers")
+sources = Registry("source", "ramac.data.sources")  # chosen inside a value: data=NAME:REST
 COMPOSED = (actors, critics, risks, losses, tasks, hazards, trainers, evaluations, loggers)
 GROUPS = {registry.group: registry for registry in COMPOSED}  # chosen on the command line by group=entry
+SLOTS = {**GROUPS, sources.group: sources}  # all that can be extended
 
 
 def label_of(registry: Registry, entry: type) -> str:
@@ -213,7 +219,7 @@ def plugins() -> list[str]:
 @cache
 def load() -> None:
     """Import the built-in entries, then the plug-ins."""
-    for registry in GROUPS.values():
+    for registry in SLOTS.values():
         package = importlib.import_module(registry.package)
         for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
             importlib.import_module(f"{registry.package}.{module.name}")

@@ -1,13 +1,14 @@
-"""What a task's data look like, and the scaling between the user's units and the networks' units.
+"""Sizes and statistics of a task's data, and the scaling between the user's units and the networks' units.
 
 A batch is a TensorDict [B] in TorchRL's keys: `observation [B, O]`, `action [B, A]`, `("next", "observation") [B, O]`,
 `("next", "reward") [B, 1]`, `("next", "terminated") [B, 1]` (bool; truncation never appears: it always bootstraps).
-A log's own also have `("next", "action") [B, A]` and `("next", "followed") [B, 1]`: the next logged action, if any.
+Batches of a log also have `("next", "action") [B, A]` and `("next", "followed") [B, 1]`: the next logged action, and
+whether there is one.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 
 
 def refuse_others(name: str, value: Any, count: int) -> None:
-    """Refuse what is not a list of `count` numbers that float32 can hold. Raises ValueError."""
-    if not isinstance(value, list | tuple) or len(value) != count:
+    """Refuse what is not a list of `count` numbers in the range of float32. Raises ValueError."""
+    numbers = cast("list[Any]", value) if isinstance(value, list | tuple) else []
+    if len(numbers) != count:
         raise ValueError(f"spec: {name} must be {count} numbers")
-    for number in value:
+    for number in numbers:
         if type(number) not in (int, float) or not abs(number) < 3e38:
             raise ValueError(f"spec: {name} must be finite numbers, got {number!r}")
 
@@ -34,18 +36,18 @@ class Spec:
     high: tuple[float, ...]
     obs_mean: tuple[float, ...]
     obs_std: tuple[float, ...]
-    return_mean: float = 0.0  # of the logged discounted returns-to-go
+    return_mean: float = 0.0  # statistics of the logged discounted returns-to-go
     return_std: float = 1.0
-    return_range: tuple[float, float] | None = None  # lowest and highest of them
+    return_range: tuple[float, float] | None = None  # lowest and highest
 
     @classmethod
     def unit(cls, obs_dim: int, act_dim: int) -> "Spec":
-        """Actions in [-1, 1] and observations left as they are."""
+        """Actions in [-1, 1], observations without scaling."""
         return cls(obs_dim, act_dim, (-1.0,) * act_dim, (1.0,) * act_dim, (0.0,) * obs_dim, (1.0,) * obs_dim)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Spec":
-        """The spec that was stored as these plain values. Raises ValueError that names what does not fit."""
+        """The spec stored as these plain values. Raises ValueError that names the first wrong one."""
         names = {field.name for field in fields(cls)}
         if wrong := sorted(names ^ set(values), key=str):
             raise ValueError(f"spec {'has no' if wrong[0] in names else 'has an unknown'} {wrong[0]!r}")
@@ -57,8 +59,8 @@ class Spec:
         refuse_others("return_mean and return_std", [values["return_mean"], values["return_std"]], 2)
         if values["return_range"] is not None:
             refuse_others("return_range", values["return_range"], 2)
-        found: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        spec = cls(**found)
+        found = {k: tuple(cast("list[Any]", v)) if isinstance(v, list) else v for k, v in values.items()}
+        spec = cls(**cast("dict[str, Any]", found))
         if not all(low < high for low, high in zip(spec.low, spec.high, strict=True)):
             raise ValueError("spec: low must be below high in every coordinate of the action")
         if not all(std > 0 for std in (*spec.obs_std, spec.return_std)):
@@ -66,7 +68,7 @@ class Spec:
         return spec
 
     def of_returns(self, returns: np.ndarray) -> "Spec":
-        """The same with the statistics of these discounted returns-to-go; constant ones keep a deviation of 1."""
+        """A copy with the statistics of these discounted returns-to-go; the deviation of constant returns is 1."""
         low, high, std = float(returns.min()), float(returns.max()), float(returns.std())
         std = std if std > 1e-6 * max(abs(low), abs(high)) else 1.0
         return replace(self, return_mean=float(returns.mean()), return_std=std, return_range=(low, high))

@@ -1,4 +1,4 @@
-"""Checks for authors of entries: each says in words what is wrong, all findings at once.
+"""Checks for authors of entries: each reports all findings at once, in words.
 
 `check_actor("mine")`, `check_critic("mine")` and `check_risk("mine0.3")` take a registered name, with a numeric suffix
 if it has one, and raise AssertionError with the findings. The test suite runs them over everything registered.
@@ -20,7 +20,7 @@ from ramac.risk import Distortion, RiskMeasure, edges
 from ramac.risk.distortions import CVaR, Neutral
 from ramac.spec import Spec
 
-BOX = Spec(3, 2, (-2.0, 0.0), (2.0, 0.5), (1.0, 0.0, -1.0), (2.0, 1.0, 0.5), 1.0, 4.0)  # nothing is standard
+BOX = Spec(3, 2, (-2.0, 0.0), (2.0, 0.5), (1.0, 0.0, -1.0), (2.0, 1.0, 0.5), 1.0, 4.0)  # no default value
 
 
 def check_actor(entry: str) -> None:
@@ -34,7 +34,7 @@ def check_critic(entry: str) -> None:
 
 
 def check_risk(entry: str) -> None:
-    """Constants, shifts, order and weights of atoms; for a distortion range, monotony and agreement of its faces.
+    """Constants, shifts, order and weights of atoms; for a distortion range, monotonicity and agreement of its forms.
 
     Raises AssertionError with the findings.
     """
@@ -81,7 +81,7 @@ def _seeded(function: Callable[[], Tensor]) -> Tensor:
 
 
 def _losses(name: str, loss: Callable[[TensorDict], Tensor], module: torch.nn.Module) -> Iterator[str]:
-    """Findings about a loss per sample: shape, finiteness, independence of the other samples, gradients."""
+    """Findings about a loss per sample: shape, finite values, independence of other samples, gradients."""
     pair = _pair(8)
     value = _seeded(lambda: loss(pair))
     if value.shape != (8,):
@@ -134,7 +134,7 @@ def _actor_findings(entry: str) -> Iterator[str]:
 
 
 def _optional_findings(actor: Actor) -> Iterator[str]:
-    """Findings about the methods that only some loss terms ask for."""
+    """Findings about the methods that only some loss terms need."""
     observation, inside = torch.randn(8, BOX.obs_dim), 2 * torch.rand(8, BOX.act_dim) - 1
     if actor.mode(observation).shape != (8, BOX.act_dim):
         yield f"mode must give actions [8, {BOX.act_dim}], not {list(actor.mode(observation).shape)}"
@@ -233,7 +233,7 @@ def _distortion_findings(risk: Distortion) -> Iterator[str]:
     if risk.distort(grid[[0, -1]]).tolist() != [0.0, 1.0]:
         yield "distort must map 0 to 0 and 1 to 1: the weights must sum to 1"
     inner = grid[1:-1]
-    level = risk.level(inner)  # the first level where distort reaches u; distort may jump there
+    level = risk.level(inner)  # the first level where distort reaches u, perhaps by a jump
     under, over = (risk.distort((level + gap).clamp(0, 1)) for gap in (-1e-9, 1e-9))
     if (under > inner + 1e-6).any() or (over < inner - 1e-6).any():
         yield "distort must undo level: g(beta(u)) = u"

@@ -49,7 +49,7 @@ def name_of(summary: dict[str, Any]) -> str:
 def table(runs: dict[str, list[dict[str, Any]]]) -> str:
     """Markdown, seeds separated by slashes."""
     lines = [
-        "| recipe | cell | centre % | ring % | off the support % | mean return | CVaR_0.1 |",
+        "| recipe | cell | centre % | ring % | OOD % | mean return | CVaR_0.1 |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in sorted(runs, key=ORDER.index):
@@ -82,7 +82,7 @@ def panels(runs: dict[str, list[dict[str, Any]]], path: Path) -> None:
         action = ramac.load(run["run_dir"]).act(np.zeros((3000, 1), np.float32))
         axes.scatter(*logged.T, color="#CCCCCC", s=3)
         axes.scatter(*action.T, color=BLUE, s=4, alpha=0.6)
-        share = "centre {:.0%}, ring {:.0%}, off {:.0%}".format(*(run[place] for place in PLACES))
+        share = "centre {:.0%}, ring {:.0%}, OOD {:.0%}".format(*(run[place] for place in PLACES))
         axes.set_title(f"({letter}) {name}: {run['risk']}\n{share}", fontsize=10)
     for axes in grid.flat:
         for radius in (CENTRE, *RING):

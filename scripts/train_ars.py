@@ -27,14 +27,14 @@ class Setting:
     best: int
     step_size: float
     noise: float
-    action_noise: float  # standard deviation in the data: the search is deterministic, logged data should not be
-    alive_bonus: float  # taken out of the training reward, as in the paper: else standing still is an optimum
+    action_noise: float  # standard deviation in the data; the search itself is deterministic
+    alive_bonus: float  # removed from the training reward, as in the paper; otherwise standing still is an optimum
 
 
 SETTINGS = {
     "halfcheetah": Setting("HalfCheetah-v5", 32, 4, 0.02, 0.03, 0.05, 0.0),
     "hopper": Setting("Hopper-v5", 8, 4, 0.01, 0.025, 0.1, 1.0),
-}  # Walker2d is left to train_ppo.py: a search of 1.9 million steps had reached a return of 420
+}  # Walker2d: train_ppo.py, because 1.9 million steps of ARS reached a return of only 420
 
 
 class Moments:
@@ -99,7 +99,7 @@ def train(name: str, gait: str, seed: int, steps: float, out: Path) -> None:
         if iteration % 10 == 0 or iteration < 10:  # returns rise fast at first
             write(out / f"{name}-{gait}" / f"{taken:09d}.npz", weight, moments, setting.action_noise)
         if iteration % 10 == 0:
-            # the policy as it is, in the first 16 environments, with the alive bonus
+            # the current policy, in the first 16 environments, with the alive bonus
             starts = random.integers(2**31, size=16).tolist()
             score, _ = rollouts(envs[:16], np.repeat(weight[None], 16, 0), moments, starts, 0.0)
             minutes = (time.perf_counter() - began) / 60

@@ -1,4 +1,4 @@
-"""Train behaviour policies by PPO (stable-baselines3), where random search takes too long; one run per gait.
+"""Train behaviour policies by PPO (stable-baselines3), where ARS takes too long; one run per gait.
 
     pip install stable-baselines3
     python scripts/train_ppo.py walker2d a --seed 1 --steps 2.5e6 --out checkpoints

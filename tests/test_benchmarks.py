@@ -5,17 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from ramac.experiment.compose import compose
 from torch import nn
 
-from benchmarks import guard, matmul, memory, page, plain, tables
+from benchmarks import guard, markdown, matmul, memory, page, plain, tables
 from benchmarks.__main__ import main
 from benchmarks.cells import named, overrides_of
-from benchmarks.gradient import fixed, gradient
-from benchmarks.levels import equal, standard_error, tabulated
 from benchmarks.parts import by_part
 from benchmarks.timing import alternate, spread
 from benchmarks.updates import ACT_DIM, LEVELS, OBS_DIM, RECIPES, by_name, data, levels, ramac_trainer
-from ramac.cli import compose
 from ramac.registry import actors, critics
 from ramac.risk import stratified
 
@@ -131,36 +129,6 @@ def test_the_guard_names_what_became_slow():
     ]
 
 
-def test_stratified_levels_have_the_error_of_theory():
-    # the mean of U(0, 1): 1 / (12 n) for independent draws, 1 / (12 n^3) for one in each cell
-    torch.manual_seed(0)
-    for count in (4, 8):
-        for kind, power in {"independent": 1, "stratified": 3}.items():
-            error = standard_error(lambda level: level, 1.0, kind, count, 20_000)
-            assert error == pytest.approx((12 * count**power) ** -0.5, rel=0.03)
-    # so n stratified ones are worth n^3 independent ones
-    assert equal(lambda level: level, 1.0, 64) == pytest.approx(4, abs=1)
-
-
-def test_a_tabulated_quantile_function_is_read_between_its_levels():
-    values = torch.tensor([[0.0, 1.0, 3.0, 4.0], [0.0, 0.0, 0.0, 8.0]], dtype=torch.float64)
-    level = torch.tensor([[0.125, 0.25, 1.0]], dtype=torch.float64)
-    torch.testing.assert_close(tabulated(values)(level)[:, 0], torch.tensor([[0, 0.5, 4], [0, 0, 8]]).double())
-
-
-def test_the_gradient_is_that_of_the_td_term():
-    trainer = ramac_trainer(["recipe=radac", "loss.td.gamma=0.5", "trainer.batch_size=32"], data(100))
-    batch, after = fixed(trainer)
-    torch.manual_seed(1)
-    found = gradient(trainer, batch, after, "stratified", 8)
-    term = trainer.loss.terms["td"]
-    term.next_pair = lambda *_: after
-    torch.manual_seed(1)
-    loss = trainer.loss(batch, ["td"])["loss_td"].mean()
-    wanted = torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(trainer.agent.critic.parameters()))])
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
-
-
 def test_parts_are_all_of_the_time_and_named():
     rows = by_part(ramac_trainer(["recipe=radac", "trainer.batch_size=32"], data(100)), 2)
     assert sum(row["percent"] for row in rows) == pytest.approx(100)
@@ -185,13 +153,14 @@ def test_alternation_measures_what_takes_longer():
 
 def test_the_page_takes_its_tables_from_csv_files(tmp_path):
     rows = [
-        {"kind": "stratified", "levels": 8, "deviation": 0.31234},
-        {"kind": "stratified", "levels": 16, "deviation": None},
+        {"actor": "flow", "critic": "qr", "updates_per_second": 31.234, "limit_percent": 40.4},
+        {"actor": "ddpm", "critic": "iqn", "updates_per_second": 8, "limit_percent": 70},
     ]
-    tables.write(tmp_path / "gradient.csv", rows)
-    text = "before\n<!-- table: gradient -->\nold\n<!-- end -->\n<!-- table: cells -->\nkept\n<!-- end -->\n"
+    tables.write(tmp_path / "cells.csv", rows)
+    text = "before\n<!-- table: cells -->\nold\n<!-- end -->\n<!-- table: seeds -->\nkept\n<!-- end -->\n"
     page_text = page.filled(text, tmp_path)
-    assert "| kind | 8 | 16 |\n| --- | --- | --- |\n| stratified | 0.312 |  |" in page_text
+    wanted = "| actor | qr | iqn |\n| --- | --- | --- |\n| flow | 31.2 (40 %) |  |\n| ddpm |  | 8 (70 %) |"
+    assert wanted in page_text and markdown.between({"ratio": ""}, "ratio") == ""
     assert "old" not in page_text and "kept" in page_text
     assert page.filled(page_text, tmp_path) == page_text
 
@@ -225,5 +194,5 @@ def test_bad_input_is_one_line(words, message, capsys):
 def test_pairs_have_a_configuration():
     for actor, critic in zip(actors, [*critics, *critics], strict=False):
         config = compose(overrides_of(actor, critic))
-        assert (config.actor.name, config.critic.name) == (actor, critic)
+        assert (config.actor["name"], config.critic["name"]) == (actor, critic)
     assert named("flow-iqn") == ["recipe=rafmac", *levels(LEVELS)]

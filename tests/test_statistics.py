@@ -63,4 +63,4 @@ def test_probability_of_improvement_counts_pairs():
 def test_thin_tails_are_named_with_what_would_do():
     assert thin_tails(100, [0.05, 0.1]) is None
     text = thin_tails(30, [0.05, 0.1, 0.25])
-    assert text == "CVaR 0.05 on 1.5 and CVaR 0.1 on 3.0 of 30 episodes; evaluation.episodes=100 would do"
+    assert text == "CVaR 0.05 on 1.5 and CVaR 0.1 on 3.0 of 30 episodes; evaluation.episodes=100 would be enough"

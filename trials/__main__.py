@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from ramac.cli import presets
+from ramac.experiment.presets import presets
 from trials import robustness, survival
 
 LOAD = ("trainer.batch_size=64", "evaluation.every=10000", "threads=1")  # a quarter of an hour for 100 000 updates

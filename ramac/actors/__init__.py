@@ -23,15 +23,15 @@ class Denoised(NamedTuple):
 class Actor(TensorDictModuleBase):
     """A policy. An entry writes two methods, both in standardised units: `sample` and `clone`.
 
-    Some loss terms ask for more: `sample_with_log_prob(observation) -> (action, log density [B])`,
-    `sample_with_teacher(observation) -> (action, what a student gives before clipping minus its teacher's action)` and
+    Some loss terms need more: `sample_with_log_prob(observation) -> (action, log density [B])`,
+    `sample_with_teacher(observation) -> (action, the student's unclipped action minus its teacher's [B, A])` and
     `denoise(observation, action) -> Denoised`.
 
-    The methods on TensorDicts, which the losses and TorchRL call, scale observations and actions and flatten leading
+    Losses and TorchRL call the methods on TensorDicts. These scale observations and actions and flatten the leading
     dimensions, so an entry always sees float32 matrices: observation [B, O] and action [B, A] in [-1, 1].
     """
 
-    trained_by: ClassVar[tuple[str, ...]] = ()  # loss terms without which a part of it stays untrained
+    trained_by: ClassVar[tuple[str, ...]] = ()  # loss terms that train a part which bc does not reach
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Actor(TensorDictModuleBase):
         raise NotImplementedError(f"{type(self).__name__} must define clone(observation, action)")
 
     def mode(self, observation: Tensor) -> Tensor:
-        """observation [B, O] -> the central action [B, A] of families that have one, otherwise a sample."""
+        """observation [B, O] -> the central action [B, A] where the family has one, otherwise a sample."""
         return self.sample(observation)
 
     def forward(self, tensordict: TensorDictBase, mode: bool = False) -> TensorDictBase:

@@ -13,7 +13,7 @@ from ramac.registry import actors
 from ramac.spec import Spec
 
 Schedule = Literal["vp", "linear", "cosine"]
-CLIPPED = {"prediction_type": "epsilon", "clip_sample": True, "clip_sample_range": 1.0}  # x0 to the box, at each step
+CLIPPED = {"prediction_type": "epsilon", "clip_sample": True, "clip_sample_range": 1.0}  # clips x0 each step
 
 
 def betas(schedule: str, steps: int) -> list[float]:
@@ -61,7 +61,7 @@ class Diffusion(Actor):
         return self.epsilon(x, (t + 1) / self.train_steps, observation)
 
     def output(self, x: Tensor, epsilon: Tensor, t: int) -> Tensor:
-        """What the scheduler takes a step from x [B, A] with: the predicted noise [B, A]."""
+        """The input of the scheduler's step at x [B, A]: the predicted noise [B, A]."""
         return epsilon
 
     def sample(self, observation: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class Diffusion(Actor):
         t = torch.randint(self.train_steps, (action.shape[0],), device=action.device)
         epsilon = torch.randn_like(action)
         kept = self.kept[t]
-        # not by the scheduler's add_noise: DPM-Solver's looks t up among the few steps of its sampler
+        # the scheduler's add_noise would not do: DPM-Solver's looks t up among the few steps of its sampler
         x = kept.sqrt().unsqueeze(-1) * action + (1 - kept).sqrt().unsqueeze(-1) * epsilon
         found = self.predict(x, t, observation)
         loss = (found - epsilon).square().mean(-1)
@@ -122,12 +122,12 @@ class DDIM(Diffusion):
         self,
         spec: Spec,
         *,
-        steps: int = 5,  # as many evaluations as RADAC's chain
-        train_steps: int = 50,  # fine enough for a thin support: docs/bandit.md
+        steps: int = 5,  # network evaluations of RADAC's chain
+        train_steps: int = 50,  # fine enough for thin supports: docs/bandit.md
         schedule: Schedule = "vp",
         hidden: tuple[int, ...] = (256, 256, 256),  # RADAC
     ) -> None:
-        if not 2 <= steps <= train_steps:  # one step would start, and end, at the lowest noise level
+        if not 2 <= steps <= train_steps:  # a single step would stay at the lowest noise level
             raise ValueError(f"steps must be between 2 and train_steps ({train_steps}), got {steps}")
         super().__init__(
             spec, scheduler="DDIMScheduler", train_steps=train_steps, schedule=schedule, hidden=hidden, **CLIPPED
@@ -164,5 +164,5 @@ class DPMSolver(Diffusion):
 
     def sample(self, observation: Tensor) -> Tensor:
         action = super().sample(observation)
-        self.scheduler.set_timesteps(self.steps)  # forgets the estimates of earlier steps, which hold a graph
+        self.scheduler.set_timesteps(self.steps)  # drops the estimates of earlier steps, which keep a graph alive
         return action

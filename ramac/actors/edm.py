@@ -27,7 +27,7 @@ class EDM(Actor):
         *,
         steps: int = 5,  # as ddim
         sigma_min: float = 0.002,  # EDM
-        sigma_max: float = 10.0,  # EDM has 80 for images; actions lie in [-1, 1], 10 drowns them
+        sigma_max: float = 10.0,  # EDM: 80, for images; 10 is noise enough for [-1, 1]
         hidden: tuple[int, ...] = (256, 256, 256),  # as ddpm
     ) -> None:
         super().__init__(spec)
@@ -49,7 +49,7 @@ class EDM(Actor):
             scaled = self.scheduler.scale_model_input(x, t)
             out = self.net(scaled, x.new_full((1,), float(t)), observation)  # t, on the host, is ln(sigma) / 4
             x = self.scheduler.step(out, t, x, return_dict=False)[0]
-        self.scheduler.set_timesteps(self.steps)  # forgets the estimates of earlier steps, which hold a graph
+        self.scheduler.set_timesteps(self.steps)  # drops the estimates of earlier steps, which keep a graph alive
         return x.clamp(-1, 1)
 
     def denoise(self, observation: Tensor, action: Tensor) -> Denoised:
@@ -58,7 +58,7 @@ class EDM(Actor):
         root = (sigma.square() + 0.25).sqrt()  # sigma_data = 0.5
         skip, scale = 0.25 / root.square(), 0.5 * sigma / root
         out = self.net(x / root, sigma.log().squeeze(-1) / 4, observation)
-        loss = (out - (action - skip * x) / scale).square().mean(-1)  # EDM's weight makes the network's error count
+        loss = (out - (action - skip * x) / scale).square().mean(-1)  # with EDM's weight
         return Denoised(loss, x, torch.ones_like(x[:, 0]), skip * x + scale * out)
 
     def clone(self, observation: Tensor, action: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from ramac.spec import Spec
 class Flow(Actor):
     """Flow matching: velocity v(x_t, t, s) fitted to a - z on x_t = (1-t) z + t a; sampled by an ODE solver.
 
-    `midpoint` costs two evaluations a step and keeps thin, separate modes apart better than twice the Euler steps.
+    `midpoint` costs two evaluations a step and separates thin modes better than twice as many Euler steps.
     Paper: Lipman et al. 2023, Flow Matching for Generative Modeling; as an actor RAFMAC (Fukazawa et al. 2026).
     """
 

@@ -36,7 +36,7 @@ class Gaussian(Actor):
 
     @staticmethod
     def draw(distribution: TransformedDistribution) -> Tensor:
-        """As rsample, whose in-place draw vmap does not know: [B, A]."""
+        """A reparameterised draw [B, A]; vmap does not support the in-place draw of `rsample`."""
         normal, (tanh,) = distribution.base_dist, distribution.transforms
         action: Any = tanh(normal.mean + normal.stddev * torch.randn_like(normal.mean))
         return action
@@ -44,7 +44,7 @@ class Gaussian(Actor):
     def sample_with_log_prob(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         distribution = self.distribution(observation)
         action = self.draw(distribution)
-        return action, distribution.log_prob(action).sum(-1)  # the transform remembers what the action came from
+        return action, distribution.log_prob(action).sum(-1)  # the transform caches the value before tanh
 
     def mode(self, observation: Tensor) -> Tensor:
         return self.net(observation).chunk(2, dim=-1)[0].tanh()

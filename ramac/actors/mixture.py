@@ -16,13 +16,13 @@ from ramac.spec import Spec
 class Mixture(Actor):
     """K tanh-squashed Gaussians with learned probabilities; bc is -log pi(a|s).
 
-    A sample is one component's; the probabilities get their gradient by straight-through Gumbel-softmax (Jang et al.
-    2017). Paper: Bishop 1994, Mixture Density Networks.
+    A sample comes from one component; the probabilities get their gradient by straight-through Gumbel-softmax (Jang et
+    al. 2017). Paper: Bishop 1994, Mixture Density Networks.
     """
 
     def __init__(
         self, spec: Spec, *, components: int = 8, hidden: tuple[int, ...] = (256, 256)
-    ) -> None:  # 8: the modes of the bandit's ring that a Gaussian tells apart; (256, 256): as gaussian
+    ) -> None:  # 8: enough Gaussians for the bandit's ring; (256, 256): as gaussian
         super().__init__(spec)
         at_least(1, components=components)
         self.components = components

@@ -11,7 +11,7 @@ from ramac.spec import Spec
 
 @actors.register("vae")
 class VAE(Actor):
-    """Conditional variational autoencoder of actions; bc is its evidence bound, squared error + KL / 2.
+    """Conditional variational autoencoder of actions; bc is its negative evidence lower bound, squared error + KL / 2.
 
     Latents are drawn from a standard normal and clipped. Paper: Fujimoto et al. 2019, BCQ; Urpi et al. 2021, O-RAAC.
     """
@@ -20,7 +20,7 @@ class VAE(Actor):
         self,
         spec: Spec,
         *,
-        hidden: tuple[int, ...] = (256, 256),  # BCQ: (750, 750), for the time it takes
+        hidden: tuple[int, ...] = (256, 256),  # BCQ: (750, 750); fewer for speed
         clip: float = 0.5,  # BCQ, O-RAAC
     ) -> None:
         super().__init__(spec)
@@ -53,7 +53,7 @@ class VAE(Actor):
 class Perturbed(Actor):
     """A prior's action plus a bounded correction, a = clip(b + bound tanh xi(s, b)), b from the prior without gradient.
 
-    `prior` is any actor, with its number: vae (O-RAAC), ddpm20, flow. bc trains the prior alone, values the correction.
+    `prior` is any actor, with its number: vae (O-RAAC), ddpm20, flow. bc trains the prior, `risk` the correction.
     Paper: Urpi et al. 2021, Risk-Averse Offline Reinforcement Learning (O-RAAC).
     """
 
@@ -67,15 +67,15 @@ class Perturbed(Actor):
     ) -> None:
         super().__init__(spec)
         if not 0 < bound <= 2:
-            raise ValueError(f"bound must be in (0, 2], the action box being 2 wide, got {bound}")
+            raise ValueError(f"bound must be in (0, 2], because the action box is 2 wide, got {bound}")
         if actors.parse(prior)[0] == "perturbed":
             raise ValueError("prior must be another actor than perturbed")
         self.prior: Actor = actors.build(prior, spec)
         if self.prior.trained_by:
-            raise ValueError(f"prior={prior} would need {self.prior.trained_by[0]}, which trains the actor itself only")
+            raise ValueError(f"prior={prior} would need {self.prior.trained_by[0]}, which does not train a prior")
         self.bound = bound
         self.correction = mlp(spec.obs_dim + spec.act_dim, hidden, spec.act_dim)
-        for parameter in self.correction[-1].parameters():  # no correction until there is a value to follow
+        for parameter in self.correction[-1].parameters():  # the correction starts at zero
             torch.nn.init.zeros_(parameter)
 
     def correct(self, observation: Tensor, action: Tensor) -> Tensor:

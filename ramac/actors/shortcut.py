@@ -13,8 +13,8 @@ from ramac.spec import Spec
 class Shortcut(Actor):
     """Shortcut model: mean velocity over the next d, by flow matching at d = 0 and by two leaps of d / 2 above it.
 
-    A quarter of a batch learns leaps of 1, 1/2 and 1/4, from the trained weights where the paper averages them. On the
-    bandit it leaves less mass off the support in one step than a mean flow (docs/bandit.md).
+    A quarter of a batch learns leaps of 1, 1/2 and 1/4; their targets come from the online weights (the paper: from
+    their EMA). On the bandit fewer one-step samples are OOD than with a mean flow (docs/bandit.md).
     Paper: Frans et al. 2025, One Step Diffusion via Shortcut Models; as an actor Espinosa-Dice et al. 2025, SORL.
     """
 
@@ -22,7 +22,7 @@ class Shortcut(Actor):
         self,
         spec: Spec,
         *,
-        steps: int = 2,  # or 1, 4; SORL: up to 8; docs/bandit.md
+        steps: int = 2,  # measured in docs/bandit.md; SORL: up to 8
         hidden: tuple[int, ...] = (256, 256, 256),  # as ddpm
     ) -> None:
         super().__init__(spec)
@@ -43,12 +43,12 @@ class Shortcut(Actor):
         start, t = torch.randn_like(action), torch.rand_like(action[:, 0])
         size = 0.5 ** torch.randint(3, t.shape, device=t.device)
         leaps = torch.rand_like(t) < 0.25  # shortcut models: a quarter
-        t = torch.where(leaps, (t / size).floor() * size, t)  # a leap starts where one of its size may
+        t = torch.where(leaps, (t / size).floor() * size, t)  # a leap starts at a multiple of its size
         size = torch.where(leaps, size, 0.0)
         x = torch.lerp(start, action, t.unsqueeze(-1))
         with torch.no_grad():
             half = size / 2
-            told = torch.where(size > 0.25, half, 0.0)  # the smallest leap's halves are flow matching's own steps
+            told = torch.where(size > 0.25, half, 0.0)  # the halves of the smallest leap are plain flow-matching steps
             first = self.leap(x, torch.stack([t, told], -1), observation)
             second = self.leap(x + half.unsqueeze(-1) * first, torch.stack([t + half, told], -1), observation)
         target = torch.where(leaps.unsqueeze(-1), (first + second) / 2, action - start)

@@ -115,7 +115,7 @@ def main() -> None:
         return
     try:
         command, rest = chosen(arguments)
-        if rest[:1] in (["help"], *([word] for word in HELP)) and command != "train":
+        if rest[:1] in (["help"], *([word] for word in HELP)):
             print(usage(command))
             return
         if status := import_module(f"ramac.cli.{command}").main(rest):

@@ -34,11 +34,11 @@ def page() -> str:
     """The header of configs/config.yaml, the commands, the entries, and the settings as that file has them."""
     settings, _, ours = (CONFIGS / "config.yaml").read_text(encoding="utf-8").partition("\nhydra:")
     header = yaml.safe_load("hydra:" + ours)["hydra"]["help"]["header"]
-    commands = [text for name, text in summaries().items() if name != "train"]
+    commands = list(summaries().values())
     lines = [f"{group}: {', '.join(names)}" for group, names in sorted(entries().items())]
     return "\n".join([
         header,
-        "== Commands (ramac COMMAND --help) ==\n", *commands,
+        "== Commands (each with --help) ==\n", *commands,
         "\n== Entries (compose with group=entry; a number may follow: risk=cvar0.05, actor=flow20) ==\n", *lines,
         "\n== Defaults and settings (change with key=value) ==\n", NOT_ENTRIES.sub("", settings),
         "`ramac list GROUP` shows the arguments of entries, `ramac actor=ddpm --help` a whole configuration.",

@@ -8,7 +8,7 @@ from rich.markup import escape
 from ramac.cli import table
 from ramac.errors import known_group
 from ramac.experiment.presets import about, presets
-from ramac.registry import GROUPS, Registry, paper, summary
+from ramac.registry import SLOTS, Registry, paper, summary
 
 ABOUT = {"recipe": ("what", "paper", "deviations"), "sweep": ("question",)}  # keys of `about` in a preset's file
 
@@ -36,7 +36,7 @@ def rows_of(group: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         texts = {name: about(path) for name, path in presets(group).items()}
         keys = ABOUT[group]
         return (group, *keys), [(name, *(str(text.get(key, "")) for key in keys)) for name, text in texts.items()]
-    registry = GROUPS[group]
+    registry = SLOTS[group]
     columns = ("entry", "arguments", "what it is", "paper")
     rows = [(name, arguments(registry, name), summary(entry), paper(entry)) for name, entry in registry.items()]
     return columns, rows
@@ -44,7 +44,7 @@ def rows_of(group: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 def main(arguments: list[str]) -> int:
     """Print the entries of the given groups, or of all. Raises InputError for an unknown group."""
-    known = (*GROUPS, *ABOUT)
+    known = (*SLOTS, *ABOUT)
     for group in arguments:
         known_group(group, known)
     console = Console()

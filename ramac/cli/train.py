@@ -1,6 +1,6 @@
-"""ramac [train] KEY=VALUE...: train and evaluate a run, write its folder; with -m a sweep of runs
+"""ramac train KEY=VALUE...: train and evaluate a run, write its folder; with -m a sweep of runs
 
-The composed configuration of any command line: ramac KEY=VALUE... --cfg job
+The word train may be left out. The composed configuration of any command line: ramac KEY=VALUE... --cfg job
 """
 
 import json

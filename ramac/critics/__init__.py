@@ -17,14 +17,15 @@ from ramac.spec import Scaling, Spec
 class Critic(TensorDictModuleBase):
     """Return distribution of a state-action pair. An entry writes `quantile`, `regression` and `measure` on features.
 
-    The trunk is evaluated once per (s, a): `features` [E, B, F]; heads work on it, whatever the number of levels.
-    An entry sees standardised returns (zero mean and unit variance over the data), so that learning rates, clipping and
-    kappa mean the same on every task; the methods on TensorDicts speak reward units. Risk measures commute with this
-    change of units, the entropic one if its beta is meant per standard deviation.
+    The trunk is evaluated once per (s, a), for any number of levels: `features` [E, B, F] is the input of the heads.
+    An entry works in standardised returns (zero mean, unit variance over the data), so learning rates, clipping and
+    kappa mean the same on every task; the methods on TensorDicts convert to reward units. The unit does not matter to
+    translation-invariant, positively homogeneous measures; `entropic` is not homogeneous: its beta counts per
+    standard deviation.
     """
 
-    levels: int = 32  # that `forward` draws when none are given: the size of a target
-    risk_levels: int = 32  # that a risk estimate draws where it cannot be exact
+    levels: int = 32  # drawn by `forward` when none are given: samples of a TD target
+    risk_levels: int = 32  # drawn by a risk estimate that cannot be exact
     distributional: ClassVar[bool] = True  # False where only the mean is learned
     differentiable_quantile: ClassVar[bool] = True  # False where `quantile` picks atoms: no gradient to the action
 
@@ -38,7 +39,7 @@ class Critic(TensorDictModuleBase):
         self.trunk = ensemble_mlp(ensemble, spec.obs_dim + spec.act_dim, hidden, outputs)
 
     def default_level(self, features: Tensor) -> Tensor:
-        """Levels [B, N] of this critic's own choice, equally likely: one drawn in each of N equal cells of (0, 1)."""
+        """Default levels [B, N], equally likely: one draw in each of N equal cells of (0, 1)."""
         return stratified((features.shape[1],), self.levels, features)
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
@@ -46,15 +47,15 @@ class Critic(TensorDictModuleBase):
         raise NotImplementedError(f"{type(self).__name__} must define quantile(features, level)")
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:
-        """features [E, B, F], equally likely standardised returns [B, M] -> proper loss of its statistic [E, B]."""
+        """features [E, B, F], equally likely standardised returns [B, M] -> loss [E, B], proper for the statistic."""
         raise NotImplementedError(f"{type(self).__name__} must define regression(features, target)")
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
-        """features [E, B, F] -> rho of standardised Z per member [E, B], by the representation's exact estimator."""
+        """features [E, B, F] -> rho of standardised Z per member [E, B], exact where the representation allows it."""
         raise NotImplementedError(f"{type(self).__name__} must define measure(features, risk)")
 
     def crossing(self, features: Tensor) -> Tensor:
-        """Share of neighbouring levels, out of 100, whose unsorted values are out of order: [E, B]."""
+        """Share of neighbouring levels, out of 100, whose unsorted values cross: [E, B]."""
         level = midpoints(edges(101, features)).expand(features.shape[1], -1)
         return crossed(self.quantile(features, level))
 
@@ -68,9 +69,9 @@ class Critic(TensorDictModuleBase):
     def forward(self, tensordict: TensorDictBase, level: Tensor | None = None) -> TensorDictBase:
         """Set `level` [*b, N] (default: the critic's own) and `value` [*b, E, N] = Z at each level."""
         features, shape = self.features(tensordict), tensordict["action"].shape[:-1]
-        level = self.default_level(features) if level is None else level.reshape(features.shape[1], -1)
+        level = self.default_level(features) if level is None else level.reshape(-1, level.shape[-1])
         value = self.scaling.to_return(self.quantile(features, level)).movedim(0, 1)
-        tensordict.set("level", level.reshape(*shape, -1))
+        tensordict.set("level", level.reshape(*shape, level.shape[-1]))
         return tensordict.set("value", value.reshape(*shape, *value.shape[1:]))
 
     def regress(self, tensordict: TensorDictBase, target: Tensor) -> Tensor:
@@ -93,7 +94,7 @@ class Critic(TensorDictModuleBase):
 
 
 def crossed(value: Tensor) -> Tensor:
-    """Share of neighbours in values [*b, N] that fall by more than a hundredth of the return's deviation: [*b]."""
+    """Share of neighbours in values [*b, N] that decrease by over 0.01 standard deviations of the return: [*b]."""
     return (value.diff(dim=-1) < -0.01).float().mean(-1)
 
 

@@ -13,11 +13,11 @@ from ramac.spec import Spec
 class Categorical(Critic):
     """Probabilities of `atoms` equally spaced returns; an entry writes `project`.
 
-    The support reaches from `low` to `high` (reward units); left out, a tenth of the logged returns' range beyond them
+    The support reaches from `low` to `high` (reward units); by default a tenth of the logged returns' range beyond them
     on either side. Returns outside are clipped.
     """
 
-    differentiable_quantile = False  # its quantiles are atoms, which do not move
+    differentiable_quantile = False  # its quantiles are fixed atoms
 
     atom: Tensor
 
@@ -25,7 +25,7 @@ class Categorical(Critic):
         self,
         spec: Spec,
         *,
-        atoms: int = 101,  # Farebrother et al. 2024; with C51's 51 a chain of 20 backups gains 5 % deviation
+        atoms: int = 101,  # Farebrother et al. 2024; C51: 51, which adds 5 % standard deviation over 20 backups
         low: float | None = None,
         high: float | None = None,
         hidden: tuple[int, ...] = (256, 256),  # CODAC
@@ -41,7 +41,7 @@ class Categorical(Critic):
         margin = 0.1 * max(most - least, spec.return_std)
         start = least - margin if low is None else low
         end = most + margin if high is None else high
-        known = spec.return_range or (low is not None and high is not None)  # otherwise a bound of ours is a guess
+        known = spec.return_range or (low is not None and high is not None)  # otherwise a default bound is a guess
         if not (abs(start) < float("inf") and abs(end) < float("inf") and (start < end or not known)):
             raise ValueError(f"low must be below high and both finite, got {start:g} and {end:g}")
         if spec.return_range and not start <= least <= most <= end:
@@ -51,13 +51,13 @@ class Categorical(Critic):
         self.width = (end - start) / (atoms - 1) / spec.return_std  # between atoms, standardised
 
     def project(self, target: Tensor) -> Tensor:
-        """Standardised returns [B, M] inside the support -> probability each lends to every atom: [B, M, N]."""
+        """Standardised returns [B, M] inside the support -> probability that each gives to every atom: [B, M, N]."""
         raise NotImplementedError(f"{type(self).__name__} must define project(target)")
 
     def log_probability(self, features: Tensor) -> Tensor:
         """Log-probabilities of the atoms [E, B, N], starting near the standard normal.
 
-        From equal ones the mass far out would fade slowly, and every backup would spread it further.
+        From a uniform start the tail mass would vanish slowly, and every backup would spread it further.
         """
         return (features - self.atom.square() / 2).log_softmax(-1)
 
@@ -78,7 +78,7 @@ class Categorical(Critic):
 
 @critics.register("c51", suffix="atoms")
 class C51(Categorical):
-    """Categorical: each target return is shared between the two nearest atoms, which widens it by up to half a gap.
+    """Categorical: each target return is split between the two nearest atoms, which widens it by up to half a gap.
 
     Paper: Bellemare et al. 2017, A Distributional Perspective on Reinforcement Learning.
     """
@@ -91,7 +91,7 @@ class C51(Categorical):
 class HLGauss(Categorical):
     """Categorical: each target return is spread by a normal over the bins around the atoms (histogram loss).
 
-    The variance this adds is known and is taken out again at readout, by shrinking the atoms towards the mean.
+    The added variance is known; the readout removes it by shrinking the atoms towards the mean.
     Paper: Imani & White 2018, Improving Regression Performance with Distributional Losses.
     """
 
@@ -121,6 +121,6 @@ class HLGauss(Categorical):
         probability = edges.diff(dim=-1)
         mean = (probability * atom).sum(-1, keepdim=True)
         variance = (probability * (atom - mean).square()).sum(-1, keepdim=True)
-        added = (self.smoothing**2 + 1 / 12) * self.width**2  # of the normal and of rounding to the bins (Sheppard)
+        added = (self.smoothing**2 + 1 / 12) * self.width**2  # by the normal and by rounding to bins (Sheppard)
         kept = (1 - added / variance.clamp_min(1e-12)).clamp_min(1e-4).sqrt()
         return mean + kept * (atom - mean), edges

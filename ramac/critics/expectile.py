@@ -35,7 +35,7 @@ class Expectile(Critic):
         self.expectiles = expectiles
 
     def grid(self, features: Tensor) -> Tensor:
-        """Levels t_i of the expectiles, denser at both ends, where an expectile says much less than a quantile: [N]."""
+        """Levels t_i of the expectiles, denser at both ends, where an expectile tells less than a quantile: [N]."""
         return (1 - (math.pi * midpoints(edges(self.expectiles, features))).cos()) / 2
 
     def shortfall(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -51,17 +51,17 @@ class Expectile(Critic):
         mean, e, loss = self.shortfall(features)
         tiny = torch.finfo(e.dtype).eps
         width = (e[..., -1:] - e[..., :1]).detach() + tiny
-        # a network's expectiles need not belong to any distribution: L gives way to its greatest convex minorant
+        # a network's expectiles may fit no distribution: replace L by its greatest convex minorant
         slope = convex_slopes(e, loss).clamp(0, 1)  # [E, B, N-2]
         first = e[..., :1] - torch.minimum(loss[..., :1] / slope[..., :1].clamp_min(tiny), width)
         gain = mean - e[..., -1:] + loss[..., -1:]  # E[(Z - e_N)+]
         last = e[..., -1:] + torch.minimum(gain / (1 - slope[..., -1:]).clamp_min(tiny), width)
         atom, edge = torch.cat([first, e[..., 1:-1], last], -1), closed(slope)
-        # what forcing took from the mean goes back, or it would add up over backups
+        # restore the mean, or its error would add up over backups
         return atom + mean - (atom * edge.diff(dim=-1)).sum(-1, keepdim=True), edge
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
-        # its levels are drawn, not fixed: bootstrapping on midpoints would cut off both tails again at every backup
+        # levels are random draws: bootstrapping on fixed midpoints would cut off both tails at every backup
         return step(*self.atoms(features), level)
 
     def crossing(self, features: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class Expectile(Critic):
         if risk.cvar_level == 1:
             return mean.squeeze(-1)
         if risk.cvar_level is not None:
-            # below the lowest slope of L the worst atom is all that the expectiles say
+            # below the lowest slope of L the expectiles determine only the worst atom
             worst = self.atoms(features)[0][..., :1]
             return torch.cat([worst, e - loss / risk.cvar_level], -1).amax(-1)
         return risk(*self.atoms(features))

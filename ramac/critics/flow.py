@@ -21,7 +21,7 @@ class Flow(Critic):
     """Z(s, a; tau) = psi(Phi^-1(tau)), psi the flow of a velocity v(z, t; s, a) fitted by flow matching.
 
     In one dimension a flow keeps the order of its points, so normal scores of levels become quantiles: an implicit
-    quantile network that cannot cross, but for errors of the solver. Euler's misses rare tails.
+    quantile network that cannot cross, except for solver errors. Euler steps miss rare tails.
     Paper: Lipman et al. 2023, Flow Matching for Generative Modeling; as a critic Dong et al. 2025, Value Flows.
     """
 
@@ -31,7 +31,7 @@ class Flow(Critic):
         *,
         steps: int = 4,  # 8 evaluations, and one at the end
         solver: Literal["midpoint", "rk4"] = "midpoint",  # rk4 overshoots in its few steps near the stiff end
-        quantiles: int = 8,  # of value and target: as iqn
+        quantiles: int = 8,  # as iqn
         risk_quantiles: int = 8,  # as iqn
         hidden: tuple[int, ...] = (256, 256),  # as iqn
         embedding: int = 64,  # as iqn
@@ -44,14 +44,14 @@ class Flow(Critic):
         self.time, self.place = Fourier(4), Fourier(4)
         self.enter_time = Ensemble(EnsembleLinear(ensemble, 8, embedding))
         self.enter_place = Ensemble(EnsembleLinear(ensemble, 1 + 8, embedding))
-        # half as wide as iqn's: it is evaluated nine times, and only adds to a normal law
+        # half as wide as iqn's: it is evaluated nine times and only corrects a normal distribution
         layers = EnsembleLinear(ensemble, embedding, 128), nn.SiLU(), EnsembleLinear(ensemble, 128, 1)
         self.head = Ensemble(nn.SiLU(), *layers)
 
     def end(self, features: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """E[Z | x_t = x] at places x [E, B, N] and times t [E, B, N] or [1, 1, 1], standardised -> [E, B, N].
 
-        The closed form of a normal law, whose mean and deviation depend on (s, a), plus what a network adds.
+        Closed form of a normal distribution, whose mean and deviation depend on (s, a), plus a network's correction.
         """
         normal, shared = features.split([2, features.shape[-1] - 2], -1)
         mean, std = normal[..., :1], softplus(normal[..., 1:] + 0.54)  # 1 at the start
@@ -73,7 +73,7 @@ class Flow(Critic):
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:
         if target.shape[-1] == 1:
-            target = target.expand(-1, self.levels)  # one outcome, met on several ways
+            target = target.expand(-1, self.levels)  # one outcome, with several starts
         start, t = torch.randn_like(target), torch.rand_like(target)
         x = torch.lerp(start, target, t)
         read = self.end(features, *(part.expand(features.shape[0], -1, -1) for part in (x, t)))
@@ -81,7 +81,7 @@ class Flow(Critic):
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
         u = stratified((features.shape[1],), self.risk_levels, features)
-        if risk.cvar_level == 1:  # the mean is there without integration: E[Z | x_0]
+        if risk.cvar_level == 1:  # the mean needs no integration: E[Z | x_0]
             x = normal_score(u).expand(features.shape[0], -1, -1)
             return self.end(features, x, x.new_zeros(1, 1, 1)).mean(-1)
         return risk.of_quantiles(lambda level: self.quantile(features, level), u)

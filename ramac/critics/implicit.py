@@ -1,4 +1,4 @@
-"""Implicit quantile critics, asked for any level: drawn ones (IQN) and learned ones (FQF)."""
+"""Implicit quantile critics, which read any level: drawn (IQN) or learned (FQF)."""
 
 import math
 
@@ -24,7 +24,7 @@ class IQN(Critic):
         self,
         spec: Spec,
         *,
-        quantiles: int = 8,  # of value and of target: RADAC's least; stratified, worth 32-64 plain ones
+        quantiles: int = 8,  # in value and target; RADAC's minimum; stratified, worth 32-64 independent ones
         risk_quantiles: int = 8,  # levels of a risk estimate: ORAAC
         hidden: tuple[int, ...] = (256, 256),  # RADAC
         embedding: int = 64,  # RADAC on Hopper and Walker2d
@@ -73,15 +73,15 @@ class FQF(IQN):
         self,
         spec: Spec,
         *,
-        quantiles: int = 16,  # FQF: 32; half of it for the time it takes
+        quantiles: int = 16,  # FQF: 32; half for speed
         hidden: tuple[int, ...] = (256, 256),  # as iqn
         embedding: int = 64,  # as iqn
-        head: int = 128,  # for the time it takes
+        head: int = 128,  # iqn: 256; half for speed
         cosines: int = 64,  # IQN
         kappa: float = 0.0,  # as qr
         ensemble: int = 2,  # RADAC
         entropy: float = 1e-3,  # FQF: keeps the fractions from collapsing
-        fraction_rate: float = 0.01,  # the fractions' learning rate over the critic's: FQF's is slower; docs/critics.md
+        fraction_rate: float = 0.01,  # learning rate of the fractions over the critic's; FQF: slower; docs/critics.md
     ) -> None:
         at_least(2, quantiles=quantiles)
         at_least(0, entropy=entropy, fraction_rate=fraction_rate)
@@ -92,12 +92,12 @@ class FQF(IQN):
 
     def cells(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Edges [E, B, N+1] of the cells, from 0 to 1, and the logarithms [E, B, N] of their probabilities."""
-        logit = self.fraction_rate * self.fraction(features.detach())  # Adam's steps have no scale: slowed down here
+        logit = self.fraction_rate * self.fraction(features.detach())  # slows Adam down, whose steps have a fixed size
         log = logit.log_softmax(-1)
         return cumulative(log.exp()), log
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
-        # only its own levels were learned: the rest is read between and beyond them, as in qr
+        # only its own levels are trained; others are interpolated and extrapolated, as in qr
         own = midpoints(self.cells(features)[0].detach())
         return interpolate(super().quantile(features, own), normal_score(own), normal_score(level))
 
@@ -107,12 +107,12 @@ class FQF(IQN):
         value = super().quantile(features, level)
         with torch.no_grad():
             slope = 2 * super().quantile(features, edges[..., 1:-1]) - value[..., 1:] - value[..., :-1]
-        distance = (slope * edges[..., 1:-1]).sum(-1)  # its gradient, not its value, is that of W1
+        distance = (slope * edges[..., 1:-1]).sum(-1)  # its gradient is that of W1, its value is not
         entropy = -(log.exp() * log).sum(-1)
         return quantile_huber(value, level, target, self.kappa) + distance - self.entropy * entropy
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
         edges = self.cells(features)[0].detach()
         value, order = super().quantile(features, midpoints(edges)).sort(-1)
-        probability = edges.diff(dim=-1).gather(-1, order)  # each value keeps that of its cell
+        probability = edges.diff(dim=-1).gather(-1, order)  # each value keeps its cell's probability
         return risk(value, cumulative(probability))

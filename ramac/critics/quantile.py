@@ -17,8 +17,8 @@ from ramac.spec import Spec
 class QR(Critic):
     """Quantile regression: N quantiles at the midpoints (2i-1)/2N; risk by the exact weights of the cells.
 
-    Between and beyond them the quantile function is linear in normal scores, and targets are drawn from that: midpoints
-    as targets would lose variance at every backup (a normal's standard deviation 12 % over 20 backups with N = 50).
+    Elsewhere the quantile function is linear in normal scores, and targets are drawn from it: midpoints as targets
+    would lose variance at every backup (12 % of a normal's standard deviation over 20 backups with N = 50).
     Paper: Dabney et al. 2018, Distributional Reinforcement Learning with Quantile Regression.
     """
 
@@ -26,9 +26,9 @@ class QR(Critic):
         self,
         spec: Spec,
         *,
-        quantiles: int = 100,  # QR-DQN has 200; 0.05, 0.1 and 0.25 fall between cells, so their CVaR is exact
+        quantiles: int = 100,  # QR-DQN: 200; CVaR is exact at 0.05, 0.1 and 0.25, which are edges of cells
         hidden: tuple[int, ...] = (256, 256),  # CODAC
-        kappa: float = 0.0,  # in standard deviations of the return; any other is biased, docs/critics.md
+        kappa: float = 0.0,  # in standard deviations of the return; above 0 the quantiles are biased, docs/critics.md
         ensemble: int = 2,  # RADAC
     ) -> None:
         at_least(0, kappa=kappa)
@@ -42,11 +42,11 @@ class QR(Critic):
         return midpoints(edges(self.quantiles, features))
 
     def values(self, features: Tensor) -> Tensor:
-        """Quantiles at the midpoints as the network gives them, features [E, B, F] -> [E, B, N]."""
+        """Unsorted quantiles at the midpoints, features [E, B, F] -> [E, B, N]."""
         return features
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
-        # crossing quantiles are rearranged: never further from the truth
+        # sorting crossed quantiles never moves them away from the truth
         value = self.values(features).sort(-1).values
         return interpolate(value, normal_score(self.grid(features)), normal_score(level))
 

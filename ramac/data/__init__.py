@@ -40,6 +40,11 @@ class Log:
         """Index after each episode's last step: [episodes]."""
         return np.append(self.start[1:], len(self.reward))
 
+    @property
+    def episode(self) -> np.ndarray:
+        """Index of the episode of each step: [T]."""
+        return np.repeat(np.arange(len(self.start)), self.stop - self.start)
+
     def returns(self, horizon: int | None = None) -> np.ndarray:
         """Return of each episode over its first `horizon` steps (None: all): [episodes]."""
         stop = self.stop if horizon is None else np.minimum(self.stop, self.start + horizon)
@@ -76,9 +81,8 @@ class Log:
         return Spec(*sizes, *bounds).of_returns(self.returns_to_go(gamma))
 
     def keep(self, kept: np.ndarray) -> "Log":
-        """Only the steps where `kept` [T] is true; an episode left without steps is gone."""
-        episode = np.repeat(np.arange(len(self.start)), self.stop - self.start)[kept]
-        start = np.flatnonzero(np.diff(episode, prepend=-1))
+        """Only the steps where `kept` [T] is true; episodes without any are dropped."""
+        start = np.flatnonzero(np.diff(self.episode[kept], prepend=-1))
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(
             self,
@@ -93,7 +97,7 @@ class Dataset:
     log: Log
     spec: Spec
     returns: np.ndarray  # [episodes] return of the behaviour over the task's horizon, hazards included
-    origin: str  # one line: what it is and where it lies
+    origin: str  # one line for readers: name, place and size of the data
     held_out: Log | None = None  # whole episodes that training never sees
 
     @cached_property
@@ -108,7 +112,7 @@ class Dataset:
 
 
 def concatenate(logs: Sequence[Log]) -> Log:
-    """One log after the other; what only some of them have is left out. Raises InputError for unequal sizes."""
+    """Join logs in order; arrays that only some of them have are left out. Raises InputError for unequal sizes."""
     first = logs[0]
     for log in logs[1:]:
         for part in ("observation", "action"):
@@ -133,10 +137,10 @@ def from_arrays(
 ) -> Log:
     """Steps in order, in the keys of D4RL: observations [T, O], actions [T, A], rewards, terminals and timeouts [T].
 
-    Terminals end an episode without a future, timeouts cut one that would go on; the last step ends one in any case.
-    Without next observations they are the following step's. The last step of a cut episode then has none and is left
-    out, as in d4rl's `qlearning_dataset`; a terminal step keeps its own observation there, since nothing bootstraps
-    from it. Raises InputError that names the array which does not fit.
+    Terminals end an episode (no bootstrap), timeouts truncate one (bootstrap); the last step ends one in any case.
+    Missing next observations are taken from the following step. The last step of a cut episode then has none and is
+    left out, as in d4rl's `qlearning_dataset`; a terminal step keeps its own observation there: it never bootstraps.
+    Raises InputError that names the array which does not fit.
     """
     given = {"observations": observations, "actions": actions, "rewards": rewards}
     given |= {"terminals": terminals, "timeouts": timeouts}

@@ -1,4 +1,4 @@
-"""What is right and wrong with logged data, one line per finding."""
+"""Checks of logged data, one line per finding."""
 
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -11,14 +11,14 @@ from ramac.errors import InputError
 
 
 class Finding(NamedTuple):
-    """One line: `error` cannot be learned from, `warning` deserves a look."""
+    """One line of a check. Data with an `error` cannot be learned from; a `warning` deserves a look."""
 
     level: Literal["ok", "warning", "error"]
     text: str
 
 
 def errors(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
-    """Numbers that are none, and actions outside the box [low, high], each [A]."""
+    """Non-finite values, and actions outside the box [low, high], each [A]."""
     for part in ("observation", "action", "reward", "next_observation"):
         values = getattr(log, part)
         bad: np.ndarray = np.logical_not(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
@@ -33,7 +33,7 @@ def errors(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
 
 
 def findings(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
-    """Everything there is to say about a log whose actions belong in the box [low, high], each [A]."""
+    """All findings about a log whose actions belong in the box [low, high], each [A]."""
     steps, episodes, lengths = len(log.reward), len(log.start), log.stop - log.start
     sizes = f"{log.observation.shape[1]} numbers per observation, {log.action.shape[1]} per action"
     yield Finding("ok", f"{steps} steps in {episodes} episodes; {sizes}")
@@ -74,9 +74,9 @@ def findings(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
 
 
 def _hash(rows: np.ndarray) -> np.ndarray:
-    """rows [n, d] float32 -> [n] 64-bit sums that tell different rows apart but for one pair in 10^19."""
+    """rows [n, d] float32 -> [n] 64-bit hashes; two different rows collide with probability 1e-19."""
     odd = np.random.default_rng(0).integers(2**63, size=rows.shape[1], dtype=np.uint64) | np.uint64(1)
-    bits = np.ascontiguousarray(rows + np.float32(0)).view(np.uint32)  # + 0 makes one zero of two
+    bits = np.ascontiguousarray(rows + np.float32(0)).view(np.uint32)  # + 0 turns -0 into 0
     total = np.zeros(len(rows), np.uint64)
     for column, factor in zip(bits.T, odd, strict=True):  # column by column: no [n, d] array of 64 bits
         total = (total ^ (column * factor)) * np.uint64(0x9E3779B97F4A7C15)
@@ -84,7 +84,7 @@ def _hash(rows: np.ndarray) -> np.ndarray:
 
 
 def misfits(log: Log, env: gymnasium.Env) -> Iterator[str]:
-    """What keeps these data from belonging to `env`, after the words "dataset NAME"."""
+    """Reasons why these data do not fit `env`; each continues the words "dataset NAME"."""
     box, environment = env.action_space, env.spec.id if env.spec else str(env)
     if not isinstance(box, gymnasium.spaces.Box) or len(box.shape) != 1 or not np.isfinite([box.low, box.high]).all():
         yield f"cannot be used in {environment}: its actions are {box}, not numbers within bounds"

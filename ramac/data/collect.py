@@ -88,8 +88,8 @@ def episodes(
 ) -> Iterator[EpisodeBuffer]:
     """Whole episodes of at least `transitions` steps in all; the same seed gives the same episodes, bit for bit.
 
-    A new episode starts only while those that run, at the mean length so far, will not do; every started one is
-    finished: stopping at a step count would drop the long ones.
+    A new episode starts only while the running ones, at the mean length so far, will not give enough steps. Every
+    started episode is finished: stopping at a step count would drop the long ones.
     """
     envs = [make(environment_id, disable_env_checker=True) for _ in range(ENVIRONMENTS)]
     assert envs[0].spec
@@ -107,8 +107,8 @@ def episodes(
             started, due = started + 1, due + expected
         slots = list(running)
         actions = policy.act(np.stack([running[slot][0][-1] for slot in slots]), random)
-        if not np.isfinite(actions).all():  # of finite weights so large that they overflow
-            raise InputError(f"policy {policy.name} gives actions that are nan in {environment_id}")
+        if not np.isfinite(actions).all():  # finite weights can be so large that they overflow
+            raise InputError(f"policy {policy.name} gives non-finite actions in {environment_id}")
         for slot, action in zip(slots, actions, strict=True):
             after, reward, terminated, truncated, _ = envs[slot].step(action)
             row = after.astype(np.float32), action, np.float32(reward), terminated, truncated
@@ -126,7 +126,7 @@ def episodes(
 
 
 def collected(path: Path, parts: Iterator[EpisodeBuffer]) -> Iterator[EpisodeBuffer]:
-    """The episodes, by way of one file that appears whole: a build that was killed does not collect them again."""
+    """The episodes, by way of one atomically written file, so that a build after a killed one need not repeat them."""
     if not path.exists():
         kept = list(parts)
         flat = {key: np.concatenate([getattr(buffer, key) for buffer in kept]) for key in COLUMNS}
@@ -178,7 +178,7 @@ def build(
                 yield from collected(
                     part / f"{i}-{policy.digest}.npz", episodes(environment_id, policy, share, seed + i, bar)
                 )
-                bar.n = max(bar.n, (i + 1) * share)  # counts those that an earlier build has left
+                bar.n = max(bar.n, (i + 1) * share)  # includes the shares that an earlier build has left
 
         buffers = all_episodes()
         with datasets_root(part):

@@ -1,24 +1,23 @@
-"""Out-of-distribution actions: is an action far from what the data took in the states most like this one?"""
+"""Out-of-distribution (OOD) actions: those far from the logged actions of the most similar states."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ramac.data import Log
+from ramac.data import Act, Log
 from ramac.errors import InputError
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
 
-MOST = 1_000  # neighbours to look through before an episode gets a tree of the others' steps
+MOST = 1_000  # neighbours to search before a tree without the step's own episode is built
 
 
 class Detector:
     """State-conditioned nearest neighbours: an action is out of distribution when d > kappa x median of d on the data.
 
-    d(s, a) = min |a - a_j| over the `neighbours` logged steps whose standardised observations are nearest to s; on the
-    data itself with the step's whole episode left out, so that a step's own successors do not vouch for it.
+    d(s, a) = min |a - a_j| over the `neighbours` logged steps whose standardised observations are nearest to s. On the
+    data itself the step's whole episode is left out: neighbouring steps of one episode have nearly the same action.
     Paper: Fukazawa et al. 2026, RAMAC (kappa = 3; the number of neighbours and the median are ours, its code is not
     public). Raises InputError when a step has fewer neighbours outside its episode.
     """
@@ -26,15 +25,14 @@ class Detector:
     def __init__(
         self, log: Log, *, neighbours: int = 10, kappa: float = 3.0, queries: int = 5_000, seed: int = 0
     ) -> None:
-        lengths = log.stop - log.start
-        if (others := len(log.reward) - int(lengths.max())) < neighbours:
+        if (others := len(log.reward) - int((log.stop - log.start).max())) < neighbours:
             raise InputError(f"{neighbours} logged steps of other episodes are needed, there are {others}")
         random, steps = np.random.default_rng(seed), len(log.reward)
-        self.log, self.neighbours = log, neighbours
+        self.log, self.neighbours, self.queries = log, neighbours, queries
         self.mean, self.std = log.observation.mean(0), log.observation.std(0) + 1e-3
-        self.episode = np.repeat(np.arange(len(log.start)), lengths)
+        self.episode = log.episode
         self.tree = self.tree_of(log.observation)
-        self.steps = np.sort(random.choice(steps, min(queries, steps), replace=False))  # where policies are asked
+        self.steps = np.sort(random.choice(steps, min(queries, steps), replace=False))  # where policies are evaluated
         self.own = self.nearest(log.observation[self.steps], self.episode[self.steps])
         distance = self.distance(self.own, log.action[self.steps])
         self.threshold = kappa * float(np.median(distance))
@@ -48,18 +46,18 @@ class Detector:
 
     def tree_of(self, observation: np.ndarray) -> "KDTree":
         """Search tree of observations [n, O], scaled."""
-        from scipy.spatial import KDTree  # a tenth of a second, which `ramac list` need not wait for
+        from scipy.spatial import KDTree  # heavy: a tenth of a second
 
         return KDTree(self.scale(observation))
 
     def nearest(self, observation: np.ndarray, episode: np.ndarray | None = None) -> np.ndarray:
-        """Logged steps nearest to observations [n, O], none of the step's own `episode` [n]: [n, neighbours]."""
+        """Logged steps nearest to observations [n, O], outside the step's own `episode` [n]: [n, neighbours]."""
         wanted, found = self.neighbours, np.empty((len(observation), self.neighbours), int)
         left, count = np.arange(len(observation)), wanted if episode is None else 4 * wanted
         while len(left) and count <= MOST:
             count = min(count, len(self.episode))
             _, near = self.tree.query(self.scale(observation[left]), count, workers=-1)
-            near = np.asarray(near).reshape(len(left), count)  # one neighbour comes without an axis
+            near = np.asarray(near).reshape(len(left), count)  # scipy drops the axis of a single neighbour
             other = np.ones(near.shape, bool) if episode is None else self.episode[near] != episode[left, None]
             enough = (other.sum(1) >= wanted) | (count == len(self.episode))
             order = np.argsort(~other[enough], axis=1, kind="stable")[:, :wanted]  # others first, nearest first
@@ -80,16 +78,26 @@ class Detector:
         """Whether each action [n, A] in its state [n, O] is out of distribution: [n]."""
         return self.distance(self.nearest(observation), action) > self.threshold
 
-    def report(self, act: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
-        """Share of a policy's actions, in logged states, that are out of distribution, its standard error; and of the
-        data's own and of uniform actions within the range of the data's."""
-        observation, count = self.log.observation[self.steps], len(self.steps)
+    def report(self, act: Act, held_out: Log | None = None, seed: int = 0) -> dict[str, Any]:
+        """Shares of OOD actions: `rate` of a policy with its standard error, `data` of the log, `uniform` of random.
+
+        The states are the detector's own, or `queries` states of `held_out` drawn from `seed`. Uniform actions lie
+        within the range of the data's actions.
+        """
+        log, rows, near, episode, random = self.log, self.steps, self.own, self.episode, self.random
+        if held_out is not None:
+            log, random, steps = held_out, np.random.default_rng(seed), len(held_out.reward)
+            rows = np.sort(random.choice(steps, min(self.queries, steps), replace=False))
+            near, episode = self.nearest(log.observation[rows]), log.episode
         low, high = self.log.action.min(0), self.log.action.max(0)
-        uniform = self.random.uniform(low, high, (count, len(low)))
-        flags, anywhere = (self.distance(self.own, action) > self.threshold for action in (act(observation), uniform))
+        actions = {
+            "rate": act(log.observation[rows]),
+            "data": log.action[rows],
+            "uniform": random.uniform(low, high, (len(rows), len(low))),
+        }
+        flags = {key: self.distance(near, action) > self.threshold for key, action in actions.items()}
         # states of one episode are alike, so episodes are what varies independently
-        deviation = np.bincount(self.episode[self.steps], flags - flags.mean())
-        error = float(np.sqrt(np.square(deviation).sum())) / count
-        rates = {"rate": flags, "data": self.flagged, "uniform": anywhere}
-        shares = {key: float(value.mean()) for key, value in rates.items()}
-        return {**shares, "standard_error": error, "states": count}
+        deviation = np.bincount(episode[rows], flags["rate"] - flags["rate"].mean())
+        error = float(np.sqrt(np.square(deviation).sum())) / len(rows)
+        shares = {key: float(flag.mean()) for key, flag in flags.items()}
+        return {**shares, "standard_error": error, "states": len(rows)}

@@ -1,4 +1,4 @@
-"""Datasets on disk appear whole or not at all: they are written beside their place and moved there."""
+"""Atomic writes of datasets: each is written to a hidden folder and moved to its place when complete."""
 
 import errno
 import hashlib
@@ -19,7 +19,7 @@ FULL_IN_WORDS = rf"errno = ({'|'.join(map(str, FULL))})\b"
 
 
 def place(dataset_id: str = "") -> Path:
-    """Folder of a Minari dataset, or of all. Raises InputError when there can be none."""
+    """Folder of a Minari dataset, or of all. Raises InputError when the folder cannot be used."""
     from minari.storage import get_dataset_path
 
     try:
@@ -35,7 +35,7 @@ def exists(dataset_id: str) -> bool:
 
 @contextmanager
 def datasets_root(path: Path) -> Iterator[None]:
-    """Let Minari work in another folder."""
+    """Let Minari use another folder of datasets inside the block."""
     before = os.environ.get("MINARI_DATASETS_PATH")
     os.environ["MINARI_DATASETS_PATH"] = str(path)
     try:
@@ -49,11 +49,10 @@ def datasets_root(path: Path) -> Iterator[None]:
 
 @contextmanager
 def staged(dataset_id: str, needed: int = 0) -> Iterator[Path]:
-    """A hidden folder to make a dataset in; what lies there under the id is moved to its place when the block ends.
+    """A hidden folder to make a dataset in; the dataset moves to its place when the block ends.
 
-    A block that is killed leaves the hidden folder, which Minari does not list; the next one finds what else it put
-    there, but not the dataset itself. A failed one leaves nothing. Of several processes one works and the others wait:
-    check `exists` inside.
+    A killed block leaves the hidden folder, which Minari does not list: the next block finds other files there, but no
+    half-written dataset. A failed block leaves nothing. Only one process works at a time: check `exists` inside.
     Raises InputError when the disk cannot take `needed` bytes or cannot be written.
     """
     final, root = place(dataset_id), place()
@@ -72,7 +71,7 @@ def staged(dataset_id: str, needed: int = 0) -> Iterator[Path]:
             )
         with FileLock(lock):
             part.mkdir(exist_ok=True)
-            shutil.rmtree(part / dataset_id, ignore_errors=True)  # half of one, from a process that was killed
+            shutil.rmtree(part / dataset_id, ignore_errors=True)  # half-written by a killed process
             try:
                 yield part
                 if (part / dataset_id).exists() and not final.exists():
@@ -94,12 +93,18 @@ def staged(dataset_id: str, needed: int = 0) -> Iterator[Path]:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, what it came from, and so on to the innermost."""
+    """The error and its causes, down to the innermost."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
+def reason(error: BaseException) -> str:
+    """The first line of the innermost cause, shortened."""
+    *_, cause = causes(error)
+    return f"{type(cause).__name__}: {cause}".splitlines()[0][:160]
+
+
 def full_disk(error: BaseException) -> bool:
-    """Whether a disk without room is behind an error; HDF5 says so in words only."""
+    """Whether a full disk caused the error; HDF5 gives its errno only in the message."""
     return any(getattr(e, "errno", None) in FULL or re.search(FULL_IN_WORDS, str(e)) for e in causes(error))

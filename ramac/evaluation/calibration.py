@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from tensordict import TensorDict
 from torch import Tensor
 
 from ramac.agent import Agent
-from ramac.critics import Critic
 from ramac.evaluation.rollout import Evaluation
 from ramac.risk import edges, midpoints
 from ramac.statistics import cvar, interval
@@ -30,15 +28,6 @@ def quantile_levels(count: int) -> Tensor:
 def cvar_name(alpha: float) -> str:
     """`mean` for alpha 1, else `CVaR 0.1`."""
     return "mean" if alpha == 1 else f"CVaR {alpha:g}"
-
-
-@torch.no_grad()
-def quantiles(critic: Critic, observation: Any, action: Any, count: int) -> Tensor:
-    """Quantiles of Z(s, a) at `quantile_levels(count)`, in reward units: [B, O], [B, A] -> [E, B, count] on the CPU."""
-    device = critic.scaling.return_mean.device
-    pair = {"observation": torch.as_tensor(observation), "action": torch.as_tensor(action)}
-    level = quantile_levels(count).float().to(device).expand(len(observation), -1)
-    return critic(TensorDict(pair, [len(observation)]).to(device), level)["value"].movedim(1, 0).cpu()
 
 
 def mean_distance(value: Tensor, other: Tensor) -> Tensor:
@@ -106,9 +95,10 @@ class Calibration:
         return {"episodes": len(self.outcome), **found, "cvar": self.cvar(alphas)}
 
 
-def of_episodes(predicted: Tensor, outcome: np.ndarray) -> Calibration:
+def of_episodes(predicted: np.ndarray, outcome: np.ndarray) -> Calibration:
     """Calibration of one prediction per episode: predicted [n, L], realised returns [n]."""
-    return Calibration(predicted, torch.as_tensor(outcome).unsqueeze(-1), TOLERANCE * float(outcome.std()))
+    law = torch.as_tensor(predicted).double()
+    return Calibration(law, torch.as_tensor(outcome).unsqueeze(-1), TOLERANCE * float(outcome.std()))
 
 
 class Watcher:
@@ -143,8 +133,7 @@ def compare(
     """
     watcher = Watcher(gamma)
     evaluation.run(agent, task, seed, watcher)
-    first = np.concatenate(watcher.observation), np.concatenate(watcher.action)
-    predicted = quantiles(agent.critic, *first, LEVELS).mean(0).double()
+    predicted = agent.returns(np.concatenate(watcher.observation), np.concatenate(watcher.action), LEVELS)
     calibration = of_episodes(predicted, np.concatenate(watcher.returns))
     beyond = gamma**watcher.horizon if watcher.horizon else 0.0
     return calibration, {"gamma": gamma, "beyond_horizon": beyond, **calibration.report(evaluation.alphas)}

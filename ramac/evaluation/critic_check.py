@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ramac.agent import Agent
 from ramac.critics import Critic
-from ramac.evaluation.calibration import Calibration, crps, quantile_levels, quantiles
+from ramac.evaluation.calibration import Calibration, crps, quantile_levels
 from ramac.evaluation.problems import PROBLEMS, Law, Problem, Question
 from ramac.losses import build_terms
 from ramac.registry import critics, risks, trainers
@@ -94,15 +94,15 @@ def answer(
     The scale is the standard deviation of the truth or of the logged returns, whichever is larger: a critic learns in
     the latter. Each row is scored, then the rows are averaged.
     """
-    count, law = len(question.action), question.law
-    observation = question.observation.expand(count, -1)
+    count, law, device = len(question.action), question.law, critic.scaling.return_mean.device
     truth = law(quantile_levels(LEVELS))
     scale = max(truth.std().item(), problem.spec.return_std)
-    learned = quantiles(critic, observation, question.action, LEVELS).reshape(-1, LEVELS).double()
+    pairs = TensorDict({"observation": question.observation.expand(count, -1), "action": question.action}, [count])
+    pairs = pairs.to(device)
+    level = quantile_levels(LEVELS).float().expand(count, -1).to(device)
+    learned = critic(pairs.copy(), level)["value"].movedim(1, 0).reshape(-1, LEVELS).double().cpu()
     outcome = truth.expand_as(learned)
     calibration = Calibration(learned, outcome, TOLERANCE * truth.std().item(), bins=20)
-    pairs = TensorDict({"observation": observation, "action": question.action}, [count])
-    pairs = pairs.to(critic.scaling.return_mean.device)
     row: dict[str, Any] = {
         "quantile error": ((learned - truth).abs().mean() / scale).item(),
         "CRPS excess": ((crps(learned, outcome).mean() - crps(truth, truth)) / scale).item(),

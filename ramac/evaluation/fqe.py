@@ -13,23 +13,18 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 
 from ramac.agent import Agent
-from ramac.critics import Critic
 from ramac.data import Act, Dataset, Log
 from ramac.data.ood import Detector
 from ramac.errors import InputError, at_least
-from ramac.evaluation.calibration import of_episodes, quantiles
+from ramac.evaluation.calibration import of_episodes
 from ramac.losses.temporal import TD
 from ramac.registry import trainers
 from ramac.statistics import LEVEL, RESAMPLES, cvar
 from ramac.system.runtime import progress_bar, seeded
-from ramac.tasks.logs import out_of_distribution
 
 DECAY = 0.8  # of the target network; with the critic check's 0.95 a third of the initial error is left: docs/offline.md
-SETTINGS = {
-    "batch_size": 128,
-    "critic_lr": 1e-3,
-    "average_decay": DECAY,
-}  # the critic check's batch, the trainer's rate
+# the batch size of the critic check, the learning rate of the trainer
+SETTINGS = {"batch_size": 128, "critic_lr": 1e-3, "average_decay": DECAY}
 CHUNK = 2**12  # states per call of a policy
 LEVELS = 100  # quantiles per estimated distribution
 CLOSE = 0.1  # of the returns' deviation: a smaller error is met, however narrow the interval; critic check: 0.05
@@ -126,12 +121,12 @@ class Estimator:
         except InputError:
             return None
 
-    def fit(self, transitions: TensorDict, label: str) -> Critic:
-        """A new critic fitted to transitions [T] with next actions; its target network.
+    def fit(self, transitions: TensorDict, label: str) -> Agent:
+        """The target network of a new critic fitted to transitions [T] with next actions, and an unused actor.
 
         Draws from torch's global generator. Raises FloatingPointError when it diverges.
         """
-        parts = {"actor": "deterministic", "critic": self.critic, "risk": "neutral"}  # the actor is never used
+        parts = {"actor": "deterministic", "critic": self.critic, "risk": "neutral"}
         agent = Agent.build(parts, self.data.spec).to(self.device)
         settings = {**trainers.plain("default"), **SETTINGS, "steps": self.steps}
         terms = {"td": FittedQ(self.gamma)}
@@ -140,7 +135,7 @@ class Estimator:
             pass
         if not torch.isfinite(loss := trainer.metrics["loss_td"]):
             raise FloatingPointError(f"{label} diverged: its loss is {loss.item()}")
-        return trainer.target.critic
+        return trainer.target
 
     @cached_property
     def behaviour(self) -> dict[str, Any]:
@@ -149,13 +144,13 @@ class Estimator:
         first, last = log.start[chosen], log.stop[chosen] - 1
         with seeded(self.seed, self.device):
             kept = behaviour_transitions(self.data.transitions, self.gamma)
-            critic = self.fit(kept, "estimate of the behaviour")
+            fitted = self.fit(kept, "estimate of the behaviour")
             predicted, end = (
-                quantiles(critic, log.observation[rows], log.action[rows], LEVELS).double().numpy().mean(0)
+                fitted.returns(log.observation[rows], log.action[rows], LEVELS, members=True).astype(float).mean(1)
                 for rows in (first, last)
             )
         outcome, completed = self.completed(end)
-        report = of_episodes(torch.as_tensor(predicted), outcome).report(self.alphas)
+        report = of_episodes(predicted, outcome).report(self.alphas)
         for row in report["cvar"]:
             close = abs(row["predicted"] - row["realised"]) <= CLOSE * float(outcome.std())
             row["met"] = close or row["low"] <= row["predicted"] <= row["high"]
@@ -184,9 +179,9 @@ class Estimator:
         observation = self.log.observation[self.log.start[self.episodes]].repeat(DRAWS, 0)
         with seeded(self.seed, self.device):
             transitions = policy_transitions(self.data.transitions, agent.act, self.steps)
-            critic = self.fit(transitions, "estimate of the policy")
-            value = quantiles(critic, observation, agent.act(observation), LEVELS).double().numpy()
-        mixed, *members = (mixture(part) for part in (value.mean(0), *value))
+            fitted = self.fit(transitions, "estimate of the policy")
+            value = fitted.returns(observation, agent.act(observation), LEVELS, members=True).astype(float)
+        mixed, *members = (mixture(part) for part in (value.mean(1), *value.swapaxes(0, 1)))
         alphas = (1.0, *self.alphas)
         rows = []
         for alpha, low, high in zip(alphas, *interval_over_states(mixed, alphas, self.seed), strict=True):
@@ -204,7 +199,7 @@ class Estimator:
             ours, logged = (scaling.to_unit(torch.as_tensor(a).to(self.device)) for a in (action, log.action[rows]))
             apart = (ours - logged).square().mean(-1).sqrt().mean().item()
             detector = self.detector
-            ood = None if detector is None else out_of_distribution(agent.act, self.data, detector, self.seed)
+            ood = None if detector is None else detector.report(agent.act, self.data.held_out, self.seed)
         return {"action_rms": apart, "ood": ood}
 
 

@@ -85,13 +85,22 @@ class RunConfig:
             raise SettingError(f"gamma must be in [0, 1], got {self.gamma!r}")
         if self.run_dir is not None and (isinstance(self.run_dir, bool) or not str(self.run_dir).strip()):
             raise SettingError(f"run_dir must be the name of a new folder, got {self.run_dir!r}")
-        _ = self.acting  # checks candidates, temperature and mode
+        try:
+            for part in (
+                {"candidates": self.candidates},
+                {"candidates": 1, "mode": self.mode},
+                {"temperature": self.temperature},
+            ):
+                Acting.of({"candidates": 2} | part)
+        except InputError as error:
+            raise SettingError(str(error)) from error
+        _ = self.acting  # checks them together
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """The configuration in these plain settings: a composed tree, or what a run of any version has written."""
         values = {key: value for key, value in settings.items() if key != "about"}
-        values = {"hazard": None, "logger": {}} | values
+        values = {"hazard": None, "logger": {}, "loss": {}} | values  # an empty slot is no key of a composed tree
         known = [field.name for field in fields(cls)]
         if unknown := [str(key) for key in values if key not in known]:
             raise InputError(f"no setting {unknown[0]!r}; there are {', '.join(known)}{nearest(unknown[0], known)}")

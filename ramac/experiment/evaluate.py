@@ -3,12 +3,11 @@
 import csv
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -149,15 +148,13 @@ def evaluate(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
             film(want.agent, want.task, want.evaluation.starts(want.seed)[:-1][: want.video], part)
         rows = want.evaluation.run(want.agent, want.task, want.seed)
         with (part / "episodes.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, EPISODE)
+            writer = csv.DictWriter(file, list(EPISODE))
             writer.writeheader()
             writer.writerows(rows)
-        summary = {
-            "settings": asked,
-            "seed": want.seed,
-            "checkpoint": source(run_folder, want),
-            **summarised(want, rows),
-        }
+        checkpoint = source(run_folder, want)
+        summary = {"settings": asked, "seed": want.seed, "checkpoint": checkpoint, **want.evaluation.summary(rows)}
+        if (score := want.task.score(summary["return_mean"])) is not None:
+            summary["score"] = score
         write_json(part / "summary.json", summary)
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
@@ -171,15 +168,6 @@ def source(run: RunFolder, want: Request) -> dict[str, Any]:
     if want.step is not None:
         return {"step": want.step, "rule": "asked for"}
     return {"step": None, "rule": "last"} if run.summary_file.exists() else {"step": run.step, "rule": "unfinished run"}
-
-
-def summarised(want: Request, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Statistics of the episodes, with the task's own score where it has one."""
-    summary = want.evaluation.summary(rows)
-    score: Callable[[float], float | None] | None = getattr(want.task, "score", None)
-    if score and (value := score(float(np.mean([row["return"] for row in rows])))) is not None:
-        summary["score"] = value
-    return summary
 
 
 def previous(folder: Path) -> Any:

@@ -11,7 +11,7 @@ from ramac.experiment.run import build_trainer, dry_build
 from ramac.losses import Term
 from ramac.system.runtime import device_of
 from ramac.training.cost import counted
-from ramac.training.trainer import Trainer
+from ramac.training.trainer import Trainer, weighted_sum
 
 
 @dataclass
@@ -42,8 +42,7 @@ def rows_of(trainer: Trainer) -> list[dict[str, Any]]:
         row["full weight"] = float(term.schedule(full))
         if term.group:
             with counted(loss, len(batch)) as count:
-                value = loss(batch, [name])[f"loss_{name}"].mean()
-                scaled = term.coefficient(full) * value
+                scaled = weighted_sum({name: term}, loss(batch, [name]), full)
             torch.autograd.backward(scaled, inputs=parts[term.group])  # as the trainer does
             row |= {part: norm(parameters) for part, parameters in parts.items()}
             for parameter in parts[term.group]:

@@ -1,7 +1,6 @@
 """What a run writes while it is trained and when it ends."""
 
 import shutil
-import socket
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +22,7 @@ from ramac.experiment.writers import Writer
 from ramac.registry import loggers
 from ramac.statistics import tails
 from ramac.system.files import PART, whole, write_json
-from ramac.system.runtime import environment, seeded
+from ramac.system.runtime import environment, host, seeded
 from ramac.tasks import Task
 from ramac.training.cost import evaluations_per_update
 from ramac.training.trainer import Trainer
@@ -125,7 +124,7 @@ class Recorder:
             **(self.evaluation.summary(self.episodes) if self.episodes else {}), **own,
             "behaviour": {"episodes": len(data.returns), "return_mean": float(data.returns.mean()),
                           "return_cvar": tails(data.returns, self.evaluation.alphas)},
-            "evaluations_per_update": cost, "threads": torch.get_num_threads(), "host": socket.gethostname(), **timing,
+            "evaluations_per_update": cost, "threads": torch.get_num_threads(), "host": host(), **timing,
         }  # fmt: skip
         write_json(self.folder.summary_file, summary)
         shutil.rmtree(self.folder.states, ignore_errors=True)

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from tensordict import TensorDict
 
-import ramac.training.shim  # noqa
 from ramac.agent import Agent
 from ramac.data import Dataset, Log
 from ramac.errors import InputError, RunStopped
@@ -161,7 +160,7 @@ class Run:
 
         The state is saved before an evaluation, which may take long or fail but cannot change the training.
         """
-        trainer, config, steps, before = self.trainer, self.config, self.trainer.steps, self.trainer.updates
+        trainer, config, steps, before = self.trainer, self.config, self.trainer.steps, self.trainer.step_count
 
         def turn(every: int, step: int) -> bool:
             return bool(every) and step % every == 0

@@ -5,7 +5,7 @@ with td, bc and risk, L_critic = L_td and L_actor = w_bc L_bc - w_risk(step) rho
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -16,33 +16,40 @@ from torch import Tensor, nn
 from ramac.actors import Actor
 from ramac.agent import Agent
 from ramac.errors import InputError, at_least
-from ramac.registry import GROUPS, label_of
+from ramac.registry import GROUPS, label_of, losses
+from ramac.spec import Spec
 
 POLICY_ACTION: NestedKey = ("policy", "action")  # the trained actor's own action [B, A]
 POLICY_LOG_PROB: NestedKey = ("policy", "log_prob")  # its log density [B], for actions in [-1, 1]
 POLICY_TEACHER: NestedKey = ("policy", "teacher")  # a student's output, not clipped, minus its teacher's action [B, A]
 DENOISED: NestedKey = "denoised"  # `ramac.actors.Denoised` of the logged action, field by field
-EXTRAS = {POLICY_LOG_PROB: "log_prob", POLICY_TEACHER: "teacher"}
 
 
 class Term(TensorDictModuleBase):
     """One summand: its weight over time, the parameter group it trains, the keys it reads, and a loss per sample.
 
-    The weight is 0 until `warmup` updates, rises linearly over `ramp` updates (0: at once) to `weight`, and then moves
-    to `final` over `decay` updates along `shape`. With a `budget` the weight is a Lagrange multiplier that starts at
-    `weight` and keeps the mean loss at or below the budget. A term without a group has no loss: it shapes TD's target.
+    step < `warmup`: the weight is 0
+    next `ramp` steps: linear from 0 to `weight`
+    next `decay` steps: from `weight` to `final` along `shape`
+    then: `final`, or `weight` where there is none
+
+    With a `budget` the weight is a Lagrange multiplier that starts at `weight` and keeps the mean loss at or below the
+    budget. A term without a group has no loss: it shapes TD's target. A key `("policy", "x")` in `reads` asks the actor
+    for `sample_with_x(observation) -> (action, x)`; `"step"` is the number of gradient steps so far, [B].
     """
 
     group: ClassVar[Literal["critic", "actor"] | None] = None
     reads: ClassVar[list[Any]] = []  # nested keys
     needs: tuple[str, ...] = ()  # methods of the parts, `actor.denoise`, and other terms, `loss.td`
+    scaled: ClassVar[bool] = False  # whether `forward` also returns a scale [], by which the weight is divided
+    uses_others: ClassVar[bool] = False  # whether it calls `others`; such a term is built after them
     next_log_prob = False  # whether `bonus` reads `log_prob` of the next action
-    adds_bonus = False  # whether `bonus` gives something
-    log_multiplier: nn.Parameter
-    step: Tensor  # [] updates so far, the trainer's own
+    adds_bonus = False  # whether `bonus` is defined
 
     def __init__(
         self,
+        spec: Spec | None = None,
+        others: Sequence["Term"] = (),
         *,
         weight: float = 1.0,
         warmup: int = 0,
@@ -52,18 +59,29 @@ class Term(TensorDictModuleBase):
         shape: Literal["linear", "cosine"] = "linear",
         budget: float | None = None,
     ) -> None:
+        """`spec` is the task's; `others` are the terms that were built before this one."""
         super().__init__()
         at_least(0, weight=weight, warmup=warmup, ramp=ramp, decay=decay, **({} if final is None else {"final": final}))
         if (final is None) != (decay == 0):
             raise ValueError("final and decay go together: the weight moves to final over decay updates")
-        self.in_keys = list(self.reads)
+        self.in_keys, self.others = list(self.reads), list(others)
         self.weight, self.warmup, self.ramp = weight, warmup, ramp
         self.final, self.decay, self.shape = final, decay, shape
         self.budget = budget
+        if budget is not None:
+            if self.group is None:
+                raise ValueError(f"it has no loss of its own to hold at budget={budget}; set its weight")
+            if not weight > 0 or not math.isfinite(budget) or final is not None:
+                given = f"budget={budget}, weight={weight}, final={final}"
+                raise ValueError(f"a finite budget, a weight above 0 and no final go together; got {given}")
+            self.log_multiplier = nn.Parameter(torch.tensor(math.log(weight)))
 
-    def bind(self, name: str, agent: Agent, terms: Mapping[str, "Term"], step: Tensor) -> None:
-        """Meet the parts and the other terms before training. Raises InputError when one it needs is not there."""
-        for need in self.needs:
+    def check(self, name: str, agent: Agent, terms: Mapping[str, "Term"]) -> None:
+        """Check that the agent and the other terms offer everything in `needs`.
+
+        Raises InputError that names the missing one.
+        """
+        for need in (*(f"actor.sample_with_{extra}" for extra in extras_of(self.in_keys)), *self.needs):
             part, method = need.split(".")
             if part == "loss":
                 if method not in terms:
@@ -73,19 +91,13 @@ class Term(TensorDictModuleBase):
                 given = label_of(GROUPS[part], type(getattr(agent, part)))
                 reason = f"{part}={given} has none, {', '.join(have)} {'has' if len(have) == 1 else 'have'} it"
                 raise InputError(f"loss={name} needs the {part}'s {method}; {reason}")
-        self.step = step
-        if self.budget is not None:
-            if self.group is None:
-                raise InputError(f"loss={name} has no loss of its own to hold at budget={self.budget}; set its weight")
-            if not self.weight > 0 or not math.isfinite(self.budget) or self.final is not None:
-                given = f"budget={self.budget}, weight={self.weight}, final={self.final}"
-                raise InputError(
-                    f"loss={name}: a finite budget, a weight above 0 and no final go together; got {given}"
-                )
-            self.log_multiplier = nn.Parameter(torch.tensor(math.log(self.weight), device=step.device))
+        for key, term in terms.items() if self.uses_others else ():
+            shapes_target = term.adds_bonus or type(term).next_value is not Term.next_value
+            if shapes_target and term not in self.others:
+                raise InputError(f"loss={name} was built without {key}; build both with ramac.losses.build_terms")
 
     def schedule(self, step: Tensor) -> Tensor:
-        """Weight [] at update `step` [], of the multiplier where there is a budget; no gradient."""
+        """Weight at gradient step `step` [*b], of the multiplier where there is a budget; no gradient: [*b]."""
         share = ((step - self.warmup + 1) / max(self.ramp, 1)).clamp(0, 1)
         if self.budget is not None:
             return share * self.log_multiplier.detach().exp()
@@ -95,14 +107,13 @@ class Term(TensorDictModuleBase):
         done = done if self.shape == "linear" else (1 - (math.pi * done).cos()) / 2
         return share * (self.weight + (self.final - self.weight) * done)
 
-    def coefficient(self, step: Tensor) -> Tensor:
-        """What the mean loss is multiplied by at update `step` []; for terms that normalise themselves."""
-        return self.schedule(step)
+    def dual(self, loss: Tensor, step: Tensor) -> Tensor:
+        """Loss [] of the Lagrange multiplier at gradient step `step` [], from the term's `loss` [B].
 
-    def dual(self, loss: Tensor) -> Tensor:
-        """Loss [] of the multiplier: it rises while the mean of `loss` [B] is above the budget, and falls below it."""
+        Minimising it raises the multiplier while mean(loss) > budget and lowers it otherwise.
+        """
         assert self.budget is not None
-        active = (self.step >= self.warmup).to(loss.dtype)
+        active = (step >= self.warmup).to(loss.dtype)
         return -active * self.log_multiplier.exp() * (loss.detach().mean() - self.budget)
 
     def next_value(self, observation: Tensor) -> Tensor | None:
@@ -110,12 +121,29 @@ class Term(TensorDictModuleBase):
         return None
 
     def bonus(self, pair: TensorDictBase, tensordict: TensorDictBase, agent: Agent) -> Tensor:
-        """What is added [B, 1] to the return of the next `observation` and `action` in `pair`, where `adds_bonus`."""
+        """Added [B, 1] to the return of the next `observation` and `action` in `pair`, where `adds_bonus`."""
         raise NotImplementedError(f"{type(self).__name__} must define bonus(pair, tensordict, agent)")
 
-    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
-        """Loss per sample [B]; `agent` is trained, `target` is its moving average."""
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor | tuple[Tensor, Tensor]:
+        """Loss per sample [B], with its scale [] where `scaled`; `agent` is trained, `target` is its Polyak average."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(tensordict, agent, target)")
+
+
+def build_terms(nodes: Mapping[str, Any], spec: Spec) -> dict[str, Term]:
+    """Build every term of `nodes` (term -> name or configuration node), each with the terms that it uses.
+
+    Raises InputError.
+    """
+    typed = {name: losses.typed(losses.plain(node)) for name, node in nodes.items()}
+    built: dict[str, Term] = {}
+    for name in sorted(typed, key=lambda name: losses[typed[name].name].uses_others):
+        built[name] = losses.build(typed[name], spec, list(built.values()))
+    return {name: built[name] for name in nodes}
+
+
+def extras_of(keys: Iterable[Any]) -> list[str]:
+    """What the keys ask of the actor beside its action: `log_prob` of `("policy", "log_prob")`, in order."""
+    return [key[1] for key in dict.fromkeys(keys) if key[0] == "policy" and key[1] != "action"]
 
 
 def pair_of(tensordict: TensorDictBase, action: Tensor | None = None) -> TensorDict:
@@ -124,39 +152,48 @@ def pair_of(tensordict: TensorDictBase, action: Tensor | None = None) -> TensorD
     return TensorDict({"observation": tensordict.get("observation"), "action": action}, tensordict.batch_size)
 
 
-def draw(actor: Actor, observation: Tensor, extra: str | None = None) -> TensorDict:
-    """`observation` [B, O] with the actor's `action` [B, A], and `log_prob` [B] or `teacher` [B, A] where asked for."""
+def draw(actor: Actor, observation: Tensor, *extras: str) -> TensorDict:
+    """`observation` [B, O] with the actor's `action` [B, A] and extras, such as `log_prob` [B].
+
+    Each extra has its own draw; `action` is that of the first one.
+    """
     result = TensorDict({"observation": observation}, observation.shape[:1])
-    if extra is None:
+    if not extras:
         actor(result)
-        return result
-    unit, more = getattr(actor, f"sample_with_{extra}")(actor.scaling.observe(observation))
-    return result.set("action", actor.scaling.to_box(unit)).set(extra, more)
+    for extra in extras:
+        unit, more = getattr(actor, f"sample_with_{extra}")(actor.scaling.observe(observation))
+        result.set(extra, more)
+        if extra == extras[0]:
+            result.set("action", actor.scaling.to_box(unit))
+    return result
 
 
 class CompositeLoss(TensorDictModuleBase):
     """All terms over one agent: batch TensorDict [B] -> TensorDict [B] of `loss_<term>`, unweighted and per sample.
 
-    An action that several terms ask for is sampled once. Only the trainer reduces, with `coefficient`.
+    `scale_<term>` [B], the same for all samples, stands beside the loss of a term that normalises. Only the trainer
+    averages. An action that several terms ask for is sampled once. If terms ask for several extras of the actor, each
+    extra has its own draw, and `("policy", "action")` is that of the first one in the order of the terms.
     """
 
-    step: Tensor
+    step: Tensor  # [] gradient steps so far
 
     def __init__(self, agent: Agent, target: Agent, terms: Mapping[str, Term]) -> None:
         super().__init__()
+        device = agent.actor.scaling.centre.device
         self.agent, self.target = agent, target
-        self.terms = nn.ModuleDict(terms)
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64, device=agent.actor.scaling.centre.device))
+        self.terms = nn.ModuleDict(terms).to(device)
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64, device=device))
         for name, term in terms.items():
-            term.bind(name, agent, terms, self.step)
+            term.check(name, agent, terms)
         for name in agent.actor.trained_by:
             if name not in terms and self.group("actor"):
                 given = label_of(GROUPS["actor"], type(agent.actor))
                 raise InputError(f"actor={given} needs {name} among the losses: loss=[{','.join([*terms, name])}]")
         read: list[Any] = [key for term in terms.values() for key in term.in_keys]
-        made_here = (POLICY_ACTION, DENOISED, *EXTRAS)
-        self.in_keys = [key for key in dict.fromkeys(read) if key not in made_here]
-        self.out_keys = [f"loss_{name}" for name, term in terms.items() if term.group]
+        self.in_keys = [key for key in dict.fromkeys(read) if key not in (DENOISED, "step") and key[0] != "policy"]
+        scales = [f"scale_{name}" for name, term in terms.items() if term.scaled]
+        self.out_keys = [f"loss_{name}" for name, term in terms.items() if term.group] + scales
 
     def group(self, name: str) -> dict[str, Term]:
         """Terms that train the parameters of `name`, `"critic"` or `"actor"`."""
@@ -169,26 +206,25 @@ class CompositeLoss(TensorDictModuleBase):
 
     def multipliers(self) -> dict[str, nn.Parameter]:
         """The Lagrange multipliers' logarithms, by term."""
-        terms = {name: term for name, term in self.terms.items() if isinstance(term, Term)}
+        terms = {**self.group("critic"), **self.group("actor")}
         return {name: term.log_multiplier for name, term in terms.items() if term.budget is not None}
 
     def forward(self, tensordict: TensorDictBase, names: Iterable[str] | None = None) -> TensorDict:
         terms = {**self.group("critic"), **self.group("actor")}
         terms = terms if names is None else {name: terms[name] for name in names}
-        batch = tensordict.copy()
-        asked = {key for term in terms.values() for key in term.in_keys}
-        if asked & {POLICY_ACTION, *EXTRAS}:
-            extra = next((name for key, name in EXTRAS.items() if key in asked), None)
-            batch.set("policy", draw(self.agent.actor, batch.get("observation"), extra))
+        batch = tensordict.copy().set("step", self.step.expand(tensordict.batch_size))
+        asked = [key for term in terms.values() for key in term.in_keys]
+        if any(key[0] == "policy" for key in asked):
+            batch.set("policy", draw(self.agent.actor, batch.get("observation"), *extras_of(asked)))
         if DENOISED in asked:
             state = self.agent.actor.scaling.observe(batch.get("observation"))
             denoised = self.agent.actor.denoise(state, self.agent.actor.scaling.to_unit(batch.get("action")))  # type: ignore[operator]
             batch.set(DENOISED, TensorDict(denoised._asdict(), tensordict.batch_size))
-        result = {f"loss_{name}": term(batch, self.agent, self.target) for name, term in terms.items()}
-        return TensorDict(result, tensordict.batch_size)
-
-
-def build_terms(nodes, spec):
-    from ramac.registry import losses
-
-    return {name: losses.build(node) for name, node in nodes.items()}
+        result = TensorDict(batch_size=tensordict.batch_size)
+        for name, term in terms.items():
+            loss = term(batch, self.agent, self.target)
+            if term.scaled:
+                loss, scale = loss
+                result.set(f"scale_{name}", scale.expand(tensordict.batch_size))
+            result.set(f"loss_{name}", loss)
+        return result

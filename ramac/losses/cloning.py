@@ -1,6 +1,6 @@
 """Terms that pull the actor towards actions it is given: the log's, weighted or not, and a teacher's."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +11,7 @@ from ramac.agent import Agent
 from ramac.errors import at_least
 from ramac.losses import DENOISED, POLICY_TEACHER, Term, draw, pair_of
 from ramac.registry import losses
+from ramac.spec import Spec
 
 
 @losses.register("bc", suffix="weight")
@@ -39,7 +40,6 @@ class Distill(Term):
 
     group = "actor"
     reads: ClassVar[list[Any]] = ["observation", POLICY_TEACHER]
-    needs = ("actor.sample_with_teacher",)
 
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         return tensordict.get(POLICY_TEACHER).square().mean(-1)
@@ -57,22 +57,20 @@ class AWR(Term):
     group = "actor"
     reads: ClassVar[list[Any]] = ["observation", "action"]
     needs = ("loss.td",)
+    uses_others = True
 
     def __init__(
         self,
+        spec: Spec | None = None,
+        others: Sequence[Term] = (),
         *,
         inverse_temperature: float = 3.0,  # IQL on locomotion, where it is per 1/1000 of the range of returns
         most: float = 100.0,  # IQL
         **schedule: Any,
     ) -> None:
-        super().__init__(**schedule)
+        super().__init__(spec, others, **schedule)
         at_least(0, inverse_temperature=inverse_temperature, most=most)
         self.inverse_temperature, self.most = inverse_temperature, most
-        self.others: list[Term] = []
-
-    def bind(self, name: str, agent: Agent, terms: Mapping[str, Term], step: Tensor) -> None:
-        super().bind(name, agent, terms, step)
-        self.others = [term for term in terms.values() if term is not self]
 
     def baseline(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         """V(s) in reward units: [B]."""

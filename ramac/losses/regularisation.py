@@ -1,7 +1,6 @@
 """Terms that keep values low outside the data, and the policy random."""
 
 import math
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,6 +12,7 @@ from ramac.errors import at_least, at_most
 from ramac.losses import POLICY_ACTION, POLICY_LOG_PROB, Term, draw
 from ramac.registry import losses
 from ramac.risk.distortions import Neutral
+from ramac.spec import Spec
 
 
 @losses.register("conservative", suffix="weight")
@@ -41,7 +41,7 @@ class Conservative(Term):
     def proposals(self, tensordict: TensorDictBase, agent: Agent) -> tuple[Tensor, Tensor]:
         """Actions in [-1, 1] [B, K, A] and their log densities [B, K]."""
         batch, actor = len(tensordict), agent.actor
-        unit = 2 * torch.rand(batch, self.actions, actor.spec.act_dim, device=self.step.device) - 1
+        unit = 2 * torch.rand(batch, self.actions, actor.spec.act_dim, device=tensordict.get("action").device) - 1
         found = [(unit, torch.full_like(unit[..., 0], -math.log(2) * actor.spec.act_dim))]
         if hasattr(actor, "sample_with_log_prob"):
             for key in ("observation", ("next", "observation")):
@@ -81,22 +81,17 @@ class Entropy(Term):
 
     group = "actor"
     reads: ClassVar[list[Any]] = ["observation", POLICY_ACTION, POLICY_LOG_PROB]
-    needs = ("actor.sample_with_log_prob",)
 
-    def __init__(self, *, automatic: bool = True, backup: bool = False, **schedule: Any) -> None:
-        super().__init__(**schedule)
+    def __init__(self, spec: Spec, *, automatic: bool = True, backup: bool = False, **schedule: Any) -> None:
         if schedule.get("budget") is not None and not automatic:
             raise ValueError("a budget needs automatic=true")
-        self.automatic = automatic
+        if automatic and schedule.get("budget") is None:
+            schedule["budget"] = float(spec.act_dim)
+        super().__init__(**schedule)
         self.next_log_prob = self.adds_bonus = backup
 
-    def bind(self, name: str, agent: Agent, terms: Mapping[str, Term], step: Tensor) -> None:
-        if self.automatic and self.budget is None:
-            self.budget = float(agent.actor.spec.act_dim)
-        super().bind(name, agent, terms, step)
-
     def bonus(self, pair: TensorDictBase, tensordict: TensorDictBase, agent: Agent) -> Tensor:
-        return -self.schedule(self.step) * pair.get("log_prob").unsqueeze(-1)
+        return -self.schedule(tensordict.get("step")[0]) * pair.get("log_prob").unsqueeze(-1)
 
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         return tensordict.get(POLICY_LOG_PROB)

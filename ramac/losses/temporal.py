@@ -1,6 +1,6 @@
-"""Temporal difference learning of the return distribution, and what makes its target."""
+"""Temporal-difference learning of the return distribution, and the terms that shape its target."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -10,8 +10,9 @@ from torch import Tensor
 from ramac.agent import Agent
 from ramac.errors import InputError, at_least, at_most
 from ramac.losses import Term, draw
+from ramac.nets import mlp
 from ramac.registry import losses
-from ramac.spec import Scaling
+from ramac.spec import Scaling, Spec
 
 
 @losses.register("td", suffix="weight")
@@ -28,16 +29,14 @@ class TD(Term):
     """
 
     group = "critic"
-    reads: ClassVar[list[Any]] = [
-        "observation",
-        "action",
-        ("next", "observation"),
-        ("next", "reward"),
-        ("next", "terminated"),
-    ]
+    uses_others = True
+    reads: ClassVar[list[Any]] = ["observation", "action"]
+    reads += [("next", key) for key in ("observation", "reward", "terminated")]
 
     def __init__(
         self,
+        spec: Spec | None = None,
+        others: Sequence[Term] = (),
         *,
         gamma: float = 0.99,  # RADAC
         aggregation: Literal["quantile_min", "risk_min", "mean", "tqc"] = "quantile_min",  # RADAC
@@ -48,7 +47,7 @@ class TD(Term):
         candidates: int = 1,  # Diffusion-QL and CQL: 10, on antmaze
         **schedule: Any,
     ) -> None:
-        super().__init__(**schedule)
+        super().__init__(spec, others, **schedule)
         if not 0 <= gamma <= 1:
             raise ValueError(f"gamma must be in [0, 1], got {gamma}")
         if not 0 <= drop < 1:
@@ -59,57 +58,55 @@ class TD(Term):
         self.gamma, self.aggregation, self.drop = gamma, aggregation, drop
         self.next_actor, self.candidates = next_actor, candidates
         self.smoothing, self.smoothing_clip = smoothing, smoothing_clip
-        self.others: list[Term] = []
 
-    def bind(self, name: str, agent: Agent, terms: Mapping[str, Term], step: Tensor) -> None:
-        super().bind(name, agent, terms, step)
-        self.others = [term for term in terms.values() if term is not self]
+    def check(self, name: str, agent: Agent, terms: Mapping[str, Term]) -> None:
+        super().check(name, agent, terms)
         sources = [key for key, term in terms.items() if type(term).next_value is not Term.next_value]
         if len(sources) > 1:
             raise InputError(f"loss: one source of the target at most, got {' and '.join(sources)}")
-        idle = [key for key, term in terms.items() if term.adds_bonus]
-        idle += ["td.smoothing"] * (self.smoothing > 0) + ["td.candidates"] * (self.candidates > 1)
-        if sources and idle:
-            raise InputError(f"loss={sources[0]} makes the target without a next action: {idle[0]} has no place in it")
+        unused = [key for key, term in terms.items() if term.adds_bonus]
+        unused += ["td.smoothing"] * (self.smoothing > 0) + ["td.candidates"] * (self.candidates > 1)
+        if sources and unused:
+            text = f"loss={sources[0]} replaces the next action in the TD target, so {unused[0]} has no effect"
+            raise InputError(f"{text}; remove one of the two")
 
     def next_pair(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> TensorDict:
         """`candidates` next actions per transition, [B C] with `observation`, `action` and, if needed, `log_prob`."""
         actor = (target if self.next_actor == "average" else agent).actor
         observation = tensordict.get(("next", "observation")).repeat_interleave(self.candidates, 0)
-        extra = "log_prob" if any(term.next_log_prob for term in self.others) else None
-        pair = draw(actor, observation, extra)
+        pair = draw(actor, observation, *["log_prob"] * any(term.next_log_prob for term in self.others))
         if self.smoothing:
             unit = actor.scaling.to_unit(pair.get("action"))
             noise = (self.smoothing * torch.randn_like(unit)).clamp(-self.smoothing_clip, self.smoothing_clip)
             pair.set("action", actor.scaling.to_box((unit + noise).clamp(-1, 1)))
         return pair
 
-    def after(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
-        """Equally likely returns after the transition, not discounted: [B, M]."""
+    def next_returns(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        """Equally weighted samples of Z'(s', a'), before discounting: [B, M]."""
         for term in self.others:
             if (value := term.next_value(tensordict.get(("next", "observation")))) is not None:
                 return value
         pair = self.next_pair(tensordict, agent, target)
-        after = self.aggregate(target.critic(pair).get("value"), target)
+        returns = self.aggregate(target.critic(pair).get("value"), target)
         for term in self.others:
             if term.adds_bonus:
-                after = after + term.bonus(pair, tensordict, agent)
+                returns = returns + term.bonus(pair, tensordict, agent)
         if self.candidates == 1:
-            return after
-        each = after.unflatten(0, (-1, self.candidates))  # [B, C, M]
+            return returns
+        each = returns.unflatten(0, (-1, self.candidates))  # [B, C, M]
         best = target.risk.of_samples(target.critic.scaling.to_standard(each)).argmax(-1)
         return each[torch.arange(len(best), device=best.device), best]
 
     def returns(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
-        """Equally likely returns r + gamma (1 - terminated) Z'(s', a'): [B, M]."""
+        """Equally weighted samples of r + gamma (1 - terminated) Z'(s', a'): [B, M]."""
         reward = tensordict.get(("next", "reward"))
-        if self.gamma == 0:  # a bandit: nothing follows, so no action is sampled for it
+        if self.gamma == 0:  # bandit: skip sampling the next action
             return reward
-        going = ~tensordict.get(("next", "terminated"))
-        return reward + self.gamma * going * self.after(tensordict, agent, target)
+        not_done = ~tensordict.get(("next", "terminated"))
+        return reward + self.gamma * not_done * self.next_returns(tensordict, agent, target)
 
     def aggregate(self, value: Tensor, target: Agent) -> Tensor:
-        """Equally likely returns of each member [B, E, N] -> of the ensemble [B, M]; M = N, for `tqc` less than E N."""
+        """Equally weighted returns per member [B, E, N] -> of the ensemble [B, M]; M = N, for `tqc` less than E N."""
         if self.aggregation == "quantile_min":
             return value.amin(-2)
         if self.aggregation == "mean":
@@ -145,7 +142,7 @@ class CriticBC(Term):
         scaling, repeats = agent.critic.scaling, len(pair) // len(tensordict)
         logged, followed = (tensordict.get(key).repeat_interleave(repeats, 0) for key in self.reads)
         distance = (scaling.to_unit(pair.get("action")) - scaling.to_unit(logged)).square().sum(-1, keepdim=True)
-        return -self.schedule(self.step) * scaling.return_std * followed * distance
+        return -self.schedule(tensordict.get("step")[0]) * scaling.return_std * followed * distance
 
 
 @losses.register("iql", suffix="expectile")
@@ -164,6 +161,7 @@ class IQL(Term):
 
     def __init__(
         self,
+        spec: Spec,
         *,
         expectile: float = 0.7,  # IQL on locomotion
         hidden: tuple[int, ...] = (256, 256),  # IQL
@@ -173,14 +171,8 @@ class IQL(Term):
         if not 0 < expectile < 1:
             raise ValueError(f"expectile must be inside (0, 1), got {expectile}")
         at_least(1, **{"hidden": min(hidden)} if hidden else {})
-        self.expectile, self.hidden = expectile, hidden
-
-    def bind(self, name: str, agent: Agent, terms: Mapping[str, Term], step: Tensor) -> None:
-        from ramac.nets import mlp
-
-        super().bind(name, agent, terms, step)
-        self.scaling = Scaling(agent.critic.spec).to(step.device)
-        self.net = mlp(agent.critic.spec.obs_dim, self.hidden, 1).to(step.device)
+        self.expectile, self.scaling = expectile, Scaling(spec)
+        self.net = mlp(spec.obs_dim, hidden, 1)
 
     def standard(self, observation: Tensor) -> Tensor:
         """V(s) of observation [B, O] in standardised returns: [B, 1]."""

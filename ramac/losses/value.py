@@ -14,15 +14,15 @@ Members = Literal["min", "quantile_min", "mean", "first", "random"]
 
 
 class Value(Term):
-    """Shared by the terms below: which members count, and a weight for returns of any size.
+    """Base of the terms below: which members count, and a weight for returns of any size.
 
     `members`: `min`, the lowest member's risk measure; `quantile_min`, that of the lowest member level by level
     (RADAC); `mean` (FQL); `first` (TD3+BC); `random`, one of them in each update (Diffusion-QL). `normalise` divides
-    the weight by the detached mean |rho|, for `random` that of another member.
+    the weight by the detached mean |rho|, for `random` that of another member; the scale is 1 without it.
     """
 
     group = "actor"
-    size: Tensor  # [] mean |rho| in the last pass
+    scaled = True
 
     def __init__(
         self,
@@ -39,8 +39,8 @@ class Value(Term):
         if members == "quantile_min":
             self.needs = (*self.needs, "critic.differentiable_quantile")
 
-    def measure(self, pair: TensorDictBase, agent: Agent) -> Tensor:
-        """rho(Z) of `observation` and `action`, of the members that count: [B]."""
+    def measure(self, pair: TensorDictBase, agent: Agent) -> tuple[Tensor, Tensor]:
+        """rho(Z) of `observation` and `action`, of the members that count: [B]. Also its scale: []."""
         if self.members == "quantile_min":
             rho = other = agent.critic.risk_of_lowest(pair, agent.risk)
         else:
@@ -52,12 +52,7 @@ class Value(Term):
             else:
                 rho = {"min": each.amin(-1), "mean": each.mean(-1), "first": each[..., 0]}[self.members]
                 other = rho
-        self.size = other.detach().abs().mean()
-        return rho
-
-    def coefficient(self, step: Tensor) -> Tensor:
-        weight = super().coefficient(step)
-        return weight / self.size.clamp_min(1e-6) if self.normalise else weight
+        return rho, other.detach().abs().mean().clamp_min(1e-6) if self.normalise else rho.new_ones(())
 
 
 @losses.register("risk", suffix="weight")
@@ -70,8 +65,9 @@ class Risk(Value):
     reads: ClassVar[list[Any]] = ["observation", POLICY_ACTION]
     needs = ("loss.td",)
 
-    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
-        return -self.measure(pair_of(tensordict, tensordict.get(POLICY_ACTION)), agent)
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> tuple[Tensor, Tensor]:
+        rho, scale = self.measure(pair_of(tensordict, tensordict.get(POLICY_ACTION)), agent)
+        return -rho, scale
 
 
 @losses.register("risk_onestep", suffix="weight")
@@ -85,9 +81,10 @@ class RiskOneStep(Value):
     reads: ClassVar[list[Any]] = ["observation", "action", DENOISED]
     needs = ("actor.denoise", "loss.td")
 
-    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> tuple[Tensor, Tensor]:
         action = agent.actor.scaling.to_box(tensordict.get((DENOISED, "clean")).clamp(-1, 1))
-        return -self.measure(pair_of(tensordict, action), agent)
+        rho, scale = self.measure(pair_of(tensordict, action), agent)
+        return -rho, scale
 
 
 @losses.register("guidance", suffix="weight")
@@ -102,13 +99,13 @@ class Guidance(Value):
     reads: ClassVar[list[Any]] = ["observation", "action", DENOISED]
     needs = ("actor.denoise", "loss.td")
 
-    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> tuple[Tensor, Tensor]:
         denoised = tensordict.get(DENOISED)
 
         def total(noisy: Tensor) -> tuple[Tensor, Tensor]:
-            rho = self.measure(pair_of(tensordict, agent.actor.scaling.to_box(noisy)), agent)
-            return rho.sum(), self.size
+            rho, scale = self.measure(pair_of(tensordict, agent.actor.scaling.to_box(noisy)), agent)
+            return rho.sum(), scale
 
-        with torch.no_grad():  # of the gradient only its value counts
-            gradient, self.size = torch.func.grad(total, has_aux=True)(denoised.get("noisy").clamp(-1, 1))
-        return -(denoised.get("signal").unsqueeze(-1) * gradient * denoised.get("clean")).sum(-1)
+        with torch.no_grad():  # the gradient counts as a constant
+            gradient, scale = torch.func.grad(total, has_aux=True)(denoised.get("noisy").clamp(-1, 1))
+        return -(denoised.get("signal").unsqueeze(-1) * gradient * denoised.get("clean")).sum(-1), scale

@@ -1,54 +1,31 @@
-"""What the figures of a report share: size, colours, legends, files. Colours are from Okabe and Ito's palette."""
+"""What the figures of a report share: size, colours, legends, files."""
 
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
+from ramac.plotting import BLUE, ORANGE, RED
 from ramac.reporting.groups import Group
 from ramac.statistics import cvar
 
-BLUE, RED = "#0072B2", "#D55E00"
-COLOURS = (BLUE, RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # without yellow, too pale for lines
+COLOURS = (BLUE, RED, "#009E73", "#CC79A7", ORANGE, "#56B4E9", "#000000")  # Okabe and Ito's but yellow, pale as a line
 PANELS = 24  # of small multiples: a page's height
 PRINT: dict[Any, Any] = {
     "font.size": 8, "axes.titlesize": 8, "legend.fontsize": 8, "axes.spines.top": False, "axes.spines.right": False,
     "pdf.fonttype": 42,  # fonts embedded as TrueType, as journals ask
     "svg.fonttype": "path",  # letters as outlines: the same everywhere, no font needed
     "svg.hashsalt": "ramac",  # the same file for the same numbers
+    "text.parse_math": False,  # a $ in a setting is a dollar
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure with its file name and what it shows."""
-
-    name: str
-    task: str
-    caption: str
-    figure: Figure
-
-    def files(self) -> dict[str, bytes]:
-        """The figure as PDF and SVG, by file name."""
-        found = {}
-        with matplotlib.rc_context(PRINT):
-            self.figure.draw_without_rendering()
-            self.figure.set_layout_engine("none")  # laid out once, not for each format
-            for kind, undated in (("pdf", {"CreationDate": None}), ("svg", {"Date": None})):
-                file = io.BytesIO()
-                self.figure.savefig(file, format=kind, metadata=undated)
-                found[f"{self.name}.{kind}"] = file.getvalue()
-        return found
-
-
 def grid(panels: int, columns: int, height: float, **shared: Any) -> tuple[Figure, list[Any]]:
-    """A figure of so many panels of a width for print, and the panels."""
+    """A figure with this number of panels, as wide as a page of text, and the panels."""
     columns = min(columns, panels)
     rows = math.ceil(panels / columns)
     width = 7.2 if columns > 1 else 4.5  # inches: the text of a page
@@ -70,10 +47,10 @@ def slug(*parts: str) -> str:
 
 
 def foremost(groups: Sequence[Group], count: int, alpha: float) -> tuple[list[Group], str]:
-    """At most `count` groups, those of highest CVaR, in their own order; and a sentence on the others."""
+    """The `count` groups of highest CVaR in their own order, and a sentence on the others."""
     if len(groups) <= count:
         return list(groups), ""
-    ranked = sorted(groups, key=lambda group: -float(cvar(group.column("return"), alpha)))[:count]
+    ranked = sorted(groups, key=lambda group: -float(cvar(group.returns, alpha)))[:count]
     left = len(groups) - count
     return [g for g in groups if g in ranked], f" The {count} groups of highest CVaR_{alpha:g}; {left} left out."
 
@@ -91,12 +68,14 @@ def legend(figure: Figure, panels: Iterable[Any], order: Sequence[str] = ()) -> 
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
-def write(pictures: Iterable[Picture], folder: Path, put: Callable[[Path, bytes], None]) -> dict[str, str]:
-    """Write each picture as PDF and SVG; the SVG elements by name, for a page."""
-    elements = {}
-    for picture in pictures:
-        for name, content in picture.files().items():
-            put(folder / name, content)
-            if name.endswith(".svg"):
-                elements[picture.name] = content[content.index(b"<svg") :].decode()
-    return elements
+def files(figure: Figure, name: str) -> dict[str, bytes]:
+    """The figure as PDF and SVG, by file name."""
+    found = {}
+    with matplotlib.rc_context(PRINT):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not for each format
+        for kind, undated in (("pdf", {"CreationDate": None}), ("svg", {"Date": None})):
+            file = io.BytesIO()
+            figure.savefig(file, format=kind, metadata=undated)
+            found[f"{name}.{kind}"] = file.getvalue()
+    return found

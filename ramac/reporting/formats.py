@@ -1,85 +1,83 @@
-"""A table as Markdown, csv and LaTeX; numbers with as many decimals as their column needs."""
+"""How a table is shown: its numbers with as many decimals as their column needs, as Markdown and LaTeX."""
 
-import csv
-import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
 
 ESCAPES = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "†": r"$^\dagger$"}
 )
+SHAPES = ("-", "{}", "{} to {}", "{} ({} to {})")  # of a cell, by how many of its numbers there are
+INTERVAL, SPREAD = ("", "_low", "_high"), ("_min", "_max")  # endings of a column's names in the data frame
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title, what it means, and the names of its numbers in a csv file."""
+    """One column for readers, which shows one, two or three columns of the data frame.
 
+    `style`: a format such as `.1%`, `s` for text; without it three digits of the largest number.
+    """
+
+    key: str
     title: str
     meaning: str
-    names: tuple[str, ...]
-    number: bool = True
+    style: str = ""
+    endings: tuple[str, ...] = ("",)
+    bold: bool = False  # the highest value, and each whose interval contains it
+    marks: tuple[str, ...] = ()  # added to the text of each row
 
-
-@dataclass(frozen=True)
-class Cell:
-    """Text for readers, values for a csv file (one per name of the column), and whether it is among the best."""
-
-    text: str
-    values: tuple[float | int | str, ...]
-    best: bool = False
+    @property
+    def names(self) -> list[str]:
+        """Names of its columns in the data frame."""
+        return [self.key + ending for ending in self.endings]
 
 
 @dataclass
 class Table:
-    """Rows of cells of one task."""
+    """Rows of one task in full precision, and how readers see them. The last `reference` rows are no groups."""
 
     name: str
     task: str
     caption: str
     columns: list[Column]
-    rows: list[list[Cell]]
+    frame: pd.DataFrame
     notes: list[str] = field(default_factory=list)
+    reference: int = 0
 
-    def without_empty(self) -> "Table":
-        """The table without the columns that have no value in any row."""
-        kept = [i for i in range(len(self.columns)) if any(row[i].text != "-" for row in self.rows)]
-        rows = [[row[i] for i in kept] for row in self.rows]
-        return Table(self.name, self.task, self.caption, [self.columns[i] for i in kept], rows, self.notes)
+    def __post_init__(self) -> None:
+        """Drop the columns without a value."""
+        groups = self.frame.iloc[: len(self.frame) - self.reference]
+        self.columns = [column for column in self.columns if groups[column.names[0]].notna().any()]
+        self.frame = self.frame[["task", *(name for column in self.columns for name in column.names)]]
+
+    def cells(self, escape: Callable[[str], str], strong: Callable[[str], str]) -> list[list[str]]:
+        """Rows of text; `escape` is for all of it, `strong` for what is bold."""
+        return [list(row) for row in zip(*(self.shown(column, escape, strong) for column in self.columns), strict=True)]
+
+    def shown(self, column: Column, escape: Callable[[str], str], strong: Callable[[str], str]) -> list[str]:
+        """Text of a column."""
+        values, groups = self.frame[column.names], len(self.frame) - self.reference
+        main = values.iloc[:groups, 0]
+        style = column.style or f"z.{decimals(main)}f"  # z: no minus before a zero
+        texts = []
+        for index, row in enumerate(values.itertuples(index=False)):
+            there = [f"{value:{style}}" for value in row if not pd.isna(value)]
+            mark = column.marks[index] if index < len(column.marks) else ""
+            cell = escape(" ".join(SHAPES[len(there)].format(*there).split()) + mark)
+            texts.append(strong(cell) if column.bold and index < groups and among_best(row, main.max()) else cell)
+        return texts
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, which takes an s."""
-    return f"{number} {noun}{'s' if number != 1 else ''}"
-
-
-def words(value: str) -> Cell:
-    """A cell of text."""
-    return Cell(value, (value,))
-
-
-def figures(values: Iterable[float], style: str = "") -> list[Cell]:
-    """A column of cells of one number each; `style` is a format such as `.1%`, else three digits of the largest."""
-    values = list(values)
-    style = style or f"z.{decimals(values)}f"  # z: no minus before a zero
-    return [Cell("-" if math.isnan(value) else f"{value:{style}}", (value,)) for value in values]
-
-
-def intervals(values: Sequence[float], ends: Sequence[tuple[float, float]], best: bool = False) -> list[Cell]:
-    """A column of numbers with their intervals; `best` marks the highest and each whose interval contains it."""
-    style = f"z.{decimals(values)}f"  # z: no minus before a zero
-    top = max(values)
-    return [
-        Cell(
-            f"{value:{style}}" if math.isnan(low) else f"{value:{style}} ({low:{style}} to {high:{style}})",
-            (value, low, high),
-            best and (value == top or low <= top <= high),
-        )
-        for value, (low, high) in zip(values, ends, strict=True)
-    ]
+def among_best(row: Any, top: float) -> bool:
+    """Whether a value is the highest, or its interval contains it."""
+    value, *ends = row
+    return value == top or (len(ends) == 2 and ends[0] <= top <= ends[1])
 
 
 def decimals(values: Iterable[float]) -> int:
@@ -88,56 +86,47 @@ def decimals(values: Iterable[float]) -> int:
     return min(6, max(0, 2 - math.floor(math.log10(largest)))) if largest else 0
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, which takes an s."""
+    return f"{number} {noun}{'s' if number != 1 else ''}"
+
+
+def frame_of(tables: Iterable[Table]) -> pd.DataFrame:
+    """The rows of all tasks, the task in front; nan where a task has no such column."""
+    frames = [table.frame for table in tables]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
 def markdown(tables: Sequence[Table]) -> str:
     """Tables with their captions, one after the other."""
     parts = []
     for table in tables:
-        head = [column.title for column in table.columns]
-        rule = ["---:" if column.number else "---" for column in table.columns]
-        body = [
-            [f"**{cell.text}**" if cell.best else cell.text.replace("|", r"\|") for cell in row] for row in table.rows
-        ]
-        lines = [f"| {' | '.join(row)} |" for row in (head, rule, *body)]
-        title = [f"**{table.task}.** {table.caption}" if table.task else table.caption, ""]
-        parts.append("\n".join([*title, *lines, *(f"\n{note}." for note in table.notes)]))
+        head = [marked(column.title) for column in table.columns]
+        rule = ["---" if column.style == "s" else "---:" for column in table.columns]
+        lines = [f"| {' | '.join(row)} |" for row in (head, rule, *table.cells(marked, "**{}**".format))]
+        title = f"**{marked(table.task)}.** {marked(table.caption)}" if table.task else marked(table.caption)
+        parts.append("\n".join([title, "", *lines, *(f"\n{marked(note)}." for note in table.notes)]))
     return "\n\n".join(parts) + "\n"
 
 
-def separated(tables: Sequence[Table]) -> str:
-    """One csv of all tables, in full precision, the task in front; an empty field where a table has no such number."""
-    names = ["task", *dict.fromkeys(name for table in tables for column in table.columns for name in column.names)]
-    file = io.StringIO()
-    writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    for table in tables:
-        for row in table.rows:
-            record: dict[str, float | int | str] = {"task": table.task}
-            for column, cell in zip(table.columns, row, strict=True):
-                record |= zip(column.names, cell.values, strict=True)
-            writer.writerow({name: "" if value != value else value for name, value in record.items()})
-    return file.getvalue()
+def marked(text: str) -> str:
+    """Text for Markdown; an underscore inside a word means nothing there."""
+    return re.sub(r"[\\`*\[\]<>|$]|(?<![^\W_])_|_(?![^\W_])", lambda found: f"\\{found[0]}", text)
 
 
 def latex(tables: Sequence[Table]) -> str:
     """Table environments for booktabs, one per task."""
-    parts = ["% needs \\usepackage{booktabs}"]
+    parts = ["% needs \\usepackage{booktabs}\n"]
     for table in tables:
-        align = "".join("r" if column.number else "l" for column in table.columns)
-        head = " & ".join(escaped(column.title) for column in table.columns)
-        body = [
-            " & ".join(rf"\textbf{{{escaped(cell.text)}}}" if cell.best else escaped(cell.text) for cell in row)
-            + r" \\"
-            for row in table.rows
-        ]
         caption = escaped(" ".join([f"{table.task}:" if table.task else "", table.caption]).strip())
-        notes = "".join(f" {escaped(note)}." for note in table.notes)
-        label = "-".join(filter(None, ["tab", table.name, re.sub(r"\W+", "-", table.task)]))
-        parts += [
-            r"\begin{table}", r"\centering", rf"\caption{{{caption}{notes}}}", rf"\label{{{label}}}",
-            rf"\begin{{tabular}}{{{align}}}", r"\toprule", rf"{head} \\", r"\midrule", *body, r"\bottomrule",
-            r"\end{tabular}", r"\end{table}",
-        ]  # fmt: skip
-    return "\n".join(parts) + "\n"
+        rows = pd.DataFrame(table.cells(escaped, r"\textbf{{{}}}".format), dtype=object)
+        rows.columns = [escaped(column.title) for column in table.columns]
+        parts.append(rows.style.hide(axis="index").to_latex(
+            column_format="".join("l" if column.style == "s" else "r" for column in table.columns), hrules=True,
+            caption=caption + "".join(f" {escaped(note)}." for note in table.notes), position_float="centering",
+            label="-".join(filter(None, ["tab", table.name, re.sub(r"\W+", "-", table.task)])),
+        ))  # fmt: skip
+    return "".join(parts)
 
 
 def escaped(text: str) -> str:

@@ -3,21 +3,23 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import pandas as pd
 
 from ramac.errors import InputError, nearest
-from ramac.experiment.folder import ELSEWHERE
-from ramac.reporting.runs import HEADLINE, Run
+from ramac.experiment.config import NEUTRAL
+from ramac.reporting.runs import HEADLINE, Run, number
 
 # what is learned does not depend on these settings
-IGNORED = re.compile(rf"({'|'.join(ELSEWHERE)}|seed|log_every|deterministic|evaluation\..*)$")
+IGNORED = re.compile(rf"({'|'.join(NEUTRAL)}|seed|log_every|deterministic|evaluation)(\..*)?$")
 ABSENT = "-"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that agree in every key, of one or several seeds."""
+    """Runs that agree in every key, in the order of their seeds."""
 
     keys: dict[str, str]
     label: str
@@ -28,22 +30,24 @@ class Group:
         """The task, empty where none is named."""
         return self.runs[0].settings.get("task", "")
 
+    @cached_property
+    def episodes(self) -> pd.DataFrame:
+        """The last step's episodes of all runs, with a column `seed`."""
+        return pd.concat([run.result.assign(seed=run.settings["seed"]) for run in self.runs], ignore_index=True)
+
     @property
-    def seeds(self) -> dict[str, list[Run]]:
-        """Runs by seed, in the order of the seeds."""
-        found: dict[str, list[Run]] = {}
-        for run in sorted(self.runs, key=lambda run: natural(run.settings["seed"])):
-            found.setdefault(run.settings["seed"], []).append(run)
-        return found
+    def returns(self) -> np.ndarray:
+        """Returns of these episodes, [episodes]."""
+        return self.episodes["return"].to_numpy()
 
-    def returns(self) -> list[np.ndarray]:
-        """Episode returns of the last step, [episodes] per seed."""
-        return [self.column("return", runs) for runs in self.seeds.values()]
+    @property
+    def by_seed(self) -> list[np.ndarray]:
+        """Returns of these episodes, [episodes] per seed."""
+        return [part.to_numpy() for _, part in self.episodes.groupby("seed", sort=False)["return"]]
 
-    def column(self, name: str, runs: list[Run] | None = None) -> np.ndarray:
-        """A column of the last step's episodes of all runs, or of these; empty where none has it."""
-        parts = [run.result(name) for run in runs or self.runs]
-        return np.concatenate([np.empty(0), *(part for part in parts if part is not None)])
+    def summarised(self, *keys: str) -> pd.Series:
+        """A number of each run's summary.json, nan where there is none: [runs]."""
+        return pd.Series([number(run.summary, *keys) for run in self.runs], dtype=float)
 
 
 def natural(value: str) -> list[tuple[int, float, str]]:
@@ -121,30 +125,28 @@ def outermost(keys: Sequence[str], chosen: Sequence[str]) -> list[str]:
 
 
 def make_groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
-    """Groups in natural order of their keys' values, with labels that leave out what all share."""
+    """Groups in natural order of their keys' values, with labels that leave out the task and what all share."""
     cells: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: natural(run.settings["seed"])):
         cells.setdefault(tuple(run.settings.get(key, ABSENT) for key in keys), []).append(run)
     cells = dict(sorted(cells.items(), key=lambda cell: [natural(value) for value in cell[0]]))
-    shown = [index for index in range(len(keys)) if len({cell[index] for cell in cells}) > 1]
+    shown = [i for i, key in enumerate(keys) if key != "task" and len({cell[i] for cell in cells}) > 1]
     titles = short(keys)
-    pairs = {cell: [(keys[i], titles[keys[i]], cell[i]) for i in shown] for cell in cells}
-    pairs = {cell: [pair for pair in parts if pair[0] != "task"] for cell, parts in pairs.items()}
-    labels = {cell: label_of(parts) for cell, parts in pairs.items()}
-    meant = {cell: ", ".join(f"{key}={value}" for key, _, value in parts) for cell, parts in pairs.items()}
-    if len(set(labels.values())) < len(set(meant.values())):
+    found = {cell: {keys[i]: cell[i] for i in shown} for cell in cells}
+    labels = [label_of((titles[key], value) for key, value in each.items()) for each in found.values()]
+    meant = [", ".join(f"{key}={value}" for key, value in each.items()) for each in found.values()]
+    if len(set(labels)) < len(set(meant)):
         labels = meant
     return [
-        Group({key: value for key, _, value in pairs[cell]}, labels[cell] or "all runs", part)
-        for cell, part in cells.items()
+        Group(each, label or "all runs", cells[cell]) for (cell, each), label in zip(found.items(), labels, strict=True)
     ]
 
 
-def label_of(parts: Iterable[tuple[str, str, str]]) -> str:
-    """Short label of a group within its task: a word stands for itself, a number or a switch with its key."""
-    words = [(title, value) for _, title, value in parts if value not in (ABSENT, "none")]
+def label_of(pairs: Iterable[tuple[str, str]]) -> str:
+    """Short label of a group within its task: a word stands for itself, a number or a switch with its title."""
     bare = re.compile(r"(?!(true|false|null)$)[A-Za-z]")
-    return ", ".join(value if bare.match(value) else f"{title}={value}" for title, value in words)
+    named = [(title, value) for title, value in pairs if value not in (ABSENT, "none")]
+    return ", ".join(value if bare.match(value) else f"{title}={value}" for title, value in named)
 
 
 def short(keys: Sequence[str]) -> dict[str, str]:
@@ -155,12 +157,11 @@ def short(keys: Sequence[str]) -> dict[str, str]:
 
 def duplicates(groups: Iterable[Group]) -> str:
     """A note on runs of the same group and seed, empty where there are none."""
-    found = [
-        f"{group.label}, seed {seed} ({', '.join(run.source for run in runs)})"
-        for group in groups
-        for seed, runs in group.seeds.items()
-        if len(runs) > 1
-    ]
+    sources: dict[tuple[str, str, str], list[str]] = {}
+    for group in groups:
+        for run in group.runs:
+            sources.setdefault((group.task, group.label, run.settings["seed"]), []).append(run.source)
+    found = [f"{label}, seed {seed} ({', '.join(s)})" for (_, label, seed), s in sources.items() if len(s) > 1]
     more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
     return f"Several runs of one group and seed, all their episodes kept: {'; '.join(found[:5])}{more}" if found else ""
 

@@ -1,31 +1,70 @@
-"""The page: sections of tables and figures, the files for a paper beside them, written one by one and renamed."""
+"""The page: sections of tables and figures, and beside it the files for a paper, each written whole."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import matplotlib
 import numpy as np
+import pandas as pd
+from markupsafe import Markup
 
-import ramac
 from ramac.errors import InputError
 from ramac.reporting import drawing, plots, tables
-from ramac.reporting.drawing import Picture
-from ramac.reporting.formats import Table, counted, latex, markdown, separated
+from ramac.reporting.formats import Table, counted, frame_of, latex, markdown
 from ramac.reporting.groups import Group, baselines, chosen_keys, duplicates, known, make_groups
-from ramac.reporting.runs import HEADLINE, Reading
+from ramac.reporting.runs import HEADLINE, Reading, gather
 from ramac.system.files import whole
 
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"md": markdown, "csv": separated, "tex": latex}
-TABLES = ("table", "comparison", "compute")
-FIGURES = ("learning-curves", "losses", "distributions", "heat-maps", "calibration")
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "md": markdown,
+    "csv": lambda found: frame_of(found).to_csv(index=False, lineterminator="\n"),
+    "tex": latex,
+}
+TABLES = {"results": "table", "comparison": "comparison", "compute": "compute"}  # names of tables and their files
+FIGURES = {  # function of `plots` and beginning of the file's name, and heading
+    "learning-curves": "Learning curves", "losses": "Losses", "distributions": "Return distributions",
+    "heat-maps": "Heat maps", "calibration": "Critic calibration",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Report:
+    """The folder that was written, the tables `results`, `comparison` and `compute` of all tasks, and warnings."""
+
+    folder: Path
+    tables: dict[str, pd.DataFrame] = field(repr=False)
+    warnings: list[str]
+    size: str  # number of runs and groups
+
+    def __str__(self) -> str:
+        return "; ".join([f"report: {self.folder / 'index.html'} ({self.size})", *self.warnings])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of one task and its caption, as PDF and SVG."""
+
+    name: str
+    task: str
+    caption: str
+    files: dict[str, bytes]
+
+    @property
+    def svg(self) -> Markup:
+        """The SVG element, for the page."""
+        content = self.files[f"{self.name}.svg"]
+        return Markup(content[content.index(b"<svg") :].decode())
 
 
 @dataclass
 class Section:
-    """A heading with a sentence, tables and figures."""
+    """A heading with a sentence, tables and pictures."""
 
     title: str
     text: str = ""
@@ -33,61 +72,80 @@ class Section:
     pictures: list[Picture] = field(default_factory=list)
 
 
-@dataclass
-class Page:
-    """What a report says, before it is written."""
+def report(
+    paths: Sequence[str | Path], by: Sequence[str] = (), baseline: str = "", alpha: float = 0.1,
+    out: str | Path | None = None, quiet: bool = False,
+) -> Report:  # fmt: skip
+    """Compare runs on one page, with the same tables and figures for a paper; unless `quiet`, print one line.
 
-    groups: list[Group]
-    reading: Reading
-    facts: list[str]
-    sections: list[Section]
-    warnings: list[str]
-
-    @property
-    def size(self) -> str:
-        """How many runs in how many groups."""
-        return f"{counted(len(self.reading.runs), 'run')} in {counted(len(self.groups), 'group')}"
-
-
-def compose(reading: Reading, by: Sequence[str], baseline: str, alpha: float) -> Page:
-    """Group the runs, and make tables and figures of each task. Raises InputError for keys or a baseline not there."""
+    Without `by` the groups differ in whatever the runs differ in; without `out` the folder is `report` in the first
+    path. Raises InputError for paths, keys, a baseline or an alpha that cannot be used, and a folder not to be written.
+    """
+    if not paths:
+        raise InputError("report needs a folder of run folders, a run folder or a csv file, e.g. ramac report runs")
+    if not 0 < alpha <= 1:
+        raise InputError(f"alpha must be in (0, 1], got {alpha:g}")
+    words, first = list(map(str, paths)), Path(paths[0])
+    folder = Path(out) if out else (first if first.is_dir() else first.parent) / "report"
+    reading = gather(words)
     keys, note = chosen_keys(reading.runs, by)
     groups = make_groups(reading.runs, keys)
+    reading.notes += filter(None, [note, duplicates(groups)])
+    sections = compose(groups, baseline, alpha)
+    found = {name: [table for section in sections for table in section.tables if table.name == name] for name in TABLES}
+    size = f"{counted(len(reading.runs), 'run')} in {counted(len(groups), 'group')}"
+    warnings = [f"{len(reading.problems)} failed, unfinished or damaged"] if reading.problems else []
+    if any(table.notes for table in found["results"]):
+        warnings.append("CVaR of some groups rests on fewer than 5 episodes")
+    options = {"--by": ",".join(by), "--baseline": baseline, "--alpha": f"{alpha:g}", "--out": str(out or "")}
+    command = ["ramac", "report", *words, *(f"{key}={value}" for key, value in options.items() if value)]
+    write(
+        folder, found, [picture for section in sections for picture in section.pictures],
+        size=size, facts=[*facts(groups, reading, alpha), *reading.notes], problems=reading.problems,
+        sections=sections, command=shlex.join(command), version=version("ramac"),
+    )  # fmt: skip
+    made = Report(folder, {name: frame_of(part) for name, part in found.items()}, warnings, size)
+    if not quiet:
+        print(made)
+    return made
+
+
+def compose(groups: Sequence[Group], baseline: str, alpha: float) -> list[Section]:
+    """Tables and figures of each task. Raises InputError for a baseline that is not there."""
     chosen = baselines(groups, baseline) if baseline else {}
-    notes = list(filter(None, [note, duplicates(groups)]))
     tasks: dict[str, list[Group]] = {}
     for group in groups:
         tasks.setdefault(group.task, []).append(group)
-    result = Section("Results", tables=[tables.results(part, alpha) for part in tasks.values()])
-    against = Section("Comparison to a baseline")
-    for task, part in tasks.items():
-        if task in chosen and len(part) > 1:
-            against.tables.append(tables.comparison(part, chosen[task], alpha))
+    compared = [(part, chosen[task]) for task, part in tasks.items() if task in chosen and len(part) > 1]
+    took = [table for part in tasks.values() if (table := tables.compute(part))]
+    sections = [
+        Section("Results", tables=[tables.results(part, alpha) for part in tasks.values()]),
+        Section("Comparison to a baseline", tables=[tables.comparison(*pair, alpha) for pair in compared]),
+    ]
     if not baseline:
-        example = ",".join(f"{key}={value}" for key, value in groups[0].keys.items() if key != "task")
-        against.text = "No baseline was named; --baseline KEY=VALUE,... compares every other group to one"
-        against.text += f", as in --baseline {shlex.quote(example)}." if example else "."
+        sections[1].text = "No baseline was named; --baseline KEY=VALUE,... compares every other group to one"
+        example = ",".join(f"{key}={value}" for key, value in groups[0].keys.items())
+        sections[1].text += f", as in --baseline {shlex.quote(example)}." if example else "."
     elif missing := [task for task in tasks if task not in chosen]:
-        against.text = f"The baseline has no run of {', '.join(missing)}."
+        sections[1].text = f"The baseline has no run of {', '.join(missing)}."
+    drawn = [Section(title, pictures=draw(name, tasks, alpha)) for name, title in FIGURES.items()]
+    return sections + [each for each in [*drawn, Section("Compute", tables=took)] if each.pictures or each.tables]
+
+
+def draw(name: str, tasks: Mapping[str, Sequence[Group]], alpha: float) -> list[Picture]:
+    """One figure of each task that has something to show."""
+    function, pictures = getattr(plots, name.replace("-", "_")), []
     with matplotlib.rc_context(drawing.PRINT):
-        drawn = {
-            "Learning curves": [plots.learning_curves(part, alpha) for part in tasks.values()],
-            "Losses": [plots.losses(part, alpha) for part in tasks.values()],
-            "Return distributions": [plots.distributions(part, alpha) for part in tasks.values()],
-            "Heat maps": [plots.heat_maps(part, alpha) for part in tasks.values()],
-            "Critic calibration": [plots.calibration(part, alpha) for part in tasks.values()],
-        }
-    took = Section("Compute", tables=[table for part in tasks.values() if (table := tables.compute(part))])
-    sections = [Section(title, pictures=[each for each in found if each]) for title, found in drawn.items()]
-    sections = [result, against, *(section for section in [*sections, took] if section.pictures or section.tables)]
-    thin = [note for table in result.tables for note in table.notes]
-    reading.notes += notes
-    return Page(groups, reading, facts(groups, reading, alpha), sections, warnings(reading, thin))
+        for task, groups in tasks.items():
+            if drawn := function(groups, alpha):
+                slug = drawing.slug(name, task)
+                pictures.append(Picture(slug, task, drawn[1], drawing.files(drawn[0], slug)))
+    return pictures
 
 
 def facts(groups: Sequence[Group], reading: Reading, alpha: float) -> list[str]:
     """What was read, in sentences."""
-    runs, counts = reading.runs, [len(part) for group in groups for part in group.returns()]
+    runs, counts = reading.runs, [len(part) for group in groups for part in group.by_seed]
     low, high = min(counts), max(counts)
     tasks, seeds = known(runs, "task"), known(runs, "seed")
     per_seed = f"{low}" if low == high else f"{low} to {high}, {np.median(counts):.0f} in the median"
@@ -96,19 +154,13 @@ def facts(groups: Sequence[Group], reading: Reading, alpha: float) -> list[str]:
     ]
     values = {key: known(runs, key) for key in HEADLINE if key != "seed"}
     same = [f"{key}={found[0]}" for key, found in values.items() if len(found) == 1 and found != ["none"]]
-    lines += [f"the same in all runs that say so: {', '.join(same)}"] if same else []
+    lines += [f"the same in all runs that name it: {', '.join(same)}"] if same else []
     lines += [f"tasks: {', '.join(tasks)}"] if len(tasks) > 1 else []
     return [*lines, f"CVaR_{alpha:g} is the mean of the worst {alpha:.3g} of the episodes; returns: higher is better"]
 
 
-def warnings(reading: Reading, thin: Sequence[str]) -> list[str]:
-    """Short reasons to look at the page twice."""
-    found = [f"{len(reading.problems)} failed, unfinished or damaged"] if reading.problems else []
-    return found + (["CVaR of some groups rests on fewer than 5 episodes"] if thin else [])
-
-
 def put(path: Path, content: bytes) -> None:
-    """Write a file beside its place and rename it, so that no half of one is ever read. Raises InputError."""
+    """Write a file atomically. Raises InputError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as part:
@@ -118,51 +170,36 @@ def put(path: Path, content: bytes) -> None:
 
 
 def refuse_others(folder: Path) -> None:
-    """Refuse a folder that holds something which is no report: its files would be in the way. Raises InputError."""
+    """Refuse a folder whose files no report wrote: they would be overwritten. Raises InputError."""
     page = folder / "index.html"
     ours = page.is_file() and b'content="ramac' in page.read_bytes()[:1000]
-    names = ["index.html", "figures", *(f"{name}.{kind}" for name in TABLES for kind in FORMATS)]
+    names = ["index.html", "figures", *(f"{name}.{kind}" for name in TABLES.values() for kind in FORMATS)]
     for name in names if not ours else ():
         if (folder / name).exists():
-            raise InputError(f"{folder} holds a {name} that is no report's; --out names another folder")
+            raise InputError(f"{folder} holds a {name} that no report wrote; --out names another folder")
 
 
-def write(page: Page, folder: Path, command: Sequence[str]) -> Path:
-    """Write tables, figures and, last, index.html; returns its path. What an earlier report left there goes.
+def write(folder: Path, found: Mapping[str, Sequence[Table]], pictures: Sequence[Picture], **page: Any) -> None:
+    """Write tables, figures and, last, index.html; remove what an earlier report wrote and this one does not.
 
     Raises InputError when the folder cannot be written to.
     """
     refuse_others(folder)
-    written: dict[str, Sequence[Table]] = {}
-    for section in page.sections:
-        for table in section.tables:
-            written[table.name] = [*written.get(table.name, ()), table]
-    pictures = [picture for section in page.sections for picture in section.pictures]
-    for name, found in written.items():
-        for kind, render in FORMATS.items():
-            put(folder / f"{name}.{kind}", render(found).encode())
-    svg = drawing.write(pictures, folder / "figures", put)
-    stale = [folder / f"{name}.{kind}" for name in TABLES if name not in written for kind in FORMATS]
-    stale += [
-        path
-        for kind in ("pdf", "svg")
-        for path in (folder / "figures").glob(f"*.{kind}")
-        if path.stem not in svg and path.name.startswith(FIGURES)
-    ]
-    for path in stale:
+    figures = folder / "figures"
+    files = {figures / name: content for picture in pictures for name, content in picture.files.items()}
+    for name, part in found.items():
+        for kind, render in FORMATS.items() if part else ():
+            files[folder / f"{TABLES[name]}.{kind}"] = render(part).encode()
+    for path, content in files.items():
+        put(path, content)
+    earlier = [folder / f"{name}.{kind}" for name in TABLES.values() for kind in FORMATS]
+    earlier += [path for name in FIGURES for kind in ("pdf", "svg") for path in figures.glob(f"{name}*.{kind}")]
+    for path in set(earlier) - set(files):
         path.unlink(missing_ok=True)
-    meanings = {
-        column.title: column.meaning for found in written.values() for table in found for column in table.columns
-    }
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ramac", "reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    html = environment.get_template("page.html.j2").render(
-        page=page,
-        svg=svg,
-        meanings=meanings,
-        command=shlex.join(["ramac", "report", *command]),
-        version=ramac.__version__,
-    )
+    meanings = {column.title: column.meaning for part in found.values() for table in part for column in table.columns}
+    cells = partial(Table.cells, escape=Markup.escape, strong=Markup("<strong>{}</strong>").format)
+    html = environment.get_template("page.html.j2").render(page, meanings=meanings, cells=cells)
     put(folder / "index.html", html.encode())
-    return folder / "index.html"

@@ -1,12 +1,18 @@
-"""The figures of a report: learning curves, losses, return distributions, heat maps, calibration."""
+"""The figures of a report: learning curves, losses, return distributions, heat maps, calibration.
+
+Each function returns a figure of the groups of one task and its caption, None where there is nothing to show.
+"""
 
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
-from ramac.reporting.drawing import BLUE, COLOURS, PANELS, RED, Picture, foremost, grid, legend, lowest, slug
+from ramac.plotting import BLUE, RED
+from ramac.reporting.drawing import COLOURS, PANELS, foremost, grid, legend, lowest
 from ramac.reporting.formats import decimals
 from ramac.reporting.groups import Group, natural, short
 from ramac.reporting.runs import number
@@ -18,51 +24,40 @@ COLUMNS = 3  # of small multiples across a page
 MAPS = 6  # pairs of heat maps: a page's height
 
 
-def band(axes: Any, steps: np.ndarray, values: np.ndarray, index: int, label: str) -> None:
-    """Mean of values [seeds, steps] as a line, lowest to highest as a band."""
-    kept = slice(None, None, max(1, len(steps) // POINTS))
-    steps, values = steps[kept], values[:, kept]
-    colour, style = COLOURS[index % len(COLOURS)], STYLES[index % len(STYLES)]
-    axes.plot(steps, values.mean(0), style, color=colour, lw=1.4, label=label)
-    if len(values) > 1:
-        axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0)
+def measures(alpha: float) -> dict[str, Callable[[Any], float]]:
+    """Mean and CVaR of returns, by title."""
+    return {"mean": lambda returns: float(np.mean(returns)), f"CVaR_{alpha:g}": lambda part: float(cvar(part, alpha))}
 
 
-def common(series: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Series of (steps, values) on the steps that all have: steps [S] and values [series, S]."""
-    steps = sorted(set.intersection(*(set(part.tolist()) for part, _ in series)))
-    found = [dict(zip(part.tolist(), values.tolist(), strict=True)) for part, values in series]
-    return np.array(steps), np.array([[each[step] for step in steps] for each in found]).reshape(len(series), -1)
+def band(axes: Any, lines: Sequence[pd.Series], index: int, label: str) -> None:
+    """Mean of lines (values by step) as a line, lowest to highest as a band, on the steps that all have."""
+    frame = pd.concat(lines, axis=1, join="inner").sort_index()
+    frame = frame.iloc[:: max(1, len(frame) // POINTS)]
+    values, colour = frame.to_numpy(), COLOURS[index % len(COLOURS)]
+    if len(values):
+        axes.plot(frame.index, values.mean(1), STYLES[index % len(STYLES)], color=colour, lw=1.4, label=label)
+        if len(lines) > 1:
+            axes.fill_between(frame.index, values.min(1), values.max(1), color=colour, alpha=0.15, lw=0)
 
 
-def learning_curves(groups: Sequence[Group], alpha: float) -> Picture | None:
-    """Mean and CVaR of the evaluation episodes over updates; None where there was one evaluation only."""
-    several = [g for g in groups if any(len(np.unique(run.episodes["step"])) > 1 for run in g.runs)]
+def learning_curves(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
+    """Mean and CVaR of the evaluation episodes over gradient steps; None where there was one evaluation only."""
+    several = [g for g in groups if any(run.episodes["step"].nunique() > 1 for run in g.runs)]
     if not several:
         return None
     drawn, left = foremost(several, len(COLOURS), alpha)
     figure, panels = grid(2, 2, 2.6)
-    statistics: dict[str, Callable[[np.ndarray], float]] = {
-        "mean return": lambda part: float(part.mean()),
-        f"CVaR_{alpha:g} of the return": lambda part: float(cvar(part, alpha)),
-    }
-    for axes, (title, statistic) in zip(panels, statistics.items(), strict=True):
+    for axes, (title, measure) in zip(panels, measures(alpha).items(), strict=True):
         for index, group in enumerate(drawn):
-            band(axes, *common([curve(run, statistic) for run in group.runs]), index, group.label)
-        axes.set(ylabel=title, xlabel="updates")
+            lines = [run.episodes.groupby("step")["return"].agg(measure) for run in group.runs]
+            band(axes, lines, index, group.label)
+        axes.set(ylabel=f"{title} of the return", xlabel="gradient steps")
     legend(figure, panels, [group.label for group in drawn])
-    caption = f"Evaluation during training: mean over seeds, band from the lowest to the highest seed.{left}"
-    return Picture(slug("learning-curves", groups[0].task), groups[0].task, caption, figure)
+    return figure, f"Evaluation during training: mean over seeds, band from the lowest to the highest seed.{left}"
 
 
-def curve(run: Any, statistic: Callable[[np.ndarray], float]) -> tuple[np.ndarray, np.ndarray]:
-    """Steps of a run's evaluations, and the statistic of each one's returns."""
-    steps = np.unique(run.episodes["step"])
-    return steps, np.array([statistic(run.episodes["return"][run.episodes["step"] == step]) for step in steps])
-
-
-def losses(groups: Sequence[Group], alpha: float) -> Picture | None:
-    """Each loss over updates; None where no run has any."""
+def losses(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
+    """Each loss over gradient steps; None where no run has any."""
     drawn, left = foremost([g for g in groups if any(run.metrics for run in g.runs)], len(COLOURS), alpha)
     names = sorted({name for g in drawn for run in g.runs for name in run.metrics if name.startswith("loss_")})
     if not names:
@@ -70,22 +65,21 @@ def losses(groups: Sequence[Group], alpha: float) -> Picture | None:
     figure, panels = grid(len(names), COLUMNS, 1.9)
     for axes, name in zip(panels, names, strict=True):
         for index, group in enumerate(drawn):
-            found = [tuple(run.metrics[name].T) for run in group.runs if name in run.metrics]
-            if found and len((line := common(found))[0]):
-                band(axes, *line, index, group.label)
-        axes.set(title=name, xlabel="updates")
+            if found := [run.metrics[name] for run in group.runs if name in run.metrics]:
+                band(axes, found, index, group.label)
+        axes.set(title=name, xlabel="gradient steps")
     legend(figure, panels, [group.label for group in drawn])
-    caption = f"Losses: mean over seeds, band from the lowest to the highest seed. Scales differ between methods.{left}"
-    return Picture(slug("losses", groups[0].task), groups[0].task, caption, figure)
+    caption = "Losses: mean over seeds, band from the lowest to the highest seed. Scales differ between methods."
+    return figure, caption + left
 
 
-def distributions(groups: Sequence[Group], alpha: float) -> Picture:
+def distributions(groups: Sequence[Group], alpha: float) -> tuple[Figure, str]:
     """Histogram of each group's returns, the worst share in another colour, mean and CVaR marked."""
     drawn, left = foremost(groups, PANELS, alpha)
-    edges = np.histogram_bin_edges(np.concatenate([group.column("return") for group in drawn]), 40)
+    edges = np.histogram_bin_edges(np.concatenate([group.returns for group in drawn]), 40)
     figure, panels = grid(len(drawn), COLUMNS, 1.5, sharex=True)
     for axes, group in zip(panels, drawn, strict=True):
-        returns = np.sort(group.column("return"))
+        returns = np.sort(group.returns)
         share = np.histogram(returns, edges)[0] / len(returns)
         worst = np.histogram(returns[: max(1, round(alpha * len(returns)))], edges)[0] / len(returns)
         axes.stairs(share, edges, fill=True, color=BLUE, label="episodes")
@@ -95,14 +89,13 @@ def distributions(groups: Sequence[Group], alpha: float) -> Picture:
         axes.set_title(f"{group.label} (n = {len(returns)})", wrap=True)
     figure.supylabel("share of episodes", fontsize=8)
     for axes in lowest(panels, COLUMNS):
-        axes.tick_params(labelbottom=True)  # which a shared axis hides above an empty place
+        axes.tick_params(labelbottom=True)  # a shared axis hides its labels above an empty place
         axes.set_xlabel("return (reward units)")
     legend(figure, panels)
-    caption = f"Returns of the last step's episodes, all seeds together.{left}"
-    return Picture(slug("distributions", groups[0].task), groups[0].task, caption, figure)
+    return figure, f"Returns of the last step's episodes, all seeds together.{left}"
 
 
-def heat_maps(groups: Sequence[Group], alpha: float) -> Picture | None:
+def heat_maps(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
     """Mean and CVaR over the two keys with most levels; None where most pairs of levels have no run."""
     levels = {key: sorted({group.keys[key] for group in groups}, key=natural) for key in groups[0].keys}
     levels = {key: found for key, found in levels.items() if len(found) > 1}
@@ -120,13 +113,12 @@ def heat_maps(groups: Sequence[Group], alpha: float) -> Picture | None:
     drawn, left = dict(list(maps.items())[:MAPS]), max(0, len(maps) - MAPS)
     rows, columns = levels[first], levels[second]
     figure, panels = grid(2 * len(drawn), 2, max(1.6, 0.28 * len(rows) + 0.8))
-    statistics = {"mean": lambda part: float(part.mean()), f"CVaR_{alpha:g}": lambda part: float(cvar(part, alpha))}
-    for side, (title, statistic) in enumerate(statistics.items()):
+    for side, (title, measure) in enumerate(measures(alpha).items()):
         values = np.full((len(drawn), len(rows), len(columns)), np.nan)
         for index, part in enumerate(drawn.values()):
             for group in part:
                 place = rows.index(group.keys[first]), columns.index(group.keys[second])
-                values[(index, *place)] = statistic(group.column("return"))
+                values[(index, *place)] = measure(group.returns)
         for index, name in enumerate(drawn):
             axes = panels[2 * index + side]
             heat_map(axes, values[index], np.nanmin(values), np.nanmax(values))
@@ -136,7 +128,7 @@ def heat_maps(groups: Sequence[Group], alpha: float) -> Picture | None:
             axes.set(xlabel=titles[second], ylabel=titles[first])
     caption = "Episode returns, one colour scale per statistic, dark is low; blank where there is no run."
     caption += f" {left} other combinations of {', '.join(titles[key] for key in rest)} left out." if left else ""
-    return Picture(slug("heat-maps", groups[0].task), groups[0].task, caption, figure)
+    return figure, caption
 
 
 def heat_map(axes: Any, values: np.ndarray, low: float, high: float) -> None:
@@ -151,8 +143,8 @@ def heat_map(axes: Any, values: np.ndarray, low: float, high: float) -> None:
     axes.invert_yaxis()
 
 
-def calibration(groups: Sequence[Group], alpha: float) -> Picture | None:
-    """Predicted and realised discounted returns, at each level; None where no run was asked (`ramac doctor RUN`)."""
+def calibration(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
+    """Predicted and realised discounted returns, at each level; None where no run has calibration.json."""
     drawn, left = foremost([g for g in groups if any(run.calibration for run in g.runs)], PANELS // 2, alpha)
     if not drawn:
         return None
@@ -178,4 +170,4 @@ def calibration(groups: Sequence[Group], alpha: float) -> Picture | None:
         "The critic's prediction at the first step against the returns of the evaluation episodes, one pair per seed. "
         f"Miscalibration: distance of the PIT from uniform; by chance: its 95 % bound, means over seeds.{left}"
     )
-    return Picture(slug("calibration", groups[0].task), groups[0].task, caption, figure)
+    return figure, caption

@@ -2,14 +2,18 @@
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ramac.errors import InputError, nearest
+from ramac.experiment.config import flat
+from ramac.experiment.folder import RunFolder
 from ramac.system.untrusted import read_json, read_yaml, regular
 
 HEADLINE = (
@@ -22,40 +26,31 @@ HEADLINE = (
     "steps",
     "seed",
 )  # keys of summary.json that name a run
-MEASURED = (
-    "episode",
-    "step",
-    "return",
-    "length",
-    "risky_steps",
-    "penalties",
-)  # columns of episodes that are no setting
-SKIPPED = {"checkpoint", "checkpoints", "evaluations", "report"}  # folders in which no run lies
+MEASURED = ("episode", "step", "return", "length", "risky_steps", "penalties")  # columns of episodes; others: settings
+SKIPPED = {"checkpoint", "checkpoints", "evaluations", "report"}  # folders that never hold a run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One training run, or the rows of a csv file that agree in every setting and the seed."""
 
     source: str
     settings: dict[str, str]  # dotted keys of config.yaml and the names of summary.json, as text
-    episodes: dict[str, np.ndarray]  # columns, [rows]
+    episodes: pd.DataFrame  # columns MEASURED where known, one row per episode
     summary: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, np.ndarray] = field(default_factory=dict)  # name -> (step, value) [rows, 2]
+    metrics: dict[str, pd.Series] = field(default_factory=dict)  # name -> values, indexed by gradient step
     calibration: dict[str, Any] = field(default_factory=dict)
     named: tuple[str, ...] = ()  # settings that are columns of a csv file
 
-    def result(self, column: str = "return") -> np.ndarray | None:
-        """A column of the episodes of the highest step, None where there is no such column."""
-        if column not in self.episodes:
-            return None
-        step = self.episodes["step"]
-        return self.episodes[column][step == step.max()]
+    @property
+    def result(self) -> pd.DataFrame:
+        """The episodes of the last step."""
+        return self.episodes[self.episodes["step"] == self.episodes["step"].max()]
 
 
 @dataclass
 class Reading:
-    """What was found: runs with a result, and what has none or lacks a part, each with its reason."""
+    """What was found: runs with a result, and what has none or is incomplete, with the reason."""
 
     runs: list[Run] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)  # (source, reason)
@@ -63,7 +58,7 @@ class Reading:
 
 
 def gather(paths: Sequence[str]) -> Reading:
-    """Read folders of run folders, run folders and csv files.
+    """Read run folders, folders that hold them, and csv files.
 
     Raises InputError for a path that is neither, and where nothing has a result.
     """
@@ -89,15 +84,19 @@ def gather(paths: Sequence[str]) -> Reading:
         (source, reason), count = reading.problems[0], len(reading.problems)
         more = f", and {count - 1} more like it" if count > 1 else ""
         raise InputError(f"no finished run in {', '.join(paths)}: {source}: {reason}{more}")
+    add_task(reading)
+    return reading
+
+
+def add_task(reading: Reading) -> None:
+    """Give runs of a csv file without a task the task of the run folders, if these have only one."""
     tasks = {run.settings["task"] for run in reading.runs if "task" in run.settings and not run.named}
     if len(tasks) == 1:
         (task,) = tasks
-        for index, run in enumerate(reading.runs):
-            if "task" not in run.settings:
-                reading.runs[index] = replace(run, settings={"task": task, **run.settings})
-                reading.notes.append(f"{run.source} names no task; it is taken to be {task}, the run folders' only one")
-        reading.notes = list(dict.fromkeys(reading.notes))
-    return reading
+        lacking = [run.source for run in reading.runs if "task" not in run.settings]
+        reading.runs = [replace(run, settings={"task": task, **run.settings}) for run in reading.runs]
+        note = "{} names no task; it is taken to be {}, the run folders' only one"
+        reading.notes += [note.format(source, task) for source in dict.fromkeys(lacking)]
 
 
 def run_folders(root: Path) -> Iterator[Path]:
@@ -110,78 +109,85 @@ def run_folders(root: Path) -> Iterator[Path]:
 
 def read(place: Path, reading: Reading) -> None:
     """Add a run folder or a csv file to the reading, or the reason why it cannot be used."""
+    folder = RunFolder(place)
     try:
         if place.is_file():
             reading.runs += foreign(place)
-        elif all((place / name).exists() for name in ("summary.json", "episodes.csv")):
-            reading.runs.append(finished(place, reading))
-        elif (place / "failed.json").exists():
-            reading.problems.append((str(place), f"failed: {mapping(place / 'failed.json').get('reason', 'unknown')}"))
+        elif (state := folder.state) == "finished":
+            reading.runs.append(finished(folder, reading))
+        elif state == "failed":
+            reason = read_json(folder.failure_file, place).get("reason", "unknown")
+            reading.problems.append((str(place), f"failed: {reason}"))
         else:
-            missing = [name for name in ("summary.json", "episodes.csv") if not (place / name).exists()]
-            reading.problems.append((str(place), f"unfinished: no {' and no '.join(missing)}"))
+            kind = "running" if state == "running" else "unfinished"
+            reading.problems.append((str(place), f"{kind}: no {folder.summary_file.name}"))
     except InputError as error:
         reading.problems.append((str(place), str(error)))
 
 
-def finished(folder: Path, reading: Reading) -> Run:
-    """A run folder with a result. A damaged side file is named in the reading's problems. Raises InputError."""
-    summary, episodes = mapping(folder / "summary.json"), rows(folder / "episodes.csv", ("step", "episode", "return"))
-    settings = flat(mapping(folder / "config.yaml"))
+def finished(folder: RunFolder, reading: Reading) -> Run:
+    """A run folder with a result. A damaged side file becomes one of the reading's problems. Raises InputError."""
+    summary = folder.summary
+    table = rows(folder.episodes_file, ("step", "episode", "return"))
+    # plain settings, not RunConfig: a plug-in of somebody else need not be here to compare its episodes
+    settings = {key: text(value) for key, value in flat(read_yaml(folder.config_file, folder.path)).items()}
     settings |= {key: text(summary[key]) for key in HEADLINE if key in summary}
     settings["recipe"] = text(summary.get("recipe", "none"))
     if isinstance(summary.get("loss"), list):
         settings["loss"] = "+".join(map(text, summary["loss"]))
     if missing := [key for key in ("task", "actor", "seed") if key not in settings]:
-        raise InputError(f"summary.json has no {missing[0]!r}")
-    names = [name for name in MEASURED if name in episodes[0]]
-    columns = {name: numbers(episodes, name, "episodes.csv") for name in names}
-    metrics, calibration = {}, {}
+        raise InputError(f"{folder.summary_file} has no {missing[0]!r}")
+    episodes, metrics, calibration = numbers(table, MEASURED, folder.episodes_file.name), {}, {}
     try:
-        if (folder / "metrics.csv").exists():
-            metrics = series(rows(folder / "metrics.csv", ("step", "name", "value"), empty=True))
-        if (folder / "calibration.json").exists():
-            calibration = mapping(folder / "calibration.json")
-            lines = calibration.setdefault("cvar", [])
-            if not isinstance(lines, list) or any(np.isnan(number(line, "alpha")) for line in lines):
-                calibration = {}
-                raise InputError("calibration.json: cvar is no list of lines with an alpha")
+        metrics, calibration = curves(folder.metrics_file), predictions(folder.calibration_file)
     except InputError as error:
         reading.problems.append((str(folder), f"{error}; the rest of the run is used"))
-    return Run(str(folder), settings, columns, summary, metrics, calibration)
+    return Run(str(folder), settings, episodes, summary, metrics, calibration)
+
+
+def curves(path: Path) -> dict[str, pd.Series]:
+    """Each metric's values by gradient step; of a step that is there twice, the last. Raises InputError."""
+    if not path.exists():
+        return {}
+    table = rows(path, ("step", "name", "value"), empty=True)
+    values = numbers(table, ("step", "value"), path.name, finite=False)
+    return {
+        str(name): part.drop_duplicates("step", keep="last").set_index("step")["value"]
+        for name, part in values.groupby(table["name"])
+    }
+
+
+def predictions(path: Path) -> dict[str, Any]:
+    """What calibration.json says at each level of CVaR, empty where there is none. Raises InputError."""
+    found = read_json(path, path.parent) if path.exists() else {}
+    lines = found.setdefault("cvar", []) if found else []
+    if not isinstance(lines, list) or any(np.isnan(number(line, "alpha")) for line in lines):
+        raise InputError("calibration.json: cvar must be a list of mappings with a number alpha")
+    return found
 
 
 def foreign(path: Path) -> list[Run]:
     """Other people's episodes: one run per combination of settings and seed. Raises InputError."""
     table = rows(path, ("episode", "return"))
-    for count, row in enumerate(table, 1):
-        if None in row.values():
-            raise InputError(f"{path.name}: row {count} has fewer than the {len(row)} columns of the first line")
-    keys = [name for name in table[0] if name not in MEASURED and name != "seed"]
-    parts: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    for row in table:
-        parts.setdefault(tuple(str(row.get(key)) for key in (*keys, "seed")), []).append(row)
+    values = numbers(table, MEASURED, path.name)
+    if "step" not in values:
+        values["step"] = 0.0
+    keys = [name for name in table if name not in MEASURED and name != "seed"]
+    if "seed" not in table:
+        table["seed"] = "0"
     runs = []
-    for part in parts.values():
-        columns = {name: numbers(part, name, path.name) for name in MEASURED if name in part[0]}
-        columns.setdefault("step", np.zeros(len(part)))
-        settings = {key: str(part[0][key]) for key in keys} or {"method": path.stem}
-        runs.append(
-            Run(str(path), {**settings, "seed": part[0].get("seed", "0")}, columns, named=tuple(settings))
-        )  # a file without a seed is of one
+    for cell, part in table.groupby([*keys, "seed"], sort=False):
+        settings = dict(zip([*keys, "seed"], cell, strict=True))
+        named = {key: settings[key] for key in keys} or {"method": path.stem}
+        runs.append(Run(str(path), {**named, "seed": settings["seed"]}, values.loc[part.index], named=tuple(named)))
     return runs
 
 
-def mapping(path: Path) -> dict[str, Any]:
-    """Content of a json or yaml file. Raises InputError when it is damaged or no mapping."""
-    try:
-        return (read_json if path.suffix == ".json" else read_yaml)(path)
-    except InputError as error:
-        raise InputError(f"{path.name} cannot be read: {error}") from error
+def rows(path: Path, needed: Sequence[str], empty: bool = False) -> pd.DataFrame:
+    """Rows of a csv file as text. Raises InputError when it cannot be used.
 
-
-def rows(path: Path, needed: Sequence[str], empty: bool = False) -> list[dict[str, str]]:
-    """Rows of a csv file. Raises InputError when it cannot be read, lacks a column or has no rows."""
+    Rows of a wrong length are refused: pandas.read_csv would shift or fill them without a word.
+    """
     try:
         with regular(path).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             reader = csv.DictReader(file)
@@ -193,54 +199,40 @@ def rows(path: Path, needed: Sequence[str], empty: bool = False) -> list[dict[st
         if name not in names:
             raise InputError(f"{path.name} has no column {name!r}; it has {', '.join(names)}{nearest(name, names)}")
     for count, row in enumerate(table, 1):
-        if None in row:
-            raise InputError(f"{path.name}: row {count} has more than the {len(names)} columns of the first line")
+        if wrong := "more" if None in row else "fewer" if None in row.values() else "":
+            raise InputError(f"{path.name}: row {count} has {wrong} than the {len(names)} columns of the first line")
     if not table and not empty:
         raise InputError(f"{path.name} has no rows")
-    return table
+    return pd.DataFrame(table, columns=list(dict.fromkeys(names)), dtype=object)
 
 
-def numbers(table: Sequence[Mapping[str, str]], name: str, file: str) -> np.ndarray:
-    """A column of finite numbers, [rows]. Raises InputError that names the first other one."""
-    values = np.full(len(table), np.nan)
-    for index, row in enumerate(table):
+def numbers(table: pd.DataFrame, names: Sequence[str], file: str, finite: bool = True) -> pd.DataFrame:
+    """The columns of these names that there are, as floats. Raises InputError for what is not a (finite) number."""
+
+    def parsed(value: str) -> float | None:
         try:
-            values[index] = float(row[name])
-        except (TypeError, ValueError):
-            raise InputError(f"{file}: {name} is {row[name]!r} in row {index + 1}, no number") from None
-    if not np.isfinite(values).all():
-        first = int(np.argmin(np.isfinite(values)))
-        count = int((~np.isfinite(values)).sum())
-        raise InputError(
-            f"{file}: {name} is {values[first]} in {count} of {len(values)} rows, first in row {first + 1}"
-        )
-    return values
+            return float(value)
+        except ValueError:
+            return None
 
-
-def series(table: Sequence[Mapping[str, str]]) -> dict[str, np.ndarray]:
-    """Metrics by name: (step, value), [rows, 2]. Raises InputError for what is no number."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    for index, row in enumerate(table):
-        try:
-            found.setdefault(row["name"], []).append((float(row["step"]), float(row["value"])))
-        except (TypeError, ValueError):
-            raise InputError(f"metrics.csv: row {index + 1} is damaged") from None
-    return {name: np.array(values) for name, values in found.items()}
+    found = {}
+    for name in table.columns.intersection(list(names), sort=False):
+        values = [parsed(value) for value in table[name]]
+        bad = [i for i, value in enumerate(values) if value is None or (finite and not np.isfinite(value))]
+        if bad:
+            raise InputError(
+                f"{file}: {name} is {table[name].iloc[bad[0]]} in {len(bad)} of {len(table)} rows, first in row "
+                f"{bad[0] + 1}; it must be a {'finite ' * finite}number"
+            )
+        found[name] = np.array(values, np.float64)
+    return pd.DataFrame(found)
 
 
 def number(tree: Any, *keys: str) -> float:
-    """A number inside nested mappings, nan where it is missing or none."""
+    """A finite number inside nested mappings, nan where there is none."""
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None
-    return float(tree) if isinstance(tree, int | float) else float("nan")
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as dotted keys and text."""
-    found: dict[str, str] = {}
-    for key, value in tree.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": text(value)}
-    return found
+    return float(tree) if isinstance(tree, int | float) and abs(tree) <= sys.float_info.max else float("nan")
 
 
 def text(value: Any) -> str:

@@ -1,19 +1,24 @@
 """Risk measures of a return Z (higher is better); level 0 is the worst outcome.
 
-Every measure reads three representations: weighted atoms (`forward`: fixed grids, categorical and imputed atoms), raw
-samples (`of_samples`), and a quantile function that answers at any level (`of_quantiles`).
+Every measure reads three representations: weighted atoms (`forward`: fixed grids, categorical and imputed atoms),
+samples (`of_samples`), and a quantile function (`of_quantiles`).
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+# the standard normal's distribution function and quantile function; torch.special has no types
+ndtr = cast("Callable[[Tensor], Tensor]", torch.special.ndtr)  # pyright: ignore[reportUnknownMemberType]
+ndtri = cast("Callable[[Tensor], Tensor]", torch.special.ndtri)  # pyright: ignore[reportUnknownMemberType]
 
 
 class RiskMeasure(nn.Module):
     """A risk measure rho; an entry defines `forward`, or is a `Distortion` and defines `level` and `distort`."""
 
-    cvar_level: float | None = None  # alpha where the measure is CVaR_alpha (1: the mean), for closed-form readouts
+    cvar_level: float | None = None  # alpha of a CVaR (1: the mean), for closed forms
 
     def forward(self, value: Tensor, edges: Tensor) -> Tensor:
         """Exact rho of weighted atoms: value [*b, N], sorted; edges [N+1] or [*b, N+1] of their probabilities -> [*b].
@@ -32,10 +37,10 @@ class RiskMeasure(nn.Module):
 
 
 class Distortion(RiskMeasure):
-    """A measure with three faces: rho(Z) = E_u F^-1(beta(u)) = integral F^-1 dg = integral F^-1(tau) w(tau) dtau.
+    """A measure in three forms: rho(Z) = E_u F^-1(beta(u)) = integral F^-1 dg = integral F^-1(tau) w(tau) dtau.
 
     `level` is beta, the sampling map; `distort` is g = beta^-1, the distortion of cumulative probabilities; `density`
-    is w = g', the weight of each level. g concave, beta convex and w falling all say: risk-averse.
+    is w = g', the weight of each level. g concave, beta convex, w falling: risk-averse.
     """
 
     def level(self, u: Tensor) -> Tensor:
@@ -47,13 +52,13 @@ class Distortion(RiskMeasure):
         raise NotImplementedError(f"{type(self).__name__} must define distort(tau)")
 
     def density(self, tau: Tensor) -> Tensor:
-        """Weight w = g' of levels inside (0, 1), same shape. Raises ValueError where a measure has none."""
+        """Weight w = g' of levels inside (0, 1), same shape. Raises ValueError for a measure without density."""
         with torch.enable_grad():
             leaf = tau.detach().requires_grad_()
             return torch.autograd.grad(self.distort(leaf).sum(), leaf)[0]
 
     def forward(self, value: Tensor, edges: Tensor) -> Tensor:
-        # inner edges may round to 0 or 1, where some distortions have no finite slope
+        # some distortions have an infinite slope at 0 or 1, where inner edges may round to
         info = torch.finfo(edges.dtype)
         inner = self.distort(edges[..., 1:-1].clamp(info.tiny, 1 - info.eps))
         return (value * closed(inner).diff(dim=-1)).sum(-1)
@@ -76,8 +81,8 @@ def stratified(shape: tuple[int, ...], count: int, like: Tensor) -> Tensor:
 
 
 def normal_score(level: Tensor) -> Tensor:
-    """Phi^-1 of levels, those within a millionth of 0 and 1 held there: finite in float32 too."""
-    return torch.special.ndtri(level.clamp(1e-6, 1 - 1e-6))
+    """Phi^-1 of levels clamped to [1e-6, 1 - 1e-6]: finite in float32 too."""
+    return ndtri(level.clamp(1e-6, 1 - 1e-6))
 
 
 def edges(count: int, like: Tensor) -> Tensor:
@@ -97,7 +102,7 @@ def closed(inner: Tensor) -> Tensor:
 
 
 def cumulative(probability: Tensor) -> Tensor:
-    """Edges of cells with these probabilities: [*b, N] -> [*b, N+1]; rounding keeps them inside [0, 1]."""
+    """Edges of cells with these probabilities: [*b, N] -> [*b, N+1]; clamped to [0, 1]."""
     return closed(probability.cumsum(-1)[..., :-1].clamp(max=1))
 
 

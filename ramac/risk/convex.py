@@ -1,7 +1,4 @@
-"""Risk measures that are no distortions: a utility of the return, or a minimiser, instead of a weight of levels.
-
-Formulas and reference values are tested in tests/test_risk.py.
-"""
+"""Risk measures that are not distortions: a utility or a minimiser takes the place of weights of levels."""
 
 import torch
 from torch import Tensor
@@ -14,11 +11,11 @@ from ramac.risk import RiskMeasure, finite
 class Entropic(RiskMeasure):
     """-(1/beta) log E exp(-beta Z); beta > 0 is risk-averse, beta -> 0 the mean. Not positively homogeneous.
 
-    A critic measures standardised returns, so there `beta` counts per standard deviation of the logged returns.
+    Critics measure standardised returns, so `beta` counts per standard deviation of the logged returns.
     Paper: Foellmer & Schied 2002, Convex Measures of Risk.
     """
 
-    def __init__(self, *, beta: float = 1.0) -> None:  # a normal loses half a standard deviation
+    def __init__(self, *, beta: float = 1.0) -> None:  # lowers a standard normal by 1/2
         super().__init__()
         if finite("beta", beta) == 0:
             raise ValueError("beta must not be 0; risk=neutral is the mean")
@@ -43,8 +40,8 @@ class Expectile(RiskMeasure):
         self.level = level
 
     def forward(self, value: Tensor, edges: Tensor) -> Tensor:
-        # with the lowest k atoms weighed by 1 - level and the others by level, the mean is e for the right k, and for
-        # any other k on the safer side of it (dual representation)
+        # dual representation: weigh the lowest k atoms by 1 - level and the others by level; the weighted mean is e at
+        # the right k, and at any other k it is above e (level <= 1/2) or below it
         below = edges[..., 1:]
         part = (value * edges.diff(dim=-1)).cumsum(-1)
         weighed = self.level * part[..., -1:] + (1 - 2 * self.level) * part

@@ -1,13 +1,12 @@
-"""Distortion risk measures of the literature; formulas and reference values are tested in tests/test_risk.py."""
+"""Distortion risk measures of the literature."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.special import ndtr, ndtri
 
 from ramac.registry import risks
-from ramac.risk import Distortion, finite, interpolate, midpoints
+from ramac.risk import Distortion, finite, interpolate, midpoints, ndtr, ndtri
 
 
 @risks.register("neutral")
@@ -23,8 +22,8 @@ class Neutral(Distortion):
         return tau
 
 
-def share(alpha: float) -> float:
-    """A share of outcomes. Raises ValueError outside (0, 1]."""
+def tail(alpha: float) -> float:
+    """`alpha` itself, a probability in (0, 1]. Raises ValueError."""
     if not 0 < alpha <= 1:
         raise ValueError(f"alpha must be in (0, 1], got {alpha}")
     return alpha
@@ -39,7 +38,7 @@ class CVaR(Distortion):
 
     def __init__(self, *, alpha: float = 0.1) -> None:  # 0.1: RAMAC, ORAAC, CODAC
         super().__init__()
-        self.alpha = self.cvar_level = share(alpha)
+        self.alpha = self.cvar_level = tail(alpha)
 
     def level(self, u: Tensor) -> Tensor:
         return self.alpha * u
@@ -52,13 +51,13 @@ class CVaR(Distortion):
 class VaR(Distortion):
     """The `alpha` quantile of the return: beta(u) = alpha, g(tau) = 1{tau >= alpha}; not coherent.
 
-    Between the middles of two atoms it is interpolated; there is no density of weights.
+    Interpolated between the midpoints of two atoms; it has no density.
     Paper: Jorion 2006, Value at Risk.
     """
 
     def __init__(self, *, alpha: float = 0.1) -> None:  # as cvar
         super().__init__()
-        self.alpha = share(alpha)
+        self.alpha = tail(alpha)
 
     def level(self, u: Tensor) -> Tensor:
         return torch.full_like(u, self.alpha)
@@ -95,7 +94,7 @@ class Wang(Distortion):
 
 @risks.register("cpw", suffix="eta")
 class CPW(Distortion):
-    """Cumulative probability weighting W(p) = p^eta / (p^eta + (1-p)^eta)^(1/eta); `convention` says where W stands.
+    """Cumulative probability weighting W(p) = p^eta / (p^eta + (1-p)^eta)^(1/eta); `convention` says what W is.
 
     `iqn`: beta = W (IQN, ORAAC, RAMAC; under-weights both tails). `cdf`: g = W (DSAC, CODAC; over-weights both tails).
     `gain`: g(tau) = 1 - W(1 - tau), Tversky and Kahneman's decumulative weights of gains.
@@ -109,7 +108,7 @@ class CPW(Distortion):
         self.eta, self.convention = eta, convention
 
     def weight(self, p: Tensor, rest: Tensor | None = None) -> Tensor:
-        """W(p); `rest` is 1 - p where that is known more exactly."""
+        """W(p); `rest` is 1 - p, if it is known more exactly."""
         up, down = p**self.eta, (1 - p if rest is None else rest) ** self.eta
         return up / (up + down) ** (1 / self.eta)
 
@@ -124,7 +123,7 @@ class CPW(Distortion):
             root = torch.where(p >= 1, torch.ones_like(p), torch.where(p <= 0, torch.zeros_like(p), (low + high) / 2))
         if not p.requires_grad:
             return root
-        with torch.enable_grad():  # one step of Newton changes no value and carries the slope 1 / W'
+        with torch.enable_grad():  # one Newton step adds zero, with the gradient 1 / W'
             leaf = root.clone().requires_grad_()
             (slope,) = torch.autograd.grad(self.weight(leaf).sum(), leaf)
         return root + (p - p.detach()) / slope
@@ -147,7 +146,7 @@ class DualPower(Distortion):
     The same as MINVAR with parameter nu - 1. Paper: Cherny & Madan 2009, New Measures for Performance Evaluation.
     """
 
-    def __init__(self, *, nu: float = 3.0) -> None:  # the power measure at its -2
+    def __init__(self, *, nu: float = 3.0) -> None:  # equals power-2
         super().__init__()
         if not finite("nu", nu) >= 1:
             raise ValueError(f"nu must be at least 1, got {nu}")

@@ -1,7 +1,4 @@
-"""Spectral risk measures: a falling weight of levels, so that every one of them is risk-averse and coherent.
-
-Formulas and reference values are tested in tests/test_risk.py.
-"""
+"""Spectral risk measures: the weight falls with the level, so all of them are risk-averse and coherent."""
 
 import math
 
@@ -10,7 +7,7 @@ from torch import Tensor
 
 from ramac.registry import risks
 from ramac.risk import Distortion, finite
-from ramac.risk.distortions import share
+from ramac.risk.distortions import tail
 
 
 @risks.register("spectral", suffix="k")
@@ -20,7 +17,7 @@ class Spectral(Distortion):
     Paper: Acerbi 2002, Spectral Measures of Risk; as used by ACSRM (Moghimi & Ku 2025).
     """
 
-    def __init__(self, *, k: float = 5.0) -> None:  # mean level 0.19
+    def __init__(self, *, k: float = 5.0) -> None:  # the mean level is 0.19
         super().__init__()
         if not finite("k", k) > 0:
             raise ValueError(f"k must be positive, got {k}; risk=neutral is the mean")
@@ -40,11 +37,11 @@ class MeanCVaR(Distortion):
     Paper: Rockafellar, Uryasev & Zabarankin 2006, Generalized Deviations in Risk Analysis.
     """
 
-    def __init__(self, *, alpha: float = 0.1, mean_weight: float = 0.5) -> None:  # alpha as cvar; both halves equal
+    def __init__(self, *, alpha: float = 0.1, mean_weight: float = 0.5) -> None:  # as cvar; equal halves
         super().__init__()
         if not 0 <= mean_weight <= 1:
             raise ValueError(f"mean_weight must be in [0, 1], got {mean_weight}")
-        self.alpha, self.mean_weight = share(alpha), mean_weight
+        self.alpha, self.mean_weight = tail(alpha), mean_weight
 
     def level(self, u: Tensor) -> Tensor:
         c, alpha = self.mean_weight, self.alpha
@@ -57,9 +54,9 @@ class MeanCVaR(Distortion):
 
 
 class Stressed(Distortion):
-    """A measure of Cherny and Madan with a stress >= 0; 0 is the mean."""
+    """Base of Cherny and Madan's measures: stress >= 0, where 0 is the mean."""
 
-    def __init__(self, *, stress: float = 1.0) -> None:  # two draws: the least whole number of them
+    def __init__(self, *, stress: float = 1.0) -> None:  # two copies
         super().__init__()
         if not finite("stress", stress) >= 0:
             raise ValueError(f"stress must be at least 0, got {stress}")
@@ -68,7 +65,7 @@ class Stressed(Distortion):
 
 @risks.register("maxvar", suffix="stress")
 class MaxVaR(Stressed):
-    """The return whose best of 1 + stress copies is Z: beta(u) = u^(1 + stress); the worst levels weigh without bound.
+    """Mean of the return whose best of 1 + stress copies is Z: beta(u) = u^(1 + stress); weights are unbounded near 0.
 
     Paper: Cherny & Madan 2009, New Measures for Performance Evaluation.
     """
@@ -82,7 +79,7 @@ class MaxVaR(Stressed):
 
 @risks.register("minmaxvar", suffix="stress")
 class MinMaxVaR(Stressed):
-    """Worst of 1 + stress copies of the return of maxvar: g(tau) = 1 - (1 - tau^(1/p))^p, p = 1 + stress.
+    """Mean of the worst of p copies of the return of maxvar: g(tau) = 1 - (1 - tau^(1/p))^p, p = 1 + stress.
 
     Paper: Cherny & Madan 2009, New Measures for Performance Evaluation.
     """
@@ -96,7 +93,7 @@ class MinMaxVaR(Stressed):
 
 @risks.register("maxminvar", suffix="stress")
 class MaxMinVaR(Stressed):
-    """The return whose best of p = 1 + stress copies is the worst of p of Z: g(tau) = (1 - (1-tau)^p)^(1/p).
+    """Mean of the return whose best of p = 1 + stress copies is the worst of p of Z: g(tau) = (1 - (1-tau)^p)^(1/p).
 
     Paper: Cherny & Madan 2009, New Measures for Performance Evaluation.
     """
@@ -105,5 +102,5 @@ class MaxMinVaR(Stressed):
         return 1 - (1 - u**self.power) ** (1 / self.power)
 
     def distort(self, tau: Tensor) -> Tensor:
-        # 1 - (1 - tau)^p written so that it does not vanish with tiny tau: its root has no slope at 0
+        # 1 - (1 - tau)^p, exact for tiny tau: rounded to 0, its root would have an infinite slope
         return (-torch.expm1(self.power * torch.log1p(-tau))) ** (1 / self.power)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens while they are written."""
+"""Atomic writes: a file appears complete, or not at all."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-PART = ".part"  # ending of what is being written
+PART = ".part"  # ending of a file while it is written
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A place to write to, which becomes `path` when the block ends well, on the disk itself; else nothing is left."""
+    """A temporary path that replaces `path`, synced to disk, when the block succeeds; it is removed otherwise."""
     part = path.with_name(f".{path.name}{PART}")
     try:
         yield part
@@ -30,7 +30,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def synchronise(path: Path) -> None:
-    """Wait until a file's content, or a folder's names, are on the disk."""
+    """Sync a file's content, or a folder's names, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -39,16 +39,16 @@ def synchronise(path: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """JSON, whole or not at all."""
+    """Write JSON atomically."""
     with whole(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], content: Any = None) -> None:
-    """A safetensors file with plain `content` and a checksum of both in its header, whole or not at all."""
+    """Write atomically a safetensors file whose header has plain `content` and a checksum of both."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(content)
-    # one entry: safetensors writes several in random order, and equal files should be equal byte for byte
+    # a single entry, because safetensors writes several in random order and equal content must give equal bytes
     data = save(plain, {"ramac": json.dumps({"content": text, "sha256": checksum(plain, text)})})
     with whole(path) as part:
         part.write_bytes(data)
@@ -65,6 +65,6 @@ def checksum(tensors: Mapping[str, Tensor], content: str) -> str:
 
 
 def checksum_of_json(content: Mapping[str, Any]) -> str:
-    """SHA-256 of plain data without its own `sha256`."""
+    """SHA-256 of plain data, leaving out its key `sha256`."""
     rest = {key: value for key, value in content.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

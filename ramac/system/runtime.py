@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import socket
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -44,6 +45,18 @@ def keep_memory() -> None:
         m_trim_threshold, m_mmap_threshold = -1, -3
         libc.mallopt(m_mmap_threshold, 32 * 2**20)  # glibc's maximum
         libc.mallopt(m_trim_threshold, 2**30)
+
+
+@contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """Run float32 matmuls at this precision inside the block. `highest` changes nothing."""
+    before = torch.get_float32_matmul_precision()
+    if precision != "highest":
+        torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def process_settings(threads: int | None, deterministic: bool) -> None:
@@ -95,6 +108,13 @@ def numerics(device: torch.device) -> dict[str, str]:
     """What can change floating-point rounding: device, threads, processor, versions."""
     machine = {"device": str(device), "threads": str(torch.get_num_threads())}
     return {**machine, "processor": torch.backends.cpu.get_cpu_capability(), **versions(["ramac", "torch"])}
+
+
+def host() -> str:
+    """This machine, and on a Ray cluster the node: several nodes may share a machine."""
+    ray = sys.modules.get("ray")
+    node = f"/{ray.get_runtime_context().get_node_id()[:8]}" if ray and ray.is_initialized() else ""
+    return socket.gethostname() + node
 
 
 def environment() -> str:

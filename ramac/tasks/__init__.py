@@ -3,6 +3,7 @@
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,26 +13,59 @@ from gymnasium.envs.registration import EnvSpec
 from omegaconf import DictConfig
 
 from ramac.data import Act, Dataset, Log
+from ramac.data.check import refuse
+from ramac.data.ood import Detector
+from ramac.data.sources import load
 from ramac.environments import make
 from ramac.errors import InputError
 from ramac.hazards import Hazard, HazardWrapper
 from ramac.registry import hazards, tasks
 
-__all__ = ["Act", "Dataset", "LoggedTask", "Task", "configured"]
+__all__ = ["Act", "Column", "Dataset", "LoggedTask", "Task", "configured"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One value that a task adds to summary.json under `key`: how tables title, explain and format it.
+
+    A summary may hold the same value of the logged data, under `data_<key>`.
+    """
+
+    key: str
+    title: str
+    meaning: str
+    style: str = ".1%"
 
 
 class Task(ABC):
-    """A problem. The arguments `steps` (updates of a run) and `gamma` (discount) are what its runs take by default."""
+    """A problem. The arguments `steps` (gradient steps of a run) and `gamma` (discount) are defaults of its runs."""
 
     has_environment: ClassVar[bool] = True  # False where a policy can only be judged by the logged data
+    builds_data: ClassVar[bool] = False  # True where `build` makes the dataset `dataset_id`
+    columns: ClassVar[tuple[Column, ...]] = ()  # what `report` adds to summary.json
+    horizon: int | None = None  # steps of an evaluation episode; None: the environment's own limit
+    source: str | Log | None = None  # replaces the task's own data
 
     def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None) -> None:
-        """Take other data or another hazard than the task's own. Raises InputError when it has no place for them."""
+        """Replace the task's own data or hazard. Raises InputError when it makes them itself."""
         if data is not None or hazard is not None:
             what = "data" if data is not None else "hazard"
             raise InputError(
                 f"{type(self).__name__} makes its own {what}; {what}= goes with task=gymnasium or one of MuJoCo's"
             )
+
+    @property
+    def dataset_id(self) -> str | None:
+        """Minari id of the dataset that this task builds."""
+        return None
+
+    def build(self) -> str:
+        """Make the dataset `dataset_id` unless it is on disk; return its folder. Raises InputError on failure."""
+        raise InputError(f"{type(self).__name__} has no data to build")
+
+    def score(self, mean: float) -> float | None:
+        """Normalised score of a mean return, where the task has one."""
+        return None
 
     @abstractmethod
     def dataset(self) -> Dataset:
@@ -47,7 +81,7 @@ class Task(ABC):
 
 
 def configured(config: Mapping[str, Any] | DictConfig, log: Log | None = None) -> Task:
-    """The task of a run's configuration: `task`, with `data` and `hazard` in place of its own where they are set."""
+    """Build `task` of a run's configuration; its `data` and `hazard`, where set, replace the task's own."""
     task: Task = tasks.build(config["task"])
     hazard, source = config.get("hazard"), config.get("data")
     data = log if log is not None or source is None else str(source)
@@ -61,12 +95,11 @@ class LoggedTask(Task):
     Penalties are added to the data on loading, from `hazard_seed`.
     """
 
+    columns = (Column("score", "D4RL score", "D4RL's normalised score of the mean return, mean over runs", ".1f"),)
     environment_id: str | EnvSpec | None
     hazard: Hazard
-    horizon: int | None  # steps of an evaluation episode; None: the environment's own limit
     hazard_seed: int
     gamma: float
-    source: str | Log | None = None
     reference: ClassVar[tuple[float, float] | None] = None  # return of a random and of an expert policy
 
     def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None) -> None:
@@ -74,20 +107,16 @@ class LoggedTask(Task):
         self.hazard = self.hazard if hazard is None else hazard
 
     def clean(self) -> tuple[Log, str]:
-        """The data before hazards, and one line on what they are. Raises InputError when they cannot be used."""
+        """The data before hazards, and one line that names them. Raises InputError when they cannot be used."""
         if self.source is None:
             raise InputError(
                 "this task has no data of its own; set data=ID or data=FILE, e.g. data=mujoco/hopper/expert-v0"
             )
         if isinstance(self.source, Log):
             return self.source, "arrays from Python"
-        from ramac.data.sources import load
-
         return load(self.source), f"dataset {self.source}"
 
     def dataset(self) -> Dataset:
-        from ramac.data.check import refuse
-
         log, origin = self.clean()
         self.environment_id = self.environment_id or _environment_of(log)
         env = make(self.environment_id)
@@ -114,16 +143,19 @@ class LoggedTask(Task):
         return 100 * (mean - low) / (high - low)
 
     def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
-        from ramac.data.ood import Detector
-        from ramac.plotting import return_figure
+        from ramac.plotting import return_figure  # imports matplotlib
 
         return_figure(returns, data.returns, self.horizon, title, folder / "returns.png")
-        own = {} if (score := self.score(float(returns.mean()))) is None else {"score": score}
+        score = self.score(float(returns.mean()))
+        return ({} if score is None else {"score": score}) | self.ood(act, data)
+
+    def ood(self, act: Act, data: Dataset) -> dict[str, Any]:
+        """Summary field `ood`: shares of out-of-distribution actions; nothing where the data are too few."""
         try:
-            return own | {"ood": Detector(data.log).report(act)}
-        except InputError as error:  # too few data to tell
+            return {"ood": Detector(data.log).report(act, data.held_out)}
+        except InputError as error:
             print(f"no share of out-of-distribution actions: {error}", file=sys.stderr)
-            return own
+            return {}
 
 
 def _environment_of(log: Log) -> EnvSpec:

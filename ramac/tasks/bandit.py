@@ -10,13 +10,18 @@ from ramac.data import Act, Dataset, Log
 from ramac.errors import InputError, at_least, at_most
 from ramac.registry import tasks
 from ramac.spec import Spec
-from ramac.tasks import Task
+from ramac.tasks import Column, Task
 
-CENTRE, RING = 0.3, (0.75, 1.1)  # |a| up to CENTRE is the centre, |a| within RING the ring, the rest off the support
+CENTRE, RING = 0.3, (0.75, 1.1)  # |a| up to CENTRE is the centre, |a| within RING the ring
+COLUMNS = (
+    Column("mass_centre", "centre", "bandit: share of sampled actions on the safe centre, mean over runs"),
+    Column("mass_ring", "ring", "bandit: share of sampled actions on the risky ring, mean over runs"),
+    Column("mass_off_support", "outside the data", "bandit: share of sampled actions without data, mean over runs"),
+)
 
 
 def region(action: np.ndarray) -> np.ndarray:
-    """action [B, 2] -> 0 centre, 1 ring, 2 off the support: [B]."""
+    """action [B, 2] -> 0 centre, 1 ring, 2 outside the data: [B]."""
     radius = np.linalg.norm(action, axis=-1)
     return np.where(radius <= CENTRE, 0, np.where((radius >= RING[0]) & (radius <= RING[1]), 1, 2))
 
@@ -24,7 +29,7 @@ def region(action: np.ndarray) -> np.ndarray:
 def shares(action: np.ndarray) -> dict[str, float]:
     """Share of actions [B, 2] in each region."""
     count = np.bincount(region(action), minlength=3) / len(action)
-    return dict(zip(("mass_centre", "mass_ring", "mass_off_support"), count.tolist(), strict=True))
+    return dict(zip((column.key for column in COLUMNS), count.tolist(), strict=True))
 
 
 def reward(place: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -61,6 +66,8 @@ class Bandit(Task):
     Paper: Fukazawa et al. 2026, RAMAC, figure of eight panels; its code is not public, the numbers are read off it.
     """
 
+    columns = COLUMNS
+
     def __init__(
         self, *, transitions: int = 10_000, data_seed: int = 0, steps: int = 3_000, gamma: float = 0.0
     ) -> None:  # gamma 0: one decision
@@ -89,9 +96,34 @@ class Bandit(Task):
         return gymnasium.wrappers.TimeLimit(BanditEnv(), 1)
 
     def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
-        from ramac.plotting import bandit_figure
-
-        learned = act(np.zeros((10_000, 1), np.float32))
-        logged = data.log.action
-        bandit_figure(logged, data.returns, learned, shares(learned), title, folder / "bandit.png")
+        learned, logged = act(np.zeros((10_000, 1), np.float32)), data.log.action
+        figure(logged, data.returns, learned, title, folder / "bandit.png")
         return {**shares(learned), **{f"data_{key}": value for key, value in shares(logged).items()}}
+
+
+def figure(logged: np.ndarray, rewards: np.ndarray, learned: np.ndarray, title: str, path: Path) -> None:
+    """Logged actions [n, 2] by reward [n], and learned actions [m, 2] over them, with the share of each region."""
+    from matplotlib.figure import Figure  # heavy, and only a finished run draws
+    from matplotlib.patches import Circle
+
+    from ramac.plotting import BLUE, GREY, RED, save
+
+    canvas = Figure(figsize=(10, 5.2), layout="constrained")
+    left, right = canvas.subplots(1, 2, sharex=True, sharey=True)
+    hazard, order = rewards < 0, np.arange(min(len(logged), 3000))
+    paid, hit = order[~hazard[order]], order[hazard[order]]
+    dots = left.scatter(*logged[paid].T, c=rewards[paid], s=5, cmap="viridis")
+    left.scatter(*logged[hit].T, color=RED, s=16, marker="x", linewidths=1, label="hazard, reward about -50")
+    canvas.colorbar(dots, ax=left, label="reward of logged action", shrink=0.8)
+    left.set_title("data: safe centre, risky ring")
+    right.scatter(*logged[order].T, color="#CCCCCC", s=4, label="data")
+    right.scatter(*learned[:3000].T, color=BLUE, s=5, alpha=0.6, label="learned policy")
+    share = shares(learned)
+    text = ", ".join(f"{column.title} {share[column.key]:{column.style}}" for column in COLUMNS)
+    right.set_title(f"{title}\n{text}", fontsize=10)
+    for axes in (left, right):
+        axes.legend(loc="lower left", fontsize=8)
+        for radius in (CENTRE, *RING):
+            axes.add_patch(Circle((0, 0), radius, fill=False, color=GREY, lw=0.6, ls=":"))
+        axes.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), aspect="equal", xlabel="action 1", ylabel="action 2")
+    save(canvas, path)

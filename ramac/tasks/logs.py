@@ -1,7 +1,6 @@
 """Logged data and nothing else: no environment, so some episodes are kept from training to check estimates on."""
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,11 @@ import gymnasium
 import numpy as np
 
 from ramac.data import Act, Dataset, Log
-from ramac.data.ood import Detector
+from ramac.data.check import errors
 from ramac.errors import InputError, at_least
 from ramac.hazards import NoHazard
 from ramac.registry import tasks
 from ramac.tasks import LoggedTask
-
-STATES = 5_000  # held-out states at most, as many as `Detector.report` asks
 
 
 @tasks.register("logs")
@@ -52,8 +49,6 @@ class LogsTask(LoggedTask):
         self.hazard, self.hazard_seed, self.gamma = NoHazard(), hazard_seed, gamma
 
     def dataset(self) -> Dataset:
-        from ramac.data.check import errors
-
         log, origin = self.clean()
         box = self.box(log, origin)
         for finding in errors(log, box.low, box.high):
@@ -94,39 +89,11 @@ class LogsTask(LoggedTask):
             )
         chosen = np.zeros(episodes, bool)
         chosen[np.random.default_rng(self.split_seed).choice(episodes, count, replace=False)] = True
-        rows = np.repeat(chosen, log.stop - log.start)
+        rows = chosen[log.episode]
         return log.keep(~rows), log.keep(rows)
 
     def environment(self, render_mode: str | None = None) -> gymnasium.Env:
         raise InputError("task=logs has no environment to play in; set task=gymnasium task.environment=ID to have one")
 
     def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
-        try:
-            return {"ood": out_of_distribution(act, data, Detector(data.log))}
-        except InputError as error:  # too few data to tell
-            print(f"no share of out-of-distribution actions: {error}", file=sys.stderr)
-            return {}
-
-
-def out_of_distribution(act: Act, data: Dataset, detector: Detector, seed: int = 0) -> dict[str, Any]:
-    """`Detector.report` on held-out states: share of actions far from what the training part took, its standard error,
-    and the shares of the held-out and of uniform actions. Without a held-out part: the training part's own report.
-    """
-    log = data.held_out
-    if log is None:
-        return detector.report(act)
-    random, steps = np.random.default_rng(seed), len(log.reward)
-    rows = np.sort(random.choice(steps, min(STATES, steps), replace=False))
-    near = detector.nearest(log.observation[rows])
-    low, high = data.log.action.min(0), data.log.action.max(0)
-    asked = {
-        "rate": act(log.observation[rows]),
-        "data": log.action[rows],
-        "uniform": random.uniform(low, high, (len(rows), len(low))),
-    }
-    flags = {key: detector.distance(near, action) > detector.threshold for key, action in asked.items()}
-    episode = np.repeat(np.arange(len(log.start)), log.stop - log.start)[rows]
-    # states of one episode are alike, so episodes are what varies independently
-    deviation = np.bincount(episode, flags["rate"] - flags["rate"].mean())
-    error = float(np.sqrt(np.square(deviation).sum())) / len(rows)
-    return {key: float(flag.mean()) for key, flag in flags.items()} | {"standard_error": error, "states": len(rows)}
+        return self.ood(act, data)

@@ -7,6 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ramac.data import Log
+from ramac.data.sources import load
 from ramac.data.storage import exists, place
 from ramac.errors import at_least, at_most
 from ramac.registry import hazards, tasks
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def velocity(limit: float, penalty: float, **more: Any) -> dict[str, Any]:
     """Forward velocity beyond `limit` m/s either way; 5 % per step."""
-    return {"name": "velocity", "low": -limit, "high": limit, "penalty": penalty, **more}
+    return {"name": "velocity", "low": -limit, "high": limit, "penalty": penalty, "probability": 0.05, **more}
 
 
 def oraac_velocity(limit: float, penalty: float) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def oraac_velocity(limit: float, penalty: float) -> dict[str, Any]:
 
 def pose(low: float, high: float, penalty: float, **more: Any) -> dict[str, Any]:
     """Pitch outside [low, high] rad; 10 % per step."""
-    return {"name": "pose", "low": low, "high": high, "penalty": penalty, **more}
+    return {"name": "pose", "low": low, "high": high, "penalty": penalty, "probability": 0.1, **more}
 
 
 WALKER = {
@@ -38,7 +39,7 @@ WALKER = {
 }
 HAZARDS: Mapping[str, Mapping[str, dict[str, Any]]] = {  # task -> version -> entry of the hazard registry
     "halfcheetah-medium-expert": {
-        "v1": velocity(5, -70),  # our cheetahs run at 4 to 5 m/s; at 10 nothing would ever strike
+        "v1": velocity(5, -70),  # our cheetahs run at 4 to 5 m/s; at 10 no penalty would ever strike
         "ramac-v2": velocity(10, -70),
         "oraac-v0": oraac_velocity(10, -60),
     },
@@ -60,10 +61,16 @@ HAZARDS: Mapping[str, Mapping[str, dict[str, Any]]] = {  # task -> version -> en
     "walker2d-medium-expert": WALKER,
     "walker2d-mixed": WALKER,
 }
-MIXES: Mapping[str, tuple[str, ...]] = {  # policies by their part of the final return in training, in percent
-    "medium-expert": ("050", "100"),
-    "mixed": ("010", "025", "050", "075", "100"),
+ENVIRONMENTS = {  # environment, the paper's horizon, D4RL's return of a random and of an expert policy
+    "halfcheetah": ("HalfCheetah-v5", 200, (-280.178953, 12135.0)),
+    "hopper": ("Hopper-v5", 500, (-20.272305, 3234.3)),
+    "walker2d": ("Walker2d-v5", 500, (1.629008, 4592.3)),
 }
+MIXES = {  # the paper's name, and our policies by their percentage of the final return in training
+    "medium-expert": ("medium-expert", ("050", "100")),
+    "mixed": ("medium-replay", ("010", "025", "050", "075", "100")),
+}
+GAITS = "ab"  # our two training runs per environment: each gives one policy per level
 
 
 class MuJoCoTask(LoggedTask):
@@ -74,10 +81,9 @@ class MuJoCoTask(LoggedTask):
     `behaviour`: names of policies in the folder `policies`, an equal share each, instead of our own.
     """
 
-    name: ClassVar[str]  # environment and mix
-    environment_name: ClassVar[str]
-    paper_horizon: ClassVar[int]
-    gaits: ClassVar[str]  # letters of our training runs: each gives one policy per level
+    builds_data = True
+    stem: ClassVar[str]  # key of ENVIRONMENTS
+    mix: ClassVar[str]  # key of MIXES
 
     def __init__(
         self,
@@ -97,126 +103,59 @@ class MuJoCoTask(LoggedTask):
         if bool(behaviour) != bool(policies):
             raise ValueError("behaviour (names) and policies (their folder) go together")
         self.transitions, self.hazard_seed, self.gamma = transitions, hazard_seed, gamma
-        self.environment_id, self.horizon = self.environment_name, horizon or self.paper_horizon
-        self.hazard = hazards.build("none" if hazard == "none" else HAZARDS[self.name][hazard])
-        self.policies, self.behaviour = policies, behaviour or self.own_behaviour()
-
-    @classmethod
-    def own_behaviour(cls) -> tuple[str, ...]:
-        """Names of our policies in this mix, the weakest first."""
-        stem, _, mix = cls.name.partition("-")
-        return tuple(f"{stem}-{gait}-{level}" for level, gait in product(MIXES[mix], cls.gaits))
+        self.environment_name, paper_horizon, _ = ENVIRONMENTS[self.stem]
+        self.environment_id, self.horizon = self.environment_name, horizon or paper_horizon
+        self.hazard = hazards.build("none" if hazard == "none" else HAZARDS[f"{self.stem}-{self.mix}"][hazard])
+        _, levels = MIXES[self.mix]
+        own = tuple(f"{self.stem}-{gait}-{level}" for level, gait in product(levels, GAITS))  # the weakest first
+        self.policies, self.behaviour = policies, behaviour or own
 
     @property
     def dataset_id(self) -> str:
-        """Minari id of the dataset that this task builds."""
-        stem, _, mix = self.name.partition("-")
-        if self.policies is not None:  # other policies, other data, whatever their files are called
-            mix = (
-                "custom-" + hashlib.sha256(" ".join(policy.digest for policy in self.found()).encode()).hexdigest()[:8]
-            )
-        return f"ramac/{stem}/{mix}-{self.transitions}-v1"
+        mix = self.mix
+        if self.policies is not None:  # policies of another folder give other data, whatever their names
+            digests = " ".join(policy.digest for policy in self.found())
+            mix = f"custom-{hashlib.sha256(digests.encode()).hexdigest()[:8]}"
+        return f"ramac/{self.stem}/{mix}-{self.transitions}-v1"
 
     def found(self) -> "list[BehaviourPolicy]":
         """The behaviour policies. Raises InputError when one is missing or damaged."""
-        from ramac.data import collect
+        from ramac.data import collect  # imports minari
 
         return collect.find_policies(self.policies or collect.OWN, self.behaviour)
 
     def clean(self) -> tuple[Log, str]:
         if self.source is not None:
             return super().clean()
-        from ramac.data.sources import load
-
         built = not exists(self.dataset_id)
         folder = self.build()
         return load(self.dataset_id), f"dataset {self.dataset_id}" + (f", built in {folder}" if built else "")
 
     def build(self) -> str:
-        """Make the dataset when it is not on disk; returns its folder. Raises InputError when it cannot be made."""
-        from ramac.data import collect
+        from ramac.data import collect  # imports minari
 
         if not exists(self.dataset_id):
             collect.build(self.dataset_id, self.environment_name, self.found(), self.transitions)
         return str(place(self.dataset_id))
 
 
-class HalfCheetah(MuJoCoTask):
-    """HalfCheetah-v5, 200 steps."""
-
-    environment_name, paper_horizon, gaits = "HalfCheetah-v5", 200, "ab"
-    reference = -280.178953, 12135.0  # D4RL
-
-
-class Hopper(MuJoCoTask):
-    """Hopper-v5, 500 steps."""
-
-    environment_name, paper_horizon, gaits = "Hopper-v5", 500, "ab"
-    reference = -20.272305, 3234.3  # D4RL
-
-
-class Walker2d(MuJoCoTask):
-    """Walker2d-v5, 500 steps."""
-
-    environment_name, paper_horizon, gaits = "Walker2d-v5", 500, "ab"
-    reference = 1.629008, 4592.3  # D4RL
+def declare(stem: str, mix: str) -> None:
+    """Register the task `stem`-`mix`; its docstring tells its environment, its hazard and the paper's name for it."""
+    (environment, horizon, reference), (paper_mix, _) = ENVIRONMENTS[stem], MIXES[mix]
+    hazard = HAZARDS[f"{stem}-{mix}"]["v1"]
+    when = {
+        "velocity": "beyond {high:g} m/s either way",
+        "pose": "with a pitch outside [{low:g}, {high:g}] rad",
+    }[hazard["name"]].format(**hazard)
+    text = (
+        f"{environment}, {horizon} steps; {when} a penalty of {-hazard['penalty']} strikes with "
+        f"{100 * hazard['probability']:.0f} % per step.\n\n"
+        f"Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, {paper_mix})."
+    )
+    name = environment.partition("-")[0] + mix.title().replace("-", "")
+    own = {"__doc__": text, "__module__": __name__, "stem": stem, "mix": mix, "reference": reference}
+    tasks.register(f"{stem}-{mix}")(type(name, (MuJoCoTask,), own))
 
 
-@tasks.register("halfcheetah-medium-expert")
-class HalfCheetahMediumExpert(HalfCheetah):
-    """HalfCheetah-v5, 200 steps; beyond 5 m/s either way a penalty of 70 strikes with 5 % per step.
-
-    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-expert).
-    """
-
-    name = "halfcheetah-medium-expert"
-
-
-@tasks.register("halfcheetah-mixed")
-class HalfCheetahMixed(HalfCheetah):
-    """HalfCheetah-v5, 200 steps; beyond 4 m/s either way a penalty of 60 strikes with 5 % per step.
-
-    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-replay).
-    """
-
-    name = "halfcheetah-mixed"
-
-
-@tasks.register("hopper-medium-expert")
-class HopperMediumExpert(Hopper):
-    """Hopper-v5, 500 steps; with a pitch outside [-0.17, 0.04] rad a penalty of 50 strikes with 10 % per step.
-
-    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-expert).
-    """
-
-    name = "hopper-medium-expert"
-
-
-@tasks.register("hopper-mixed")
-class HopperMixed(Hopper):
-    """Hopper-v5, 500 steps; with a pitch outside [-0.1, 0.1] rad a penalty of 50 strikes with 10 % per step.
-
-    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-replay).
-    """
-
-    name = "hopper-mixed"
-
-
-@tasks.register("walker2d-medium-expert")
-class Walker2dMediumExpert(Walker2d):
-    """Walker2d-v5, 500 steps; with a pitch outside [-0.5, 0.5] rad a penalty of 30 strikes with 10 % per step.
-
-    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-expert).
-    """
-
-    name = "walker2d-medium-expert"
-
-
-@tasks.register("walker2d-mixed")
-class Walker2dMixed(Walker2d):
-    """Walker2d-v5, 500 steps; with a pitch outside [-0.5, 0.5] rad a penalty of 30 strikes with 10 % per step.
-
-    Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, medium-replay).
-    """
-
-    name = "walker2d-mixed"
+for _names in product(ENVIRONMENTS, MIXES):
+    declare(*_names)

@@ -1,4 +1,4 @@
-"""What an update costs, counted in evaluations of networks per transition."""
+"""Cost of a gradient step, counted in network evaluations per transition."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,10 +15,10 @@ from ramac.training.trainer import Trainer
 
 @contextmanager
 def counted(loss: CompositeLoss, rows: int) -> Iterator[Counter[str]]:
-    """Evaluations of networks per transition while the block runs: `actor`, `critic`, each with or without gradient.
+    """Network evaluations per transition inside the block: `actor`, `critic`, each with or without gradient.
 
-    A network is a module with parameters that no other such module calls; a critic's is its trunk. A term's own is
-    counted as `value`.
+    A network is a module with parameters that no other such module calls; a critic's is its trunk. Networks of loss
+    terms count as `value`.
     """
     count: Counter[str] = Counter()
     handles: list[Any] = []
@@ -37,7 +37,7 @@ def counted(loss: CompositeLoss, rows: int) -> Iterator[Counter[str]]:
         return hook
 
     for agent in (loss.agent, loss.target):
-        # an actor itself, or one inside it, is asked by other methods too: its networks are counted, not it
+        # actors, also nested ones, have methods beside forward: their networks are counted instead
         for module in (m for m in agent.actor.modules() if not isinstance(m, Actor)):
             handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave("actor"))]
         trunk = agent.critic.trunk
@@ -53,7 +53,7 @@ def counted(loss: CompositeLoss, rows: int) -> Iterator[Counter[str]]:
 
 
 def evaluations_per_update(trainer: Trainer) -> dict[str, float]:
-    """Evaluations of networks per transition and update, the actor's divided by its delay; draws random numbers."""
+    """Network evaluations per transition and gradient step, the actor's divided by `delay`. Draws random numbers."""
     batch = trainer.data[: trainer.batch_size]
     total: Counter[str] = Counter()
     for group, share in (("critic", 1.0), ("actor", 1 / trainer.delay)):

@@ -1,6 +1,6 @@
-"""Several seeds of one cell trained as one: their parameters are stacked and every update is one vectorised pass."""
+"""Several seeds of one cell trained as one: their parameters are stacked and every step is one vectorised pass."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ramac.errors import InputError
 from ramac.registry import label_of
 from ramac.registry import trainers as registry
+from ramac.training.state import State
 from ramac.training.trainer import Trainer
 
 
 class SeedsApart(TorchDispatchMode):
-    """Random numbers [S, ...] that are drawn under vmap come row by row from the streams of the S seeds."""
+    """Random numbers [S, ...] under vmap are drawn row by row from the streams of the S seeds."""
 
     def __init__(self, states: Sequence[Tensor], device: torch.device) -> None:
         super().__init__()
@@ -35,21 +36,21 @@ class SeedsApart(TorchDispatchMode):
 
 
 def row(argument: Any, seed: int, count: int) -> Any:
-    """What one seed's own call would be given: its row of a tensor [S, ...], a size without S, or the thing itself."""
+    """The argument of one seed's own call: its row of a tensor [S, ...], a size without S, or the argument itself."""
     if isinstance(argument, Tensor):
         return argument[seed]
     return argument[1:] if isinstance(argument, list | tuple) and argument[:1] in ([count], (count,)) else argument
 
 
 class Stacked(Trainer):
-    """Trainers of several seeds as one, each with its own data order and random numbers; numbers to log are [S].
+    """Trainers of several seeds as one, each with its own data order and random numbers; metrics are [S].
 
-    Equal to the single runs up to rounding. The trainers' networks are views of the stacked tensors: each can act, be
-    evaluated and saved as if it had been trained alone.
+    Equal to the single runs up to rounding. The networks of `members` are views of the stacked tensors: each member
+    can act, be evaluated and saved as if it had been trained alone.
     """
 
     def __init__(self, trainers: Sequence[Trainer], states: Sequence[Tensor]) -> None:
-        """`states`: of torch's generator on the trainers' device, as each single run would begin training with.
+        """`states`: of torch's generator on the trainers' device, with which each single run would begin training.
 
         Raises InputError for a trainer of another kind, or a compiled one.
         """
@@ -59,36 +60,40 @@ class Stacked(Trainer):
             raise InputError(f"trainer={name} trains one seed; leave out seeds, or use trainer=default")
         if first.compiled:
             raise InputError("trainer.compile=on is for one seed; leave out seeds or compile")
-        vars(self).update(vars(first))  # the settings, which are those of all
-        self.trainers, self.single = list(trainers), first.objective
+        self.trainers = list(trainers)
         self.streams = SeedsApart(states, first.step.device)
+        self.stream = "random.cuda" if first.step.is_cuda else "random"  # its name in a state
         modules = [trainer.objective for trainer in trainers]
         self.parameters, self.buffers = stack_module_state(modules)
         for seed, module in enumerate(modules):
             own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
             for name, stacked in {**self.parameters, **self.buffers}.items():
                 own[name].data = stacked.data[seed]
-        names = {id(parameter): name for name, parameter in self.single.named_parameters()}
+        names = {id(parameter): name for name, parameter in first.objective.named_parameters()}
 
         def stacked_of(parameters: Iterable[nn.Parameter]) -> list[Any]:
             return [self.parameters[names[id(parameter)]] for parameter in parameters]
 
         groups = {group: stacked_of(self.loss.parameters_of(group)) for group in first.optimisers}
-        self.optimise(groups, stacked_of(self.loss.multipliers().values()))
-        self.objective, self.step = self.stacked_objective, self.buffers["loss.step"]
+        self.make_optimisers(groups, stacked_of(self.loss.multipliers().values()))
+        self.objective, self.step, self.step_count = self.stacked_objective, self.buffers["loss.step"], 0
         self.metrics = TensorDict(batch_size=[len(trainers)])
+
+    def __getattr__(self, name: str) -> Any:
+        """Settings, data and modules are the first member's; only their tensors are stacked."""
+        return getattr(vars(self)["trainers"][0], name)
 
     def stacked_objective(self, batch: TensorDict, group: str) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """`Objective` of every seed on its batch of [S, B]: each result [S]."""
 
         def objective(parameters: Any, buffers: Any, batch: TensorDict) -> Any:
-            return functional_call(self.single, (parameters, buffers), (batch, group))
+            return functional_call(self.trainers[0].objective, (parameters, buffers), (batch, group))
 
         with self.streams:
             return torch.vmap(objective, randomness="different")(self.parameters, self.buffers, batch)
 
     def clip_gradients(self, parameters: list[nn.Parameter]) -> Tensor:
-        """Shorten each seed's gradient to the norm `clip`, and return the norms [S] that they had."""
+        """Clip each seed's gradient to the norm `clip`; returns the norms [S] before."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         norm = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
         factor = (self.clip / (norm + 1e-6)).clamp(max=1)  # as torch's clip_grad_norm_
@@ -97,20 +102,38 @@ class Stacked(Trainer):
         return norm
 
     @torch.no_grad()
-    def average(self) -> None:
-        """Move the averages of all seeds; the first time copies, as a single trainer does."""
-        weight = 1 - self.average_decay if self.updates >= self.delay else 1.0
+    def update_target(self) -> None:
+        """One Polyak step of all seeds. The first step copies, as a single trainer's does."""
+        weight = 1 - self.average_decay if self.step_count >= self.delay else 1.0
         for values in (self.parameters, self.buffers):
-            for name, averaged in values.items():
+            for name, target in values.items():
                 if name.startswith("loss.target."):
-                    averaged.lerp_(values[name.replace("loss.target.", "loss.agent.", 1)], weight)
+                    target.lerp_(values[name.replace("loss.target.", "loss.agent.", 1)], weight)
 
     def batch(self) -> TensorDict:
-        """A batch [S, B], of each seed its own."""
+        """A batch [S, B]: each seed draws its own."""
         together: Any = torch.stack([trainer.batch() for trainer in self.trainers])
         self.rows = torch.stack([trainer.rows for trainer in self.trainers])
         return together
 
+    @property
+    def members(self) -> list[Trainer]:
+        return self.trainers
+
+    def split(self, value: Any) -> list[Any]:
+        return list(value.unbind(0))
+
+    def join(self, values: Sequence[Any]) -> Any:
+        return torch.stack(list(values))
+
     def networks(self) -> dict[str, Tensor]:
         """Parameters and buffers [S, ...], by name."""
         return {**self.parameters, **self.buffers}
+
+    def generator_states(self) -> list[State]:
+        common = super().generator_states()[0]
+        return [{**common, self.stream: state} for state in self.streams.states]
+
+    def load_state(self, states: Sequence[State], metrics: Sequence[Mapping[str, float]], step: int) -> None:
+        super().load_state(states, metrics, step)
+        self.streams.states = [state[self.stream] for state in states]

@@ -1,14 +1,13 @@
-"""The one training loop: sample a batch, step the critic, step the actor, move the averages."""
+"""The training loop: sample a batch, step the critic, step the actor, update the target networks."""
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
-from tensordict import TensorDict
+from tensordict import TensorDict, TensorDictBase
 from torch import Tensor, nn
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -16,49 +15,49 @@ from ramac.agent import Agent
 from ramac.errors import at_least, at_most
 from ramac.losses import CompositeLoss, Term
 from ramac.registry import trainers
+from ramac.system.runtime import matmul_precision
+from ramac.training.state import State, optimiser_state, set_rate
 
 
-@contextmanager
-def products_at(precision: str) -> Iterator[None]:
-    """Products of float32 matrices at torch's `high` or `medium` precision; `highest` leaves torch as it is set."""
-    if precision == "highest":
-        yield
-        return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+def weighted_sum(terms: Mapping[str, Term], losses: TensorDictBase, step: Tensor) -> Tensor:
+    """Sum [] of the terms' mean losses, each times its weight at gradient step `step` [], over its scale if it has one.
+
+    The only place where losses are averaged over the batch; `losses` [B] is the result of `CompositeLoss`.
+    """
+    scale = {name: losses[f"scale_{name}"][0] if term.scaled else 1 for name, term in terms.items()}
+    parts = [term.schedule(step) / scale[name] * losses[f"loss_{name}"].mean() for name, term in terms.items()]
+    return torch.stack(parts).sum()
 
 
 class Objective(nn.Module):
-    """What an optimiser minimises: the losses of a group's terms, reduced here and nowhere else."""
+    """Weighted sum of the loss terms of one parameter group."""
 
     def __init__(self, loss: CompositeLoss) -> None:
         super().__init__()
         self.loss = loss
 
     def forward(self, batch: TensorDict, group: str) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Batch [B] -> weighted sum of mean losses [], loss [] of the terms' multipliers, numbers [] to log."""
+        """Return (loss [], dual_loss [], metrics) of a batch [B].
+
+        These are the scalar to minimise, the scalar for the Lagrange multipliers, and scalars to log.
+        """
         terms, step = self.loss.group(group), self.loss.step
-        loss = self.loss(batch, terms)
-        total = torch.stack(
-            [term.coefficient(step) * loss[f"loss_{name}"].mean() for name, term in terms.items()]
-        ).sum()
-        metrics = {str(key): value.detach().mean() for key, value in loss.items()}
-        dual = total.new_zeros(())
+        losses = self.loss(batch, terms)
+        loss = weighted_sum(terms, losses, step)
+        metrics = {f"loss_{name}": losses[f"loss_{name}"].detach().mean() for name in terms}
+        dual_loss = loss.new_zeros(())
         for name, term in terms.items():
             if term.budget is not None:
-                dual = dual + term.dual(loss[f"loss_{name}"])
+                dual_loss = dual_loss + term.dual(losses[f"loss_{name}"], step)
                 metrics[f"multiplier_{name}"] = term.schedule(step)
-        return total, dual, metrics
+        return loss, dual_loss, metrics
 
 
 @trainers.register("default")
 class Trainer:
-    """Minimise the composite loss with Adam; critic first, then actor, then the moving averages.
+    """Minimise the composite loss with Adam: critic first, then actor, then the target networks.
 
+    `target` is the Polyak average of the agent: the networks of the TD target, and the policy that is evaluated.
     Paper: Fukazawa et al. 2026, RAMAC, algorithm 1.
     """
 
@@ -76,10 +75,10 @@ class Trainer:
         schedule: Literal["cosine", "constant"] = "cosine",  # Diffusion-QL
         average_decay: float = 0.995,  # RADAC, actor and critic
         clip: float = 5.0,  # RADAC: gradient norm of each group
-        delay: int = 1,  # updates of the critic for one of the actor and the averages; TD3, ORAAC: 2
-        multiplier_lr: float = 3e-4,  # of Lagrange multipliers and temperatures: SAC, CQL
+        delay: int = 1,  # critic steps per step of the actor and the target networks; TD3, ORAAC: 2
+        multiplier_lr: float = 3e-4,  # Lagrange multipliers and temperatures: SAC, CQL
         compile: Literal["on", "off"] = "off",  # torch.compile of the losses; gain and cost: docs/speed.md
-        precision: Literal["highest", "high", "medium"] = "highest",  # of an update's products: docs/speed.md
+        precision: Literal["highest", "high", "medium"] = "highest",  # matmuls of a step: docs/speed.md
     ) -> None:
         at_least(1, steps=steps, batch_size=batch_size, delay=delay)
         at_least(0, multiplier_lr=multiplier_lr)
@@ -98,71 +97,70 @@ class Trainer:
         self.compiled, self.precision = compile == "on", precision
         if self.compiled:
             self.loss.compile()
-        self.updates, self.rows = 0, torch.empty(0, dtype=torch.int64)  # of the data, in the last batch
+        self.step_count, self.rows = 0, torch.empty(0, dtype=torch.int64)  # `rows` of the data are the last batch
         self.generator = torch.Generator(data.device or "cpu").manual_seed(seed)
-        self.rates = {"critic": (critic_lr, steps), "actor": (actor_lr, max(1, steps // delay))}  # and steps of each
+        self.learning_rate = {"critic": critic_lr, "actor": actor_lr}
+        self.optimiser_steps = {"critic": steps, "actor": max(1, steps // delay)}
         self.schedule, self.multiplier_lr = schedule, multiplier_lr
-        groups = {group: self.loss.parameters_of(group) for group in self.rates if self.loss.group(group)}
-        self.optimise(groups, list(self.loss.multipliers().values()))
+        groups = {group: self.loss.parameters_of(group) for group in self.learning_rate if self.loss.group(group)}
+        self.make_optimisers(groups, list(self.loss.multipliers().values()))
         self.metrics = TensorDict()
 
-    def optimise(self, groups: Mapping[str, list[nn.Parameter]], multipliers: list[nn.Parameter]) -> None:
-        """Make the optimisers, and the schedules of their learning rates, of each group and of the multipliers."""
-        self.optimisers = {
-            group: Adam(parameters, self.rates[group][0], fused=True) for group, parameters in groups.items()
+    def make_optimisers(self, parameters: Mapping[str, list[nn.Parameter]], multipliers: list[nn.Parameter]) -> None:
+        """Make an optimiser with its learning-rate schedule per parameter group, and one of the multipliers."""
+        self.optimisers: dict[str, Optimizer] = {
+            group: Adam(found, self.learning_rate[group], fused=True) for group, found in parameters.items()
         }
         self.schedulers: dict[str, LRScheduler] = {}
         if self.schedule == "cosine":
-            self.schedulers = {
-                group: CosineAnnealingLR(optimiser, self.rates[group][1])
-                for group, optimiser in self.optimisers.items()
-            }
-        self.multipliers = Adam(multipliers, self.multiplier_lr, fused=True) if multipliers else None
+            for group, optimiser in self.optimisers.items():
+                self.schedulers[group] = CosineAnnealingLR(optimiser, self.optimiser_steps[group])
+        self.multiplier_optimiser = Adam(multipliers, self.multiplier_lr, fused=True) if multipliers else None
 
     def minimise(self, group: str, batch: TensorDict) -> None:
         """One step of the optimiser of `group`, and of its terms' multipliers."""
         optimiser = self.optimisers[group]
         parameters = list(optimiser.param_groups[0]["params"])
-        total, dual, metrics = self.objective(batch, group)
-        torch.autograd.backward(total.sum(), inputs=parameters)  # no gradient for the other group
+        loss, dual_loss, metrics = self.objective(batch, group)
+        torch.autograd.backward(loss.sum(), inputs=parameters)  # no gradient for the other group
         self.metrics[f"gradient_norm_{group}"] = self.clip_gradients(parameters)
         optimiser.step()
         optimiser.zero_grad()
         if group in self.schedulers:
             self.schedulers[group].step()
         self.metrics.update(metrics)
-        if dual.requires_grad and self.multipliers is not None:
-            dual.sum().backward()
-            self.multipliers.step()
-            self.multipliers.zero_grad()
+        if dual_loss.requires_grad and self.multiplier_optimiser is not None:
+            dual_loss.sum().backward()
+            self.multiplier_optimiser.step()
+            self.multiplier_optimiser.zero_grad()
 
     def clip_gradients(self, parameters: list[nn.Parameter]) -> Tensor:
-        """Shorten the gradient to the norm `clip`, and return the norm [] that it had."""
+        """Clip the gradient to the norm `clip`; returns the norm [] before."""
         return torch.nn.utils.clip_grad_norm_(parameters, self.clip)
 
     @torch.no_grad()
-    def average(self) -> None:
-        """Move the averages, which are the target networks and the actor that is evaluated, by one update.
+    def update_target(self) -> None:
+        """One Polyak step: target <- decay * target + (1 - decay) * online.
 
-        The first time they become copies: an average of what has been trained, without the start.
+        The first step copies, so the random initialisation never enters the average.
         """
-        decay = self.average_decay if self.updates >= self.delay else 0.0
-        averaged, current = ([*agent.parameters(), *agent.buffers()] for agent in (self.target, self.agent))
-        get_ema_multi_avg_fn(decay)(averaged, current, self.updates)
+        decay = self.average_decay if self.step_count >= self.delay else 0.0
+        target, online = ([*agent.parameters(), *agent.buffers()] for agent in (self.target, self.agent))
+        get_ema_multi_avg_fn(decay)(target, online, self.step_count)
 
     def update(self, batch: TensorDict) -> TensorDict:
-        """One update on a batch [B]: losses per term and gradient norms, scalars left on the device.
+        """One gradient step on a batch [B]. Returns losses and gradient norms as device scalars (no sync).
 
-        With a delay, those of the actor are the last ones there were.
+        With `delay` > 1 the actor's metrics are those of its last step.
         """
-        actor_too = (self.updates + 1) % self.delay == 0
-        with products_at(self.precision):
+        actor_too = (self.step_count + 1) % self.delay == 0
+        with matmul_precision(self.precision):
             for group in self.optimisers:
                 if group == "critic" or actor_too:
                     self.minimise(group, batch)
         if actor_too:
-            self.average()
-        self.updates += 1
+            self.update_target()
+        self.step_count += 1
         self.step += 1
         return self.metrics.copy()
 
@@ -172,10 +170,72 @@ class Trainer:
         return self.data[self.rows]
 
     def run(self) -> Iterator[TensorDict]:
-        """Perform the updates that are left, yielding each one's metrics."""
-        while self.updates < self.steps:
+        """Do the gradient steps that are left, yielding each one's metrics."""
+        while self.step_count < self.steps:
             yield self.update(self.batch())
 
+    @property
+    def members(self) -> list["Trainer"]:
+        """The trainer of each seed."""
+        return [self]
+
+    def split(self, value: Any) -> list[Any]:
+        """A tensor or the metrics of all seeds -> those of each seed."""
+        return [value]
+
+    def join(self, values: Sequence[Any]) -> Any:
+        """The tensors or metrics of each seed -> one of all seeds."""
+        return values[0]
+
     def networks(self) -> dict[str, Tensor]:
-        """Parameters and buffers of agent, averages and terms, by name."""
+        """Parameters and buffers of agent, target and terms, by name."""
         return {**dict(self.objective.named_parameters()), **dict(self.objective.named_buffers())}
+
+    def tensors(self) -> tuple[State, State]:
+        """Networks and optimiser state: the live tensors that differ between seeds, and those common to them."""
+        extra = {"multipliers": self.multiplier_optimiser} if self.multiplier_optimiser else {}
+        networks = self.networks()
+        own, common = optimiser_state({**self.optimisers, **extra}, networks)
+        return {**networks, **own}, common
+
+    def generator_states(self) -> list[State]:
+        """States of torch's generators, per seed."""
+        device, states = self.step.device, {"random": torch.get_rng_state()}
+        return [states | ({"random.cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})]
+
+    def state(self) -> list[State]:
+        """Copies of all that later gradient steps depend on, per seed.
+
+        Networks, target, multipliers, optimisers, learning rates, and the generators of batches and of random numbers.
+        """
+        own, common = self.tensors()
+        for group, scheduler in self.schedulers.items():
+            common[f"{group}.rate"] = torch.tensor(scheduler.get_last_lr()[0], dtype=torch.float64)
+        parts = {name: self.split(value) for name, value in own.items()}
+        states = []
+        for seed, (member, generators) in enumerate(zip(self.members, self.generator_states(), strict=True)):
+            state = {name: values[seed] for name, values in parts.items()} | common | generators
+            state["sampler"] = member.generator.get_state()
+            states.append({name: value.detach().clone() for name, value in state.items()})
+        return states
+
+    @torch.no_grad()
+    def load_state(self, states: Sequence[State], metrics: Sequence[Mapping[str, float]], step: int) -> None:
+        """Resume after gradient step `step`, from what `state` returned and each seed's metrics of that step.
+
+        Raises RuntimeError for an invalid state of a generator.
+        """
+        own, common = self.tensors()
+        for name, value in own.items():
+            value.copy_(self.join([state[name] for state in states]))
+        for name, value in common.items():
+            value.copy_(states[0][name])
+        for group, scheduler in self.schedulers.items():
+            set_rate(scheduler, states[0][f"{group}.rate"].item(), step if group == "critic" else step // self.delay)
+        for member, state in zip(self.members, states, strict=True):
+            member.generator.set_state(state["sampler"])
+        last = [TensorDict({name: torch.tensor(value) for name, value in found.items()}) for found in metrics]
+        self.metrics, self.step_count = self.join(last).to(self.step.device), step
+        torch.set_rng_state(states[0]["random"])
+        if "random.cuda" in states[0]:
+            torch.cuda.set_rng_state(states[0]["random.cuda"], self.step.device)

@@ -98,7 +98,7 @@ DESCRIPTIONS = {
     "a path as an entry": (put("actor", "name", "../../x"), r"no actor '\.\./\.\./x'; choose from"),
     "no name": (lambda c: c["actor"].pop("name"), "actor has no name of an entry"),
     "a list as a name": (put("critic", "name", ["qr"]), "critic has no name of an entry"),
-    "a class to call": (put("actor", "_target_", "os.system"), "'actor._target_' is no setting"),
+    "a class to call": (put("actor", "_target_", "os.system"), "'actor._target_' is not a setting"),
     "an environment variable": (put("actor", "solver", "${oc.env:HOME}"), "is an interpolation"),
     "an unknown argument": (put("actor", "stepz", 3), "no argument 'stepz'; did you mean 'steps'"),
     "an unknown part": (put("actr", {}), "unknown 'actr'; did you mean 'actor'"),
@@ -113,7 +113,7 @@ DESCRIPTIONS = {
     "a huge ensemble": (put("critic", "ensemble", 1_000_000_000), "ensemble must be at most"),
     "layers of another size": (
         put("actor", "hidden", [8, 8]),
-        "actor.velocity.net.*not F32|has no place in this agent",
+        "actor.velocity.net.*not F32|does not belong to this agent",
     ),
     "years of steps": (put("actor", "steps", 1_000_000_000), "steps must be at most 1000"),
     "candidates without end": (put("candidates", 10**12), "candidates must be at most 16384"),
@@ -143,11 +143,11 @@ def test_a_hostile_description_is_refused(run, kind):
 
 BYTES = {
     "no text": (b"\xff\xfe{}", "no UTF-8 text"),
-    "no JSON": (b"{", "is no JSON"),
+    "no JSON": (b"{", "is not valid JSON"),
     "a list": (b"[]", "holds no settings, but list"),
-    "a name twice": (b'{"actor": {}, "actor": {}}', "'actor' is there twice"),
+    "a name twice": (b'{"actor": {}, "actor": {}}', "'actor' appears twice"),
     "nested without end": (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
-    "a number of a million digits": (b'{"seed": ' + b"9" * 1_000_000 + b"}", "is no JSON: Exceeds the limit"),
+    "a number of a million digits": (b'{"seed": ' + b"9" * 1_000_000 + b"}", "is not valid JSON: Exceeds the limit"),
     "forty megabytes": (b" " * 40 * 2**20, "has 40 MiB; settings have at most 32"),
 }
 
@@ -194,17 +194,17 @@ HEADERS = {
 @pytest.mark.parametrize("kind", HEADERS)
 def test_hostile_headers_are_refused(run, kind):
     header(run, *HEADERS[kind])
-    with pytest.raises(InputError, match="is no safetensors file"):
+    with pytest.raises(InputError, match="is not a safetensors file"):
         ramac.load(run)
 
 
 def test_pickle_is_never_read(run):
     for content in (pickle.dumps(Payload()), b""):
         (run / "checkpoint/agent.safetensors").write_bytes(content)
-        with pytest.raises(InputError, match="is no safetensors file"):
+        with pytest.raises(InputError, match="is not a safetensors file"):
             ramac.load(run)
     torch.save({"x": Payload()}, run / "checkpoint/agent.safetensors")
-    with pytest.raises(InputError, match="is no safetensors file"):
+    with pytest.raises(InputError, match="is not a safetensors file"):
         ramac.load(run)
     assert not Path("pwned").exists()
 
@@ -240,7 +240,7 @@ def test_a_checkpoint_that_lies_elsewhere_is_not_followed(run, tmp_path):
 def test_a_pipe_is_not_waited_for(run):
     (run / "checkpoint/agent.json").unlink()
     os.mkfifo(run / "checkpoint/agent.json")
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         ramac.load(run)
 
 
@@ -262,17 +262,17 @@ def test_an_allowance_counts_what_layers_take():
 CONFIGS = {
     "an environment variable": ("seed: ${oc.env:HOME}", "seed='.{oc.env:HOME}' is an interpolation"),
     "one inside a list": ("x: [1, {y: '${oc.env:HOME}'}]", "x.y=.* is an interpolation"),
-    "a class to call": ("task: {name: bandit, _target_: os.system}", "'task._target_' is no setting"),
+    "a class to call": ("task: {name: bandit, _target_: os.system}", "'task._target_' is not a setting"),
     "a tag": ("x: !!python/object/apply:os.system ['touch pwned']", "could not determine a constructor"),
-    "references": ("x: &a [1]\ny: *a", r"'\*a' refers to another place"),
-    "a setting twice": ("seed: 1\nseed: 2", "'seed' is there twice"),
+    "references": ("x: &a [1]\ny: *a", r"'\*a' is a YAML alias"),
+    "a setting twice": ("seed: 1\nseed: 2", "'seed' appears twice"),
     "nested without end": ("x: " + "[" * 500 + "]" * 500, "nested too deeply"),
     "a module to import": (
         "task: {name: gymnasium, environment: 'evil:Env-v0'}",
         "would run the module evil; .*PLUGINS",
     ),
     "no settings": ("task: bandit", "task holds no settings, but 'bandit'"),
-    "a key that is none": ("1: 2", "'1' is no setting"),
+    "a key that is none": ("1: 2", "'1' is not a setting"),
 }
 
 
@@ -356,7 +356,7 @@ def test_a_report_reads_hostile_folders_as_data(run):
 def test_a_bomb_of_references_is_refused(tmp_path):
     lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60)]
     (tmp_path / "bomb.yaml").write_text("\n".join(lines))
-    with pytest.raises(InputError, match="refers to another place"):
+    with pytest.raises(InputError, match="is a YAML alias"):
         read_yaml(tmp_path / "bomb.yaml")
 
 

@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from ramac.cli.data import command, describe, histogram
+from ramac.cli.data import histogram, main
 from ramac.data import from_arrays
 from ramac.data.check import findings
+from ramac.data.describe import describe
 from ramac.errors import InputError
 from trials.datasets import arrays, store, write_d4rl, write_policy
 
@@ -43,15 +44,15 @@ def test_build_list_and_show(tmp_path):
 def test_show_under_another_hazard(tmp_path, capsys):
     path = write_d4rl(tmp_path / "x.hdf5", **arrays())
     sure = ("hazard=pose", "hazard.low=-0.001", "hazard.high=0.001", "hazard.probability=1")
-    assert command(["show", "hopper-mixed", f"data={path}", *sure]) == 0
+    assert main(["show", "hopper-mixed", f"data={path}", *sure]) == 0
     out = capsys.readouterr().out
     assert "100.0%, 28 penalties" in out
-    assert command(["show", "hopper-mixed", f"data={path}", "hazard=ramac-v2", "horizon=5"]) == 0
+    assert main(["show", "hopper-mixed", f"data={path}", "hazard=ramac-v2", "horizon=5"]) == 0
     assert "first 5 steps" in capsys.readouterr().out
 
 
 def test_show_a_file(tmp_path, capsys):
-    assert command(["show", write_d4rl(tmp_path / "x.hdf5", **arrays())]) == 0
+    assert main(["show", write_d4rl(tmp_path / "x.hdf5", **arrays())]) == 0
     out = capsys.readouterr().out
     assert "3, 1 end in a terminal state" in out
     assert "28 steps" in out
@@ -106,11 +107,11 @@ def test_repeated_steps_are_counted():
 
 def test_check_ends_with_1_on_an_error(tmp_path, capsys):
     given = arrays()
-    assert command(["check", write_d4rl(tmp_path / "good.hdf5", **given)]) == 0
+    assert main(["check", write_d4rl(tmp_path / "good.hdf5", **given)]) == 0
     assert "the box of actions is taken to be [-1, 1]" in capsys.readouterr().out
     given["actions"][3] = np.nan
     path = write_d4rl(tmp_path / "bad.hdf5", **given)
-    assert command(["check", path, "environment=Hopper-v5"]) == 1
+    assert main(["check", path, "environment=Hopper-v5"]) == 1
     out = capsys.readouterr().out
     assert "error    action is nan or infinite in 1 of 28 steps, first at step 3" in out
     assert "taken to be" not in out
@@ -134,7 +135,7 @@ def test_check_ends_with_1_on_an_error(tmp_path, capsys):
 )
 def test_bad_words_are_refused(words, message):
     with pytest.raises(InputError, match=message):
-        command(words)
+        main(words)
 
 
 def test_check_names_what_does_not_fit_the_environment(capsys):
@@ -144,5 +145,5 @@ def test_check_names_what_does_not_fit_the_environment(capsys):
         (cheetah, "Walker2d-v5", "was collected in HalfCheetah-v5, not in Walker2d-v5"),
         (name, "CartPole-v1", "its actions are Discrete(2), not numbers within bounds"),
     ):
-        assert command(["check", data_id, f"environment={environment}"]) == 1
+        assert main(["check", data_id, f"environment={environment}"]) == 1
         assert text in capsys.readouterr().out

@@ -2,16 +2,19 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from ramac.cli import compose
-from ramac.cli.explain import command, counted, rows_of
-from ramac.experiment.run import assemble
+from ramac.cli.explain import main as command
+from ramac.experiment.compose import compose
+from ramac.experiment.explain import counted, rows_of
+from ramac.experiment.run import build_trainer
 from ramac.spec import Spec
 
 SPEC = Spec.unit(3, 2)
 
 
 def rows(batch, *overrides):
-    return {row["term"]: row for row in rows_of(assemble(compose(list(overrides)), SPEC, batch, torch.device("cpu")))}
+    return {
+        row["term"]: row for row in rows_of(build_trainer(compose(list(overrides)), SPEC, batch, torch.device("cpu")))
+    }
 
 
 def test_it_says_what_a_term_sends_where(batch):
@@ -40,15 +43,15 @@ def test_it_counts_network_evaluations(batch):
 
 def test_nothing_is_trained_or_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    command(compose(["recipe=rebrac", "trainer.batch_size=32"]))
+    assert command(["recipe=rebrac", "trainer.batch_size=32"]) == 0
     text = capsys.readouterr().out
     assert "critic_bc" in text
-    assert "every 2 updates" in text
+    assert "every 2 gradient steps" in text
     assert not list(tmp_path.iterdir())
 
 
 def test_hooks_are_gone_afterwards(batch):
-    trainer = assemble(compose(["recipe=radac"]), SPEC, batch, torch.device("cpu"))
+    trainer = build_trainer(compose(["recipe=radac"]), SPEC, batch, torch.device("cpu"))
     with counted(trainer.loss, 32):
         pass
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in trainer.agent.modules())

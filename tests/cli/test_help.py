@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ramac.cli import COMMANDS, PRESETS, presets
+from ramac.cli import COMMANDS
 from ramac.cli.help import declared, entries
+from ramac.experiment.presets import PRESETS, presets
 from ramac.registry import GROUPS
 
 ROOT = Path(__file__).parents[2]

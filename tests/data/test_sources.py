@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 import ramac
+from ramac.cli import compose
 from ramac.data import from_arrays
-from ramac.data.sources import load
+from ramac.data.sources import Source, load
 from ramac.errors import InputError
 from ramac.hazards import NoHazard
-from ramac.registry import tasks
+from ramac.registry import sources, tasks
 from trials.datasets import arrays, hopper, store, write_d4rl
 
 
@@ -295,3 +296,66 @@ def test_an_environment_without_a_limit_needs_a_horizon():
     bounded = tasks.build({**task, "horizon": 30})
     bounded.use(data="bad/data-v0")
     assert len(bounded.dataset().log.reward) == 20
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    """A source of a plug-in: `counting:N` has N steps."""
+    monkeypatch.setattr(sources, "entries", {**sources.entries, **dict(sources)})
+    monkeypatch.setattr(sources, "suffix", dict(sources.suffix))
+
+    @sources.register("counting")
+    class Counting(Source):
+        """Steps of its own."""
+
+        def load(self, place):
+            return from_arrays(**arrays(int(place)))
+
+
+def test_a_source_of_a_plug_in_is_chosen_by_name(counting, tmp_path):
+    assert len(load("counting:28").reward) == len(from_arrays(**arrays(28)).reward)
+    path = write_d4rl(tmp_path / "x.hdf5", **arrays())
+    assert len(load(f"counting:28+{path}").start) == len(load("counting:28").start) + len(load(path).start)
+    task = tasks.build({**tasks.plain("gymnasium"), "environment": "Hopper-v5"})
+    task.use(data="counting:30")
+    assert task.dataset().origin == "dataset counting:30: 28 steps in 3 episodes"
+    refused(r"data='countin:30' is no file, and there is no source 'countin'; choose from counting, d4rl, minari; "
+            "did you mean 'counting'", "countin:30")  # fmt: skip
+
+
+def test_the_command_line_takes_the_name_of_a_source(counting):
+    assert compose(["task=gymnasium", "data=counting:30"])["data"] == "counting:30"
+    assert compose(["task=gymnasium", "data=s3://bucket/x"])["data"] == "s3://bucket/x"
+
+
+def test_built_in_sources_are_chosen_by_name_too(tmp_path):
+    path, odd = write_d4rl(tmp_path / "x.hdf5", **arrays()), write_d4rl(tmp_path / "a+b.data", **arrays(20))
+    assert np.array_equal(load(f"d4rl:{path}").reward, load(path).reward)
+    assert np.array_equal(load(f"d4rl:{odd}").reward, load(odd).reward)
+    name = store()
+    assert np.array_equal(load(f"minari:{name}").reward, load(name).reward)
+    assert len(load(f"minari:{name}+d4rl:{path}").reward) == 20 + 28
+    refused("no file 'nowhere.hdf5'", "d4rl:nowhere.hdf5")
+
+
+def test_an_existing_file_needs_no_name_whatever_it_is_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("run:3.hdf5", "minari:x", "12:30"):
+        write_d4rl(tmp_path / name, **arrays())
+        assert len(load(name).reward) == 28
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("C:/data/x.hdf5", "no file 'C:/data/x.hdf5'"),
+        ("logs/12:30.hdf5", "no file 'logs/12:30.hdf5'"),
+        ("https://host/x.hdf5", "data='https://host/x.hdf5' is no file, and there is no source 'https'; choose from"),
+        ("run:3.hdf5", "is no file, and there is no source 'run'; choose from d4rl, minari$"),
+        ("minari:", "data='minari:' is no file, no folder of a Minari dataset, and no Minari id"),
+        ("x" * 300 + ".hdf5", "no file 'xxx"),
+        ("x" * 300, "'xxx.* is no file, no folder of a Minari dataset"),
+    ],
+)
+def test_colons_that_name_no_source(source, message):
+    refused(message, source)

@@ -4,11 +4,13 @@ import math
 
 import pytest
 import torch
+import yaml
 from tensordict import TensorDict
 
-from ramac.cli import compose, presets
 from ramac.errors import InputError
-from ramac.experiment.run import assemble
+from ramac.experiment.compose import compose
+from ramac.experiment.presets import presets
+from ramac.experiment.run import build_trainer
 from ramac.spec import Spec
 
 SPEC = Spec(3, 2, (-1.0,) * 2, (1.0,) * 2, (0.0,) * 3, (1.0,) * 3, 2.0, 3.0)  # returns: mean 2, deviation 3
@@ -23,7 +25,7 @@ class Case:
         batch.set(("next", "action"), torch.rand(32, 2) * 2 - 1)
         batch.set(("next", "followed"), torch.arange(32).unsqueeze(-1) % 5 != 0)
         self.config = compose([f"recipe={recipe}", *SMALL, *overrides])
-        self.trainer = assemble(self.config, SPEC, batch, torch.device("cpu"))
+        self.trainer = build_trainer(self.config, SPEC, batch, torch.device("cpu"))
         with torch.no_grad():  # averages that differ from what they follow
             for parameter in self.trainer.target.parameters():
                 parameter += 0.05 * torch.randn_like(parameter)
@@ -270,9 +272,9 @@ def test_every_recipe_is_held_against_its_paper():
     assert set(presets("recipe")) == set(PLAIN) == set(MOVED)
     for name, path in presets("recipe").items():
         lines = path.read_text().splitlines()
-        assert len(lines) <= 15, name
-        assert lines[2].startswith("# Paper: ")
-        assert lines[3].startswith("# Deviations: ")
+        assert len(lines[1:]) <= 15, name  # below Hydra's package header
+        about = yaml.safe_load(path.read_text())["about"]
+        assert about.keys() == {"what", "paper", "deviations"} and all(about.values()), name
 
 
 @pytest.mark.parametrize("recipe", presets("recipe"))
@@ -348,4 +350,4 @@ def test_a_recipe_can_be_overridden(batch):
 )
 def test_bad_recipes_are_refused_in_words(overrides, words, batch):
     with pytest.raises(InputError, match=words):
-        assemble(compose(overrides), SPEC, batch, torch.device("cpu"))
+        build_trainer(compose(overrides), SPEC, batch, torch.device("cpu"))

@@ -49,7 +49,7 @@ def test_a_run_folder_explains_itself():
     assert (written["actor"], written["critic"], written["risk"], written["steps"]) == ("flow", "iqn", "cvar0.1", 4)
     assert list(written["return_cvar"]) == ["0.05", "0.1", "0.25"]
     assert written["mass_centre"] + written["mass_ring"] + written["mass_off_support"] == pytest.approx(1)
-    assert {**written, "run_dir": "here"} == summary
+    assert {**written, "run_dir": "here"} == dict(summary)
     assert len(rows(folder / "episodes.csv")) == 10
     assert {row["name"] for row in rows(folder / "metrics.csv")} >= {"loss_td", "loss_bc", "loss_risk"}
     assert {row["step"] for row in rows(folder / "metrics.csv")} == {"2", "4"}
@@ -165,8 +165,8 @@ BAD = {
         r"task.hazard: Invalid value 'v2', expected one of \[v1, ramac",
     ),
     "device": (["device=meta"], "device=meta cannot be used here"),
-    "a grid explained": (["--explain", "sweep=critics"], "sweep=critics is a grid: ramac -m sweep=critics"),
-    "Hydra's settings": (["hydra.rn.dir=x"], "no setting 'hydra.rn.dir'; hydra has .*did you mean 'run'"),
+    "a grid explained": (["--explain", "sweep=critics"], "sweep=critics is a sweep of runs: ramac -m sweep=critics"),
+    "Hydra's settings": (["hydra.rn.dir=x"], "no setting 'hydra.rn'; hydra has .*did you mean 'run'"),
     "unknown command": (["resum", "here"], "no command 'resum'; there are data, .*did you mean 'resume'"),
     "unknown group": (["list", "actr"], "no group 'actr'.*did you mean 'actor'"),
 }
@@ -211,7 +211,7 @@ def test_a_loss_that_is_gone_stops_the_run():
 
 
 def test_a_grid_is_no_run_of_python_either():
-    with pytest.raises(InputError, match="sweep=critics is a grid"):
+    with pytest.raises(InputError, match="sweep=critics is a sweep of runs"):
         ramac.train("sweep=critics")
     assert not Path("runs").exists()
 

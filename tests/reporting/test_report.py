@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
-from ramac.cli.report import command, parsed, share
+from ramac.cli.report import main, parsed
 from ramac.errors import InputError
 from ramac.reporting.formats import decimals, escaped
 from ramac.reporting.groups import chosen_keys, make_groups
@@ -96,7 +96,7 @@ def grid(tmp_path):
 
 def test_numbers_are_those_of_the_episodes(grid, capsys):
     folder, returns = grid
-    assert command([str(folder), "--alpha=0.2"]) == 0
+    assert main([str(folder), "--alpha=0.2"]) == 0
     assert "report/index.html (12 runs in 4 groups)" in capsys.readouterr().out
     table = rows(folder / "report" / "table.csv")
     assert len(table) == 5
@@ -114,7 +114,7 @@ def test_numbers_are_those_of_the_episodes(grid, capsys):
         # normal theory: the interval's half width is about 1.96 standard errors within seeds
         error = math.sqrt(sum(part.var() / len(part) for part in seeds)) / 3
         assert float(row["mean_high"]) - float(row["mean_low"]) == pytest.approx(2 * 1.96 * error, rel=0.15)
-    assert (table[-1]["actor"], table[-1]["mean"], table[-1]["episodes"]) == ("behaviour data", "2.5", "500.0")
+    assert (table[-1]["actor"], table[-1]["mean"], table[-1]["episodes"]) == ("behaviour data", "2.5", "500")
     text = (folder / "report" / "table.md").read_text()
     assert "| flow | cvar0.1 | 3 | 60 |" in text
     best = max(float(row["mean"]) for row in table[:-1])
@@ -124,7 +124,7 @@ def test_numbers_are_those_of_the_episodes(grid, capsys):
 
 def test_the_compared_group_against_ten_lines(grid):
     folder, returns = grid
-    command([str(folder), "--baseline", "actor=gaussian,risk=neutral"])
+    main([str(folder), "--baseline", "actor=gaussian,risk=neutral"])
     found = {(row["actor"], row["risk"]): row for row in rows(folder / "report" / "comparison.csv")}
     assert set(found) == {("flow", "neutral"), ("flow", "cvar0.1"), ("gaussian", "cvar0.1")}
     base = [returns["gaussian", "neutral", seed] for seed in range(3)]
@@ -170,7 +170,7 @@ def test_tasks_are_always_apart(tmp_path):
         write_run(tmp_path / task[:1], task=task, critic="qr")
         write_run(tmp_path / task[:2], task=task, critic="iqn")
     assert groups_of(tmp_path, "critic")[0] == ["task", "critic"]
-    command([str(tmp_path), "--by", "critic", "--baseline=critic=qr"])
+    main([str(tmp_path), "--by", "critic", "--baseline=critic=qr"])
     assert [(row["task"], row["critic"]) for row in rows(tmp_path / "report" / "comparison.csv")] == [
         ("bandit", "iqn"), ("hopper-mixed", "iqn"),
     ]  # fmt: skip
@@ -180,15 +180,15 @@ def test_tasks_are_always_apart(tmp_path):
 def test_a_list_is_not_drawn_as_a_map(grid, tmp_path):
     for number in range(3):
         write_run(tmp_path / "list" / f"{number}", actor=f"flow{number + 2}", critic=("iqn", "qr", "mean")[number])
-    command([str(tmp_path / "list")])
-    command([str(grid[0])])
+    main([str(tmp_path / "list")])
+    main([str(grid[0])])
     assert not list((tmp_path / "list" / "report" / "figures").glob("heat-maps*"))
     assert list((grid[0] / "report" / "figures").glob("heat-maps-bandit.*"))
 
 
 def test_pooled_settings_and_repeated_seeds_are_named(grid):
     folder, returns = grid
-    command([str(folder), "--by=actor"])
+    main([str(folder), "--by=actor"])
     page = (folder / "report" / "index.html").read_text()
     assert "Groups pool runs that differ in risk (cvar0.1, neutral)" in page
     assert "Several runs of one group and seed, all their episodes kept: flow, seed 0 (" in page
@@ -204,7 +204,7 @@ def test_other_peoples_episodes_join(tmp_path):
         f"bcq,{seed},{step},{i},{step / 100 + i + seed}" for seed in (3, 4) for step in (100, 200) for i in range(4)
     ]
     (tmp_path / "theirs.csv").write_text("\ufeff" + "\n".join(lines))
-    command([str(tmp_path / "mine"), str(tmp_path / "theirs.csv"), "--out", str(tmp_path / "out")])
+    main([str(tmp_path / "mine"), str(tmp_path / "theirs.csv"), "--out", str(tmp_path / "out")])
     bcq, flow, _ = rows(tmp_path / "out" / "table.csv")
     assert (bcq["actor"], flow["actor"], bcq["task"]) == ("bcq", "flow", "bandit")
     assert (bcq["seeds"], bcq["episodes"], float(bcq["mean"]), bcq["hazard_rate"]) == ("2", "8", 2 + 1.5 + 3.5, "")
@@ -218,7 +218,7 @@ def test_one_foreign_method_is_not_pooled_with_ones_own_run(tmp_path):
     write_run(tmp_path / "mine", shift=100.0)
     theirs = tmp_path / "bcq.csv"
     theirs.write_text("method,task,episode,return\n" + "".join(f"bcq,bandit,{i},{i}\n" for i in range(8)))
-    assert command([str(tmp_path / "mine"), str(theirs), f"--out={tmp_path / 'page'}"]) == 0
+    assert main([str(tmp_path / "mine"), str(theirs), f"--out={tmp_path / 'page'}"]) == 0
     table = {row["method"]: row for row in rows(tmp_path / "page" / "table.csv") if row["method"]}
     assert float(table["bcq"]["mean"]) == pytest.approx(3.5)
     assert table["bcq"]["episodes"] == "8"
@@ -229,25 +229,25 @@ def test_one_foreign_method_is_not_pooled_with_ones_own_run(tmp_path):
 def test_a_row_that_lacks_its_last_columns_is_named(row, tmp_path):
     (tmp_path / "theirs.csv").write_text(f"episode,return,method,seed\n0,1,mine,0\n1,2,mine,0\n{row}\n")
     with pytest.raises(InputError, match=r"theirs\.csv: row 3 has fewer than the 4 columns"):
-        command([str(tmp_path / "theirs.csv")])
+        main([str(tmp_path / "theirs.csv")])
     assert not (tmp_path / "report").exists()
 
 
 def test_a_csv_file_without_settings_is_called_by_its_name(tmp_path):
     for name in ("ours", "theirs"):
         (tmp_path / f"{name}.csv").write_text("episode,return\n" + "\n".join(f"{i},{i}" for i in range(20)))
-    command([str(tmp_path / "ours.csv"), str(tmp_path / "theirs.csv")])
+    main([str(tmp_path / "ours.csv"), str(tmp_path / "theirs.csv")])
     assert [row["method"] for row in rows(tmp_path / "report" / "table.csv")] == ["ours", "theirs"]
 
 
 BROKEN = {
-    "a cut summary": ("summary.json", lambda text: text[:40], "summary.json cannot be read: "),
-    "a cut configuration": ("config.yaml", lambda text: text[:30] + "\n: [", "config.yaml cannot be read: "),
+    "a cut summary": ("summary.json", lambda text: text[:40], "summary.json is no JSON: "),
+    "a cut configuration": ("config.yaml", lambda text: text[:30] + "\n: [", "config.yaml is no YAML: "),
     "no column": ("episodes.csv", lambda text: text.replace("return", "retrun"), "no column 'return'.*'retrun'"),
     "nan": ("episodes.csv", lambda text: re.sub("(00,3,)[^,]+", r"\1nan", text), "nan in 1 of 20 rows, first in row 4"),
-    "a cut row": ("episodes.csv", lambda text: text + "1000,20", "return is None in row 21"),
+    "a cut row": ("episodes.csv", lambda text: text + "1000,20", "episodes.csv: row 21 has fewer than the 6 columns"),
     "no rows": ("episodes.csv", lambda text: HEADER, "episodes.csv has no rows"),
-    "cut metrics": ("metrics.csv", lambda text: text + "3100,loss_td", "row 61 is damaged; the rest of the run is"),
+    "cut metrics": ("metrics.csv", lambda text: text + "3100,loss_td", "metrics.csv: row 61 has fewer than the 3 columns of the first line; the rest of the run is"),
 }  # fmt: skip
 
 
@@ -257,7 +257,7 @@ def test_a_broken_folder_is_listed_and_left_out(kind, tmp_path, capsys):
     write_run(tmp_path / "bad", 1)
     name, change, reason = BROKEN[kind]
     (tmp_path / "bad" / name).write_text(change((tmp_path / "bad" / name).read_text()))
-    assert command([str(tmp_path)]) == 0
+    assert main([str(tmp_path)]) == 0
     page = unescape((tmp_path / "report" / "index.html").read_text())
     assert re.search(f"{tmp_path}/bad</td>.*{reason}", page)
     assert rows(tmp_path / "report" / "table.csv")[0]["seeds"] == ("2" if kind == "cut metrics" else "1")
@@ -270,7 +270,7 @@ def test_failed_and_unfinished_runs_are_listed(tmp_path):
         write_run(tmp_path / name)
         (tmp_path / name / "summary.json").unlink()
     (tmp_path / "failed" / "failed.json").write_text('{"reason": "loss_td is nan at update 7"}')
-    command([str(tmp_path)])
+    main([str(tmp_path)])
     page = (tmp_path / "report" / "index.html").read_text()
     assert "failed: loss_td is nan at update 7" in page
     assert "unfinished: no summary.json" in page
@@ -288,8 +288,8 @@ BAD = {
     "two baselines": (["runs", "--baseline", "critic=iqn"], "matches several groups.*add actor"),
     "an option": (["runs", "--bye=actor"], "options are --by.*did you mean '--by'"),
     "no value": (["runs", "--by"], "expected one argument"),
-    "alpha": (["runs", "--alpha=0"], r"--alpha must be in \(0, 1\], got 0"),
-    "alpha in words": (["runs", "--alpha=ten"], r"--alpha must be in \(0, 1\], got ten"),
+    "alpha": (["runs", "--alpha=0"], r"alpha must be in \(0, 1\], got 0"),
+    "alpha in words": (["runs", "--alpha=ten"], "argument --alpha: invalid float value: 'ten'; options are"),
     "a taken place": (["runs", "--out=runs/a/config.yaml"], "cannot be written: "),
 }  # fmt: skip
 
@@ -304,7 +304,7 @@ def test_bad_input_is_one_clear_line(kind, tmp_path, monkeypatch):
     Path("half", "a", "summary.json").unlink()
     arguments, message = BAD[kind]
     with pytest.raises(InputError, match=message) as caught:
-        command(arguments or ["--by=actor"])
+        main(arguments or ["--by=actor"])
     assert "\n" not in str(caught.value)
     assert not list(Path().rglob("*.part")) + list(Path().rglob("index.html"))
 
@@ -313,11 +313,11 @@ def test_a_second_report_leaves_nothing_of_the_first(grid):
     folder, _ = grid
     (folder / "report").mkdir()
     (folder / "report" / "mine.txt").write_text("precious")
-    command([str(folder), "--baseline=actor=gaussian,risk=neutral"])
+    main([str(folder), "--baseline=actor=gaussian,risk=neutral"])
     report = folder / "report"
     assert (report / "comparison.tex").exists()
     assert list(report.glob("figures/heat-maps*.pdf"))
-    command([str(folder), "--by=actor"])
+    main([str(folder), "--by=actor"])
     assert not (report / "comparison.tex").exists()
     assert not list(report.glob("figures/heat-maps*"))
     assert (report / "mine.txt").read_text() == "precious"
@@ -328,8 +328,8 @@ def test_files_that_are_no_reports_stay(grid, tmp_path):
     paper = tmp_path / "paper"
     (paper / "figures").mkdir(parents=True)
     (paper / "figures" / "losses-mine.png").write_text("precious")
-    with pytest.raises(InputError, match="holds a figures that is no report's; --out names another folder"):
-        command([str(folder), f"--out={paper}"])
+    with pytest.raises(InputError, match="holds a figures that no report wrote; --out names another folder"):
+        main([str(folder), f"--out={paper}"])
     assert [str(path.relative_to(paper)) for path in paper.rglob("*.*")] == ["figures/losses-mine.png"]
 
 
@@ -340,7 +340,7 @@ def test_the_documented_commands_are_understood():
     for line in lines:
         words = shlex.split(line, comments=True)
         assert words[:2] == ["ramac", "report"]
-        assert 0 < share(parsed(words[2:]).alpha) <= 1
+        assert 0 < parsed(words[2:]).alpha <= 1
 
 
 def test_latex_is_escaped():
@@ -369,7 +369,7 @@ def test_the_page_opens_in_a_browser(grid, tmp_path):
         lines = [{"alpha": a, "predicted": a + 1, "realised": a, "low": a - 1, "high": a + 1} for a in (1.0, 0.1)]
         calibration = {"cvar": lines, "miscalibration": 0.1 + number / 100, "miscalibration_of_chance": 0.136}
         (run / "calibration.json").write_text(json.dumps(calibration))
-    command([str(folder), "--baseline=actor=gaussian,risk=neutral"])
+    main([str(folder), "--baseline=actor=gaussian,risk=neutral"])
     index = folder / "report" / "index.html"
     start = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     start += [

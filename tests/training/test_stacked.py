@@ -9,9 +9,9 @@ import torch
 import torch._inductor.config
 
 from ramac import load, train
-from ramac.cli import compose
 from ramac.errors import InputError
-from ramac.experiment.run import assemble
+from ramac.experiment.compose import compose
+from ramac.experiment.run import build_trainer
 from ramac.spec import Spec, transitions
 from ramac.training.stacked import Stacked
 from ramac.training.trainer import Trainer
@@ -25,7 +25,7 @@ def trainer_of(overrides: list[str], seed: int) -> Trainer:
     data = transitions(rows[:, :3], rows[:, 3:5], rows[:, 5], rows[:, 6:], rows[:, 5] > 0.9)
     data["next", "action"] = rows[:, 3:5].flip(0)
     data["next", "followed"] = rows[:, 5:6] > 0
-    trainer = assemble(compose([*SMALL, *overrides, f"seed={seed}"]), Spec.unit(3, 2), data, torch.device("cpu"))
+    trainer = build_trainer(compose([*SMALL, *overrides, f"seed={seed}"]), Spec.unit(3, 2), data, torch.device("cpu"))
     trainer.objective.double()  # Adam makes a full step of a gradient that is rounding alone
     return trainer
 

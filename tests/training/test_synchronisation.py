@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.updates import data, ramac_trainer
-from ramac.cli import presets
+from ramac.experiment.presets import presets
 from ramac.training.trainer import Trainer
 
 SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler", "EDMDPMSolverMultistepScheduler")

@@ -1,27 +1,21 @@
-"""Grids from the outside: cells that fail alone, runs that are killed and continued, launchers."""
+"""Sweeps from the outside: runs that fail alone, sweeps that are killed and repeated, launchers."""
 
-import csv
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
-from ramac.cli import main, presets
-from ramac.errors import InputError
-from ramac.experiment.grid.cores import workers_of
-from ramac.experiment.grid.folder import cells, claimed, journal
-from ramac.experiment.grid.status import command, in_words, remaining, state
-from ramac.experiment.grid.sweep import add
+from ramac.cli import main
+from ramac.experiment.grid.cell import threads_of
+from ramac.experiment.presets import presets
 from ramac.registry import GROUPS
-from ramac.system.files import write_json
 
 SHORT = ("critic=qr", "trainer.steps=4", "evaluation.episodes=10", "log_every=2")
 PROGRAM = [sys.executable, "-c", "import ramac; ramac.main()"]
@@ -46,8 +40,9 @@ def ramac_m(monkeypatch, *arguments) -> int:
     return 0
 
 
-def events(grid) -> Counter:
-    return Counter((row["cell"], row["event"]) for row in journal(Path(grid)))
+def attempts(run: Path) -> int:
+    """Processes that have trained a run."""
+    return (run / "environment.txt").read_text().count("command: ")
 
 
 def done(grid) -> list[Path]:
@@ -64,11 +59,12 @@ def test_the_same_command_runs_only_what_is_missing(monkeypatch, capfd):
     (victim / "summary.json").unlink()  # as if it had been killed
     assert ramac_m(monkeypatch, *arguments) == 0
     assert list(Path("runs").iterdir()) == [grid], "the same command has the same folder"
-    count = events(grid)
-    assert all(count[path.name, "done"] == 1 + (path == victim) for path in before)
+    assert set(done(grid)) == set(before)
     assert all((path / "summary.json").stat().st_mtime_ns == t for path, t in before.items() if path != victim)
-    assert "4 cells, 1 to run" in capfd.readouterr().out
-    assert ramac_m(monkeypatch, "actor=gaussian", "seed=range(3)", f"grid_dir={grid}") == 0, "a larger grid goes on"
+    assert "4 runs, 1 to run" in capfd.readouterr().out
+    assert ramac_m(monkeypatch, "actor=gaussian", "seed=range(3)", f"grid_dir={grid}") == 0, (
+        "a larger sweep runs what it lacks"
+    )
     assert len(done(grid)) == 5
 
 
@@ -118,13 +114,13 @@ def test_a_crash_leaves_its_traceback_and_is_tried_again(monkeypatch, capfd):
         (["actor=flow,flwo"], "no actor 'flwo'"),
         (["risk=cvar0.1,cvarx"], "no risk 'cvarx'"),
         (["sweep=actorz"], "no sweep 'actorz'; .*did you mean 'actors'"),
-        (["run_dir=here", "seed=0,1"], "run_dir=here is one run's; a grid takes grid_dir=FOLDER"),
-        (["run_dir=here,there"], "run_dir=here,there is one run's; a grid takes grid_dir=FOLDER"),
-        (["seed=0", "grid_dir=g,h"], "grid_dir=g,h makes no cells; choose one"),
-        (["seed=0", "device=cpu,cuda"], "device=cpu,cuda makes no cells; choose one"),
-        (["seed=0", "threads=1,2"], "threads=1,2 makes no cells; choose one"),
-        (["sweep=risks,actors"], "sweep=risks,actors makes no cells; choose one"),
-        (["seed=0,1", "device=cdua"], "device=cdua cannot be used; choose auto, cpu, cuda"),
+        (["run_dir=here", "seed=0,1"], "run_dir=here is one run's; a sweep takes grid_dir=FOLDER"),
+        (["run_dir=here,there"], "run_dir=here,there is one run's; a sweep takes grid_dir=FOLDER"),
+        (["seed=0", "grid_dir=g,h"], "grid_dir=g,h makes no runs; choose one"),
+        (["seed=0", "device=cpu,cuda"], "device=cpu,cuda makes no runs; choose one"),
+        (["seed=0", "threads=1,2"], "threads=1,2 makes no runs; choose one"),
+        (["sweep=risks,actors"], "sweep=risks,actors makes no runs; choose one"),
+        (["seed=0,1", "device=cdua"], "device=cdua cannot be used here; choose auto, cpu, cuda"),
         (["seed=-1,0"], "seed must be a whole number from 0 to 4294967295, got -1"),
         (["seed=0,1", "log_every=2,0"], "log_every must be a whole number from 1 to 4294967295, got 0"),
         (["seed=0,1", "threads=0"], "threads must be a whole number from 1 to 4096, got 0"),
@@ -133,7 +129,7 @@ def test_a_crash_leaves_its_traceback_and_is_tried_again(monkeypatch, capfd):
         (["mode=true,perhaps"], "mode must be true or false, got 'perhaps'"),
         (["hydra/launcher=mine", "hydra.launcher.n_jbos=2"], "no setting 'hydra.launcher.n_jbos'; .*mean 'n_jobs'"),
         (["hydra/launcher=mien"], "no hydra/launcher 'mien'; choose from .*did you mean 'mine'.*the extras joblib"),
-        (["hydra/launcher=lacks"], "Could not load 'hydra/launcher/nowhere'; the extras joblib, slurm and ray"),
+        (["hydra/launcher=lacks"], "no hydra/launcher 'nowhere'; choose from .*the extras joblib, slurm and ray"),
         (["actor=gaussian", "actor.steps=2,3"], "no setting 'actor.steps'"),
         (["seed=0,1", "grid_dir=file/grid"], "grid_dir=.*file/grid cannot be used"),
         (["seed=0,1", "grid_dir=run"], "grid_dir=.*run is a run's folder"),
@@ -162,7 +158,7 @@ def test_sweeps_need_m_and_name_real_entries(monkeypatch, capfd):
     monkeypatch.setattr(sys, "argv", ["ramac", "sweep=risks"])
     with pytest.raises(SystemExit):
         main()
-    assert "sweep=risks is a grid: ramac -m sweep=risks" in capfd.readouterr().err
+    assert "sweep=risks is a sweep of runs: ramac -m sweep=risks" in capfd.readouterr().err
     for name, path in presets("sweep").items():
         sweep = yaml.safe_load(path.read_text())
         assert sweep["sweep"] == name
@@ -177,79 +173,6 @@ def test_folders_of_any_name(monkeypatch):
     monkeypatch.chdir(place)
     assert ramac_m(monkeypatch, "actor=gaussian", "seed=0,1", "grid_dir=g") == 0
     assert len(done("g")) == 2
-
-
-def test_a_damaged_journal_is_read_as_far_as_it_goes(monkeypatch, capfd):
-    assert ramac_m(monkeypatch, "actor=gaussian", "seed=0,1", "grid_dir=g") == 0
-    with Path("g/journal.csv").open("ab") as file:
-        file.write(b"17,cell,do\n\xff\xfe,,,\n")
-    assert len(journal(Path("g"))) == 4
-    assert command(["status", "g"]) == 0
-    Path("g/grid.json").write_text("{")
-    with pytest.raises(InputError, match=r"grid\.json cannot be read"):
-        command(["status", "g"])
-    assert ramac_m(monkeypatch, "actor=gaussian", "seed=0,1", "grid_dir=g") == 2
-    assert len(done("g")) == 2
-
-
-DAMAGED = (
-    "[]",
-    '{"cells": {}}',
-    '{"cells": null}',
-    '{"cells": [1]}',
-    '{"cells": [{"cell": "x"}]}',
-    '{"cells": [{"cell": 3, "overrides": []}]}',
-    '{"cells": [{"cell": "", "overrides": []}]}',
-    '{"cells": [{"cell": "../x", "overrides": []}]}',
-    '{"cells": [{"cell": null, "overrides": ["a"]}]}',
-    '{"cells": [{"cell": "x", "overrides": [1]}]}',
-)
-
-
-@pytest.mark.parametrize("content", DAMAGED)
-def test_wrong_contents_of_a_grid_are_refused_and_kept(content, monkeypatch, capfd):
-    Path("g").mkdir()
-    Path("g/grid.json").write_text(content)
-    with pytest.raises(InputError, match=r"g/grid\.json (is damaged|cannot be read): .+"):
-        command(["status", "g"])
-    assert ramac_m(monkeypatch, "actor=gaussian", "seed=0,1", "grid_dir=g") == 2
-    assert capfd.readouterr().err.count("\n") == 1
-    assert Path("g/grid.json").read_text() == content
-    assert not done("g")
-
-
-def test_commands_add_their_cells_one_after_the_other(monkeypatch):
-    """Both read `grid.json` before either has written it, were it not for the lock."""
-
-    def slowly(path, content):
-        time.sleep(0.3)
-        write_json(path, content)
-
-    monkeypatch.setattr("ramac.experiment.grid.sweep.write_json", slowly)
-    with ThreadPoolExecutor(2) as both:
-        list(both.map(lambda name: add(Path("g"), [{"cell": name, "overrides": []}]), ("one", "two")))
-    assert {record["cell"] for record in cells(Path("g"))} == {"one", "two"}
-
-
-def test_locks_of_another_user_are_named(monkeypatch):
-    Path("g/.locks").mkdir(parents=True)
-    Path("g/.locks/x.lock").write_text("")
-    Path("g/grid.json").write_text('{"cells": [{"cell": "x", "overrides": []}]}')
-    refused = OSError(13, "Permission denied")  # what the tests' own user, perhaps root, would not be
-
-    def acquire(self, timeout):
-        raise refused
-
-    monkeypatch.setattr("ramac.experiment.grid.folder.FileLock.acquire", acquire)
-    with pytest.raises(InputError, match=r"g/\.locks cannot be written \(Permission denied\)"):
-        command(["status", "g"])
-
-
-def test_brackets_in_a_folders_name_are_shown(capsys):
-    Path("a[b]c").mkdir()
-    Path("a[b]c/grid.json").write_text('{"cells": []}')
-    assert command(["status", "a[b]c"]) == 0
-    assert "a[b]c" in capsys.readouterr().out
 
 
 def test_a_ready_sweep_runs_and_takes_other_values(monkeypatch):
@@ -273,7 +196,7 @@ def test_a_cell_whose_environment_failed_goes_on_and_one_that_lost_its_numbers_b
     assert ramac_m(monkeypatch, *cells) == 1
     assert list(Path("g").glob("*/failed.json")) == [found[False]]
     said = {key: (path.parent / "environment.txt").read_text() for key, path in found.items()}
-    assert {key: "goes on from update" in text for key, text in said.items()} == {True: True, False: False}
+    assert {key: "resumed after gradient step" in text for key, text in said.items()} == {True: True, False: False}
 
 
 def test_killed_in_the_middle_and_started_again(tmp_path):
@@ -282,28 +205,27 @@ def test_killed_in_the_middle_and_started_again(tmp_path):
     arguments = [*PROGRAM, "-m", *SHORT, "trainer.steps=40", *cells, "grid_dir=g"]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while sum(row["event"] == "done" for row in journal(Path("g"))) < 4 and time.monotonic() < deadline:
+    while len(done("g")) < 4 and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    first = {path.name for path in done("g")}
+    first = {path: (path / "summary.json").stat().st_mtime_ns for path in done("g")}
     assert 4 <= len(first) < 12
     again = subprocess.run(arguments, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert f"12 cells, {12 - len(first)} to run" in again.stdout
+    assert f"12 runs, {12 - len(first)} to run" in again.stdout
     assert len(done("g")) == 12
-    count = events("g")
-    assert all(count[path.name, "done"] == 1 for path in done("g"))
-    assert all(count[name, "started"] == 1 for name in first)
+    assert all((path / "summary.json").stat().st_mtime_ns == written for path, written in first.items())
+    assert all(attempts(path) == 1 for path in first)
+    assert all(attempts(path) <= 2 for path in done("g"))
 
 
 def test_two_processes_share_a_grid():
     arguments = [*PROGRAM, "-m", *SHORT, "actor=gaussian", "seed=range(6)", "trainer.steps=60", "grid_dir=g"]
     both = [subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
-    count = events("g")
     assert len(done("g")) == 6
-    assert all(count[path.name, "done"] == count[path.name, "started"] == 1 for path in done("g"))
+    assert all(attempts(path) == 1 for path in done("g"))
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
@@ -321,9 +243,8 @@ def test_launchers_of_other_processes(launcher):
     assert ran.returncode == 1, ran.stderr
     assert len(done("g")) == 2
     assert "alpha must be in (0, 1], got 9.0" in ran.stdout
-    assert os.getpid() not in {int(row["process"]) for row in journal(Path("g"))}
     threads = {json.loads((path / "summary.json").read_text())["threads"] for path in done("g")}
-    assert threads == {max(1, len(os.sched_getaffinity(0)) // (os.cpu_count() or 1))}
+    assert threads == {1}
 
 
 def test_ray_spreads_over_the_nodes_of_a_cluster():
@@ -342,70 +263,17 @@ def test_ray_spreads_over_the_nodes_of_a_cluster():
         cluster.shutdown()
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert len(done("g")) == 4
-    assert len({row["where"] for row in journal(Path("g"))}) == 2
+    assert len({json.loads((path / "summary.json").read_text())["host"] for path in done("g")}) == 2
 
 
-def test_a_claim_is_one_processes_and_dies_with_it():
-    folder = Path("g/cell")
-    hold = "import sys, time; from pathlib import Path; from ramac.experiment.grid.folder import claimed\n"
-    hold += "with claimed(Path('g/cell')) as mine: print(mine, flush=True); time.sleep(60)"
-    other = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
-    assert other.stdout is not None
-    assert other.stdout.readline() == "True\n"
-    with claimed(folder) as mine:
-        assert not mine
-    folder.mkdir()
-    assert state(folder) == "running"
-    other.kill()
-    other.wait()
-    with claimed(folder) as mine:
-        assert mine
-    assert state(folder) == "interrupted"
-
-
-def test_status_counts_and_expects(monkeypatch, capsys):
-    assert ramac_m(monkeypatch, "actor=gaussian", "seed=0,1,2", "risk=cvar0.1,cvar7", "grid_dir=g") == 1
-    capsys.readouterr()
-    victim = done("g")[0]
-    (victim / "summary.json").unlink()
-    assert command(["status", "g"]) == 0
-    text = " ".join(capsys.readouterr().out.split())
-    assert "│ 2 │ 0 │ 3 │ 1 │ 0 │" in text
-    assert "expected remaining time: about" in text
-    assert "ramac report g" in text
-    with Path("g/journal.csv").open() as file:
-        times = sorted(float(row["seconds"]) for row in csv.DictReader(file) if row["event"] == "done")
-    assert remaining(Path("g"), {victim.name: "waiting", "x": "interrupted"}) == pytest.approx(2 * times[1])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["stats", "g"], "no command 'grid stats'.*did you mean 'status'"),
-        (["status"], "needs one folder"),
-        (["status", "."], "is no grid: it has no grid.json"),
-    ],
-)
-def test_bad_questions_about_grids(arguments, words):
-    with pytest.raises(InputError, match=words):
-        command(arguments)
-
-
-def test_shares_of_the_cores(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # grids that run elsewhere on this machine hold shares too
-    assert workers_of(3) == 3
-    assert workers_of(-1) == os.cpu_count()
-    cores = len(os.sched_getaffinity(0))
-    program = "import os, sys; from ramac.experiment.grid.cores import pin\n"
-    program += "print(pin(2), *os.sched_getaffinity(0), flush=True); sys.stdin.read()"
-    start = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    two = [subprocess.Popen([sys.executable, "-c", program], **start) for _ in range(2)]
-    said = [process.stdout.readline().split() for process in two]
-    for process in two:
-        process.communicate("")
-    assert [int(words[0]) for words in said] == [max(1, cores // 2)] * 2
-    assert cores < 2 or not set(said[0][1:]) & set(said[1][1:]), "each has cores of its own"
-
-
-def test_times_in_words():
-    assert [in_words(seconds) for seconds in (40, 720, 12240)] == ["40 s", "12 min", "3.4 h"]
+def test_processes_of_a_launcher_share_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    joblib = OmegaConf.create({"_target_": "hydra_plugins.hydra_joblib_launcher.JoblibLauncher", "n_jobs": 3})
+    assert threads_of(joblib) == 2
+    joblib.n_jobs = -1
+    assert threads_of(joblib) == 1
+    joblib.n_jobs = -5
+    assert threads_of(joblib) == 2
+    assert threads_of(OmegaConf.create({"_target_": "x.submitit.Launcher", "cpus_per_task": 4})) == 4
+    assert threads_of(OmegaConf.create({"_target_": "x.ray.Launcher", "ray": {"remote": {"num_cpus": 5}}})) == 5
+    assert threads_of(OmegaConf.create({"_target_": "x.BasicLauncher"})) is None
