@@ -1,17 +1,19 @@
 """Figures of a run. Colours are from Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from ramac.statistics import cvar
+from ramac.system.files import whole
 
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
 TAIL = 0.1  # shaded share of worst episodes
+RETURN = "discounted return (reward units)"
 
 
 def return_figure(returns: np.ndarray, behaviour: np.ndarray, horizon: int | None, title: str, path: Path) -> None:
@@ -40,18 +42,16 @@ def panel(axes: Axes, returns: np.ndarray, edges: list[float], label: str, colou
     axes.legend(fontsize=8)
 
 
-def doctor_figure(pictures: list[tuple[str, Tensor, Tensor, Tensor]], critic: str, path: Path) -> None:
-    """Per question: learned quantile functions [R, L] over the true one [L], and below the histogram of the PIT."""
+def critic_figure(pictures: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]], critic: str, path: Path) -> None:
+    """Per question (label, truth [L], learned [R, L], PIT curve): quantile functions, and below the PIT histogram."""
     figure = Figure(figsize=(2.9 * len(pictures), 5.6), layout="constrained")
     figure.suptitle(f"critic={critic}: what it learned against the truth")
     rows: Any = figure.subplots(2, len(pictures), squeeze=False)
     for (label, truth, learned, curve), upper, lower in zip(pictures, *rows, strict=True):
-        level = (np.arange(len(truth)) + 0.5) / len(truth)
-        upper.plot(level, learned.T, color=BLUE, lw=1, alpha=0.7, label="learned")
-        upper.plot(level, truth, color="black", lw=1.2, ls="--", label="truth")
-        upper.set(title=label, xlabel="level (0 is the worst)", xlim=(0, 1))
-        pit_bars(lower, curve.numpy())
-        lower.legend(loc="lower center", fontsize=8)
+        quantile_plot(upper, learned, color=BLUE, lw=1, alpha=0.7, label="learned")
+        quantile_plot(upper, truth, color="black", lw=1.2, ls="--", label="truth")
+        upper.set_title(label)
+        pit_histogram(lower, curve)
     handles, labels = rows[0][0].get_legend_handles_labels()
     rows[0][0].legend(handles[-2:], labels[-2:], fontsize=8)
     rows[0][0].set_ylabel("return")
@@ -60,29 +60,52 @@ def doctor_figure(pictures: list[tuple[str, Tensor, Tensor, Tensor]], critic: st
 
 
 def calibration_figure(predicted: np.ndarray, outcome: np.ndarray, curve: np.ndarray, title: str, path: Path) -> None:
-    """Predicted and realised quantile functions of discounted returns, and the histogram of the PIT."""
+    """Predicted and realised quantile functions of discounted returns, and the PIT histogram."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     figure.suptitle(title, fontsize=10)
     left, right = figure.subplots(1, 2)
-    for value, colour, label in ((predicted, BLUE, "predicted"), (outcome, ORANGE, "realised")):
-        left.plot((np.arange(len(value)) + 0.5) / len(value), np.sort(value), color=colour, label=label)
+    quantile_plot(left, np.sort(predicted, None), color=BLUE, label="predicted")
+    quantile_plot(left, np.sort(outcome, None), color=ORANGE, label="realised")
     left.axvspan(0, TAIL, color=RED, alpha=0.12, lw=0, label=f"worst {TAIL:.0%}")
-    left.set(xlabel="level (0 is the worst)", ylabel="discounted return (reward units)", xlim=(0, 1))
+    left.set_ylabel(RETURN)
     left.legend(fontsize=8)
-    pit_bars(right, curve)
-    right.legend(loc="lower center", fontsize=8)
+    pit_histogram(right, curve)
     right.set_ylabel("density of episodes")
     save(figure, path)
 
 
-def pit_bars(axes: Axes, curve: np.ndarray) -> None:
-    """Histogram of the probability integral transform, given its distribution function at bin edges."""
+def estimate_figure(curves: Mapping[str, np.ndarray], title: str, path: Path) -> None:
+    """Quantile functions [L] of realised returns and of the estimates of behaviour and policy, with their CVaR."""
+    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    axes = figure.subplots()
+    for (label, value), colour, style in zip(curves.items(), ("black", ORANGE, BLUE), (":", "--", "-"), strict=True):
+        tail = float(cvar(value, TAIL))
+        quantile_plot(axes, value, color=colour, ls=style, lw=1.8, label=f"{label}: mean {value.mean():.1f}")
+        axes.plot([0, TAIL], [tail, tail], color=colour, ls=style, lw=1, marker="|", label=f"CVaR {TAIL:g} {tail:.1f}")
+    axes.axvspan(0, TAIL, color="#000000", alpha=0.06, lw=0)
+    axes.set_ylabel(RETURN)
+    axes.set_title(title, fontsize=10)
+    axes.legend(fontsize=8)
+    save(figure, path)
+
+
+def quantile_plot(axes: Axes, value: np.ndarray, **style: Any) -> None:
+    """Draw quantile functions [*R, L], given at the midpoints of L equally likely cells."""
+    level = (np.arange(value.shape[-1]) + 0.5) / value.shape[-1]
+    axes.plot(level, value.T, **style)
+    axes.set(xlabel="level (0 is the worst)", xlim=(0, 1))
+
+
+def pit_histogram(axes: Axes, curve: np.ndarray) -> None:
+    """Histogram of the probability integral transform, from its distribution function at the bin edges."""
     bins = len(curve) - 1
     axes.bar((np.arange(bins) + 0.5) / bins, np.diff(curve) * bins, width=1 / bins, color=GREY, edgecolor="white")
     axes.axhline(1, color="black", lw=1.2, ls="--", label="calibrated")
     axes.set(xlabel="predicted probability of less (PIT)", xlim=(0, 1))
+    axes.legend(loc="lower center", fontsize=8)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
-    figure.savefig(path, dpi=130)
+    """Write a figure as PNG, whole or not at all."""
+    with whole(path) as part:
+        figure.savefig(part, dpi=130, format="png")

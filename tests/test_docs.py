@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import ramac
-from ramac.cli import COMMANDS
-from ramac.evaluation import critic_check as doctor
+from ramac.cli import COMMANDS, settings
+from ramac.experiment import calibrate
 from ramac.experiment.compose import compose
 from ramac.experiment.presets import known_preset, presets
 from ramac.registry import GROUPS
@@ -58,10 +58,10 @@ def test_commands_compose(page):
             continue
         if words[1:2] == ["doctor"]:
             if "=" in words[2]:
-                doctor.refuse_others(words[2:])
-                compose([*doctor.SETTINGS, *words[2:]])
+                calibrate.refuse_others(words[2:])
+                compose([*calibrate.SETTINGS, *words[2:]])
             else:
-                doctor.episodes(words[3:])
+                settings(words[3:], "doctor", ("episodes",))
             continue
         if "-m" in words:
             for group, value in (word.split("=", 1) for word in words[2:]):

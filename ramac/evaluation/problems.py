@@ -1,4 +1,4 @@
-"""Problems whose return distribution is known: what a critic learns on them can be held against the truth."""
+"""Problems with a known return distribution, against which a learned critic is checked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,21 +9,16 @@ from tensordict import TensorDict
 from torch import Tensor
 from torch.special import ndtri
 
-from ramac.risk import edges, midpoints
+from ramac.evaluation.calibration import quantile_levels
 from ramac.spec import Spec, transitions
 from ramac.tasks.bandit import Bandit
 
 Law = Callable[[Tensor], Tensor]  # quantile function: levels -> returns
 
 
-def levels(count: int) -> Tensor:
-    """Middles of `count` equally likely cells: [count], float64."""
-    return midpoints(edges(count, torch.empty(0, dtype=torch.float64)))
-
-
 @dataclass
 class Question:
-    """A state and actions with one known law of the discounted return."""
+    """A state, and actions that all have the same known law of the discounted return."""
 
     label: str
     observation: Tensor  # [O]
@@ -33,7 +28,7 @@ class Question:
 
 @dataclass
 class Problem:
-    """Transitions to learn from with this discount in so many updates, and questions with known answers."""
+    """Transitions, their discount, the gradient steps to learn them in, and questions with known answers."""
 
     transitions: TensorDict  # [T], keys as in ramac.spec
     spec: Spec
@@ -43,8 +38,8 @@ class Problem:
 
 
 def single(label: str, law: Law, steps: int = 800) -> Problem:
-    """One decision whose reward has the quantile function `law`; 10 000 data are its exact quantiles."""
-    reward = law(levels(10_000))
+    """One decision with reward law `law`. The 10 000 transitions hold its exact quantiles."""
+    reward = law(quantile_levels(10_000))
     nothing = torch.zeros(len(reward), 1)
     data = transitions(nothing, nothing, reward, nothing, torch.ones(len(reward)))
     spec = Spec.unit(1, 1).of_returns(reward.numpy())
@@ -67,8 +62,8 @@ def hazard() -> Problem:
 
 
 def chain(length: int = 20) -> Problem:
-    """`length` steps of N(0, 1), undiscounted: asked at the first: N(0, length), by bootstrapping only."""
-    reward = ndtri(levels(1000)).repeat(length)
+    """`length` rewards N(0, 1), undiscounted. The return of the first state, N(0, length), needs bootstrapping."""
+    reward = ndtri(quantile_levels(1000)).repeat(length)
     step = torch.arange(length).repeat_interleave(1000)
     place = (2 * step / length - 1).unsqueeze(-1)  # observation in [-1, 1)
     nothing = torch.zeros_like(place)
@@ -77,18 +72,13 @@ def chain(length: int = 20) -> Problem:
     std = float(left.float().mean().sqrt())
     widest = 4 * length**0.5
     spec = replace(Spec.unit(1, 1), return_std=std, return_range=(-widest, widest))
-    asked = Question(
-        "chain",
-        torch.full((1,), -1.0),
-        torch.zeros(1, 1),
-        lambda u: length**0.5 * ndtri(u),
-    )
+    asked = Question("chain", torch.full((1,), -1.0), torch.zeros(1, 1), lambda u: length**0.5 * ndtri(u))
     return Problem(data, spec, 1.0, 1800, [asked])
 
 
 def bandit() -> Problem:
     """The risky bandit; centre N(5, 0.5^2), ring 0.95 N(9, 0.5^2) + 0.05 N(-50, 0.5^2)."""
-    # the task's own 10 000 draws hold 4.6 % of hazards on the ring, not 5 %
+    # the task's own 10 000 draws have 4.6 % hazards on the ring instead of 5 %
     data = Bandit(transitions=200_000).dataset()
     angle = torch.arange(8) * np.pi / 4
     ring = 0.92 * torch.stack([angle.cos(), angle.sin()], -1)

@@ -1,22 +1,24 @@
-"""Evaluation: episodes in vectorised environments, with generators of its own, and the statistics of their returns."""
+"""Evaluation: episodes in vectorised environments, the statistics of their returns, and videos."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium.vector import SyncVectorEnv
 
 from ramac.agent import Agent
-from ramac.errors import at_least, at_most
+from ramac.errors import InputError, at_least, at_most
 from ramac.registry import evaluations
 from ramac.risk.distortions import CVaR
 from ramac.statistics import cvar, interquartile_mean, interval, tails
+from ramac.system.runtime import seeded
 from ramac.tasks import Task
 
-# step of the episodes, observation [n, O] before it, action [n, A], reward [n] (0 for episodes that are over), and
-# which episodes [n] this step cut off
+# called with the step, observation [n, O] before it, action [n, A], reward [n] (0 after the end of an episode), and
+# whether this step truncates each episode [n]
 Watch = Callable[[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 
 
@@ -24,8 +26,8 @@ Watch = Callable[[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 class Evaluation:
     """Roll out whole episodes. The same seed gives the same starts and hazard draws to every method.
 
-    100 episodes, not the paper's 10, whose CVaR_0.1 is the single worst one.
-    `every`: updates between evaluations, 0 for one at the end; `keep`: every evaluated checkpoint, not only the last.
+    100 episodes: with the paper's 10, CVaR_0.1 would be the single worst one. `every`: gradient steps between
+    evaluations, 0 for one at the end. `keep`: keep every evaluated checkpoint, not only the last.
     """
 
     def __init__(
@@ -47,27 +49,25 @@ class Evaluation:
         self.environments, self.every, self.keep = environments, every, keep
 
     def starts(self, seed: int) -> list[int]:
-        """Seeds of the episodes' environments, and last of the policy's noise; `seed` is the run's."""
+        """Seeds of the episodes' environments and, as the last one, of the policy's noise; `seed` is the run's."""
         root = np.random.SeedSequence([self.seed, seed])
         return [int(x) for x in root.generate_state(self.episodes + 1)]
 
     def run(self, agent: Agent, task: Task, seed: int, watch: Watch | None = None) -> list[dict[str, Any]]:
-        """One row per episode; `seed` is the run's, so that runs of several seeds see different episodes.
+        """One row per episode. `seed` is the run's, so that runs of several seeds see different episodes.
 
-        Neither the training stream nor the result depends on the other: torch's generators are forked.
+        The training's random stream is left alone, and the result does not depend on it.
         """
         starts = self.starts(seed)
-        device = agent.actor.scaling.centre.device
         rows: list[dict[str, Any]] = []
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(starts.pop())
+        with seeded(starts.pop(), agent.actor.scaling.centre.device):
             while starts:
                 chunk, starts = starts[: self.environments], starts[self.environments :]
                 rows += rollout(agent, task, chunk, watch)
         return [{"episode": i, **row} for i, row in enumerate(rows)]
 
     def summary(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Mean, spread, tails, worst episode, share of risky steps and number of penalties; 95 % intervals."""
+        """Mean, deviation, tails, worst episode, share of risky steps, number of penalties; 95 % intervals."""
         returns = np.array([row["return"] for row in rows])
         statistics = {"mean": np.mean, **{f"{alpha:g}": partial(cvar, alpha=alpha) for alpha in self.alphas}}
         return {
@@ -77,15 +77,14 @@ class Evaluation:
             "return_min": float(returns.min()),
             "return_iqm": float(interquartile_mean(returns)),
             "return_cvar": tails(returns, self.alphas),
-            # one episode has none
-            "intervals": {} if len(rows) == 1 else {k: list(interval([returns], f)) for k, f in statistics.items()},
+            "intervals": {k: list(interval([returns], f)) for k, f in statistics.items()} if len(rows) > 1 else {},
             "hazard_rate": sum(row["risky_steps"] for row in rows) / sum(row["length"] for row in rows),
             "penalties": sum(row["penalties"] for row in rows),
         }
 
 
 def rollout(agent: Agent, task: Task, seeds: list[int], watch: Watch | None = None) -> list[dict[str, Any]]:
-    """First episode of one environment per seed, all stepped together; `watch` is told of every step."""
+    """First episode of one environment per seed, all stepped together; `watch` is called at every step."""
     envs = SyncVectorEnv([task.environment] * len(seeds))
     observation, _ = envs.reset(seed=list(seeds))
     alive = np.ones(len(seeds), bool)
@@ -97,7 +96,7 @@ def rollout(agent: Agent, task: Task, seeds: list[int], watch: Watch | None = No
         if watch is not None:
             watch(step, before, action, np.where(alive, reward, 0.0), alive & truncated & ~terminated)
         step += 1
-        # an environment that starts anew reports no info
+        # an environment that is reset in this step gives no info
         risky, penalty = (info.get(key, np.zeros(len(seeds), bool)) for key in ("risky", "penalty"))
         for key, value in zip(total, (reward, 1, risky, penalty != 0), strict=True):
             total[key] += np.where(alive, value, 0)
@@ -107,3 +106,33 @@ def rollout(agent: Agent, task: Task, seeds: list[int], watch: Watch | None = No
         {key: (float if key == "return" else int)(column[i]) for key, column in total.items()}
         for i in range(len(seeds))
     ]
+
+
+def film(agent: Agent, task: Task, seeds: Sequence[int], folder: Path) -> None:
+    """One video per environment seed, in `folder/videos`, by Gymnasium's recorder.
+
+    Starts and hazards are those of the evaluation's episodes, the policy's noise is not. Raises InputError when nothing
+    can be drawn or written.
+    """
+    from gymnasium.wrappers import RecordVideo  # imports a video library
+
+    for i, seed in enumerate(seeds):
+        try:
+            env = task.environment("rgb_array")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the recorder warns when the folder exists, as for the second video
+                settings: dict[str, Any] = {"name_prefix": f"film-{i}", "disable_logger": True}
+                video = RecordVideo(env, str(folder / "videos"), episode_trigger=lambda _: True, **settings)
+            with seeded(seed, agent.actor.scaling.centre.device):
+                observation, _ = video.reset(seed=seed)
+                over = False
+                while not over:
+                    action = agent.act(np.asarray(observation)[None])[0]
+                    observation, _, terminated, truncated, _ = video.step(action)
+                    over = terminated or truncated
+            video.close()
+        except InputError:
+            raise
+        except Exception as error:  # no recorder, no renderer, no display: each library has its own exceptions
+            hint = "pip install 'ramac[video]'; without a display MUJOCO_GL=egl or osmesa"
+            raise InputError(f"video={len(seeds)} cannot be made: {' '.join(str(error).split())}; {hint}") from error

@@ -1,44 +1,32 @@
-"""`ramac eval RUN`: judge a finished run again: more episodes, another environment or hazard, another acting rule."""
+"""Evaluate a finished run again: more episodes, another environment or hazard, another acting rule."""
 
 import csv
-import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ramac.agent import Acting, Agent
 from ramac.checkpoint import load
-from ramac.errors import InputError, nearest
-from ramac.evaluation.rollout import Evaluation
-from ramac.evaluation.video import record
-from ramac.experiment.config import value_of
-from ramac.experiment.folder import EPISODE, settings_of
-from ramac.experiment.run import whole_number
-from ramac.experiment.unfinished import evaluated, unfinished, warn
+from ramac.errors import InputError, nearest, whole_number
+from ramac.evaluation.rollout import Evaluation, film
+from ramac.experiment.config import SEEDS, listed
+from ramac.experiment.folder import RunFolder
+from ramac.experiment.writers import EPISODE
 from ramac.registry import Registry, evaluations, hazards, tasks
+from ramac.system.files import write_json
 from ramac.system.runtime import device_of
+from ramac.system.untrusted import read_json
 from ramac.tasks import Task, configured
 
-USAGE = """ramac eval RUN [key=value ...]: judge a finished run again; the run itself stays as it is
-
-  episodes=500              how many (also evaluation.seed=1 evaluation.environments=10 evaluation.alphas=[0.05,0.1])
-  task.hazard=none          the standard environment without hazards; or another version, task.horizon=1000
-  hazard=velocity hazard.high=5                another hazard than the task's
-  task=hopper-mixed         another task with the same sizes
-  candidates=16 temperature=0.5 mode=true      another acting rule
-  step=2000                 a checkpoint kept by evaluation.keep=true, not the last
-  seed=1                    other starts and hazard draws than those of the run's own evaluation
-  video=3                   films of that many episodes (needs ffmpeg's Python package: pip install 'ramac[video]')
-  name=LABEL                folder RUN/evaluations/LABEL; by default it tells the settings"""
 ACTING = ("candidates", "temperature", "mode")
 PLAIN = (*ACTING, "episodes", "step", "seed", "device", "video", "name")
+SETTINGS = (*PLAIN, "task", "hazard", "evaluation")  # the last three also with `.argument`
 
 
 @dataclass(frozen=True)
@@ -53,32 +41,9 @@ class Request:
     video: int
 
 
-def split(arguments: list[str]) -> tuple[Path, dict[str, Any]]:
-    """The run folder and the settings by key, values read as YAML. Raises InputError."""
-    words = [word for word in arguments if "=" not in word]
-    if len(words) != 1:
-        raise InputError(f"eval needs one run folder, got {len(words)}: ramac eval RUN episodes=500")
-    settings: dict[str, Any] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals:
-            continue
-        group = key.partition(".")[0]
-        if key not in PLAIN and group not in ("task", "hazard", "evaluation"):
-            known = (*PLAIN, "task", "hazard", "evaluation")
-            raise InputError(f"eval has no setting {key!r}; choose from {', '.join(known)}{nearest(group, known)}")
-        if key == "name":
-            settings[key] = value
-            continue
-        settings[key] = value_of(key, value)
-    return Path(words[0]), settings
-
-
 def changed(registry: Registry, node: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Any:
     """A configured entry with other arguments, or another entry. Raises InputError."""
     group = registry.group
-    if node is not None and not (isinstance(node, Mapping) and isinstance(node.get("name"), str)):
-        raise InputError(f"config.yaml: {group} must be the name and the arguments of an entry, got {node!r}")
     if group in settings:
         name = str(settings[group])
         if node is None or registry.parse(name)[0] != node["name"]:
@@ -103,63 +68,74 @@ def changed(registry: Registry, node: Mapping[str, Any] | None, settings: Mappin
         raise InputError(f"{group}: {' '.join(str(error).splitlines()[0].split())}") from error
 
 
-def request(run: Path, settings: dict[str, Any]) -> Request:
-    """Everything built and checked before the first episode. Raises InputError."""
-    config = settings_of(run)
-    if "episodes" in settings:
-        settings["evaluation.episodes"] = settings.pop("episodes")
-    for key in ("seed", "step", "video"):
-        if key in settings:
-            whole_number(settings, key, 0)
+def agent_of(folder: RunFolder, settings: Mapping[str, Any]) -> Agent:
+    """The agent of the run's last or of a kept checkpoint, with the acting rule asked for. Raises InputError."""
     step = settings.get("step")
-    folder = run / "checkpoints" / str(step) if step is not None else run / "checkpoint"
-    if not folder.is_dir():
-        kept = sorted(int(p.name) for p in (run / "checkpoints").glob("*") if p.name.isdigit())
-        there = f"there are {', '.join(map(str, kept))}" if kept else "evaluation.keep=true keeps them in a run"
-        what = f"no checkpoint of update {step}" if step is not None else "no checkpoint"
-        raise InputError(f"{run} has {what}; {there}")
-    agent = load(folder, run)
-    if step is None:
-        warn(run)
-    asked = {key: settings[key] for key in ACTING if key in settings}
-    if asked:
-        now = {key: getattr(agent.acting, key) for key in ACTING}
-        if asked.get("mode") is True:
-            now |= {"candidates": 1, "temperature": 0.0}
-        agent.acting = Acting.of(now | asked)
+    path = folder.checkpoint if step is None else folder.checkpoints / str(step)
+    if not path.is_dir():
+        kept = ", ".join(map(str, folder.kept))
+        there = f"there are {kept}" if kept else "evaluation.keep=true keeps them in a run"
+        raise InputError(f"{folder} has no checkpoint{'' if step is None else f' of gradient step {step}'}; {there}")
+    agent = load(path, folder.path)
+    if asked := {key: settings[key] for key in ACTING if key in settings}:
+        mode = {"candidates": 1, "temperature": 0.0} if asked.get("mode") is True else {}
+        agent.acting = Acting.of({**asdict(agent.acting), **mode, **asked})
+    return agent.to(device_of(settings.get("device", "auto")))
+
+
+def refuse_other_sizes(agent: Agent, task: Task, label: str) -> None:
+    """Refuse an environment whose observations or actions do not fit the policy. Raises InputError."""
+    env, spec = task.environment(), agent.actor.spec
+    for what, space, need in (
+        ("observations", env.observation_space, spec.obs_dim),
+        ("actions", env.action_space, spec.act_dim),
+    ):
+        if space.shape != (need,):
+            raise InputError(f"the policy takes {what} of {need} numbers, task={label} {space.shape}")
+    env.close()
+
+
+def request(folder: RunFolder, settings: Mapping[str, Any]) -> Request:
+    """Everything built and checked before the first episode. Raises InputError."""
+    config = folder.config
+    for key in settings:
+        if (group := key.partition(".")[0]) not in SETTINGS or (group != key and group in PLAIN):
+            raise InputError(
+                f"eval has no setting {key!r}; choose from {', '.join(SETTINGS)}{nearest(group, SETTINGS)}"
+            )
+    for key in {"seed", "step", "video"} & set(settings):
+        whole_number(key, settings[key], 0, SEEDS)
+    agent = agent_of(folder, settings)
+    if "step" not in settings:
+        folder.warn_unfinished()
     parts = {
-        "task": changed(tasks, config["task"], settings),
-        "hazard": changed(hazards, config.get("hazard"), settings),
-        "data": config.get("data"),
+        "task": changed(tasks, config.task, settings),
+        "hazard": changed(hazards, config.hazard, settings),
+        "data": config.data,
     }
-    evaluation = evaluations.build(changed(evaluations, config["evaluation"], settings))
+    episodes = {"evaluation.episodes": settings["episodes"]} if "episodes" in settings else {}
+    evaluation = evaluations.build(changed(evaluations, config.evaluation, {**settings, **episodes}))
     task = configured(parts)
     if not task.has_environment:
-        raise InputError(f"{run} has no environment to act in; ramac estimate {run} judges it by the logged data")
-    space = task.environment()
-    sizes = {"observations": (space.observation_space.shape, agent.actor.spec.obs_dim)}
-    sizes["actions"] = space.action_space.shape, agent.actor.spec.act_dim
-    for what, (have, need) in sizes.items():
-        if have != (need,):
-            raise InputError(f"the policy takes {what} of {need} numbers, task={tasks.label(parts['task'])} {have}")
-    space.close()
-    agent.to(device_of(settings.get("device", "auto")))
-    seed = whole_number({"seed": settings.get("seed", config["seed"])}, "seed", 0)
-    return Request(agent, task, evaluation, seed, step, settings.get("video", 0))
+        raise InputError(f"{folder} has no environment to act in; ramac estimate {folder} judges it by the logged data")
+    refuse_other_sizes(agent, task, tasks.label(parts["task"]))
+    seed, video = settings.get("seed", config.seed), settings.get("video", 0)
+    return Request(agent, task, evaluation, seed, settings.get("step"), video)
 
 
-def evaluate(run: Path, settings: dict[str, Any]) -> dict[str, Any]:
+def evaluate(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Evaluate and write `RUN/evaluations/<name>/`; returns the content of its summary.json plus `run_dir`.
 
-    Raises InputError before anything is written.
+    `settings`: those of `ramac eval`, by dotted key. Raises InputError before anything is written.
     """
-    name = str(settings.pop("name", "") or slug(settings))
+    asked = listed({key: value for key, value in settings.items() if key != "name"})
+    name = str(settings.get("name") or slug(asked))
     if not re.fullmatch(r"[\w.=,+-]+", name) or name.startswith("."):
         raise InputError(f"name={name!r} must be letters, digits and any of . = , + - _")
-    asked = dict(settings)
-    want = request(run, settings)
-    folder = run / "evaluations" / name
-    if folder.exists() and mapping_of(folder / "summary.json").get("settings") != asked:
+    run_folder = RunFolder(run)
+    want = request(run_folder, asked)
+    folder = run_folder.evaluations / name
+    if folder.exists() and previous(folder) != asked:
         raise InputError(f"{folder} holds an evaluation with other settings; choose another name")
     part = folder.with_name(f".{name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -169,19 +145,17 @@ def evaluate(run: Path, settings: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"{part.parent} cannot be written: {error.strerror}") from error
     try:
         if want.video:
-            record(want.agent, want.task, want.evaluation.starts(want.seed)[:-1][: want.video], part)
+            film(want.agent, want.task, want.evaluation.starts(want.seed)[:-1][: want.video], part)
         rows = want.evaluation.run(want.agent, want.task, want.seed)
         with (part / "episodes.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, EPISODE)
+            writer = csv.DictWriter(file, list(EPISODE))
             writer.writeheader()
             writer.writerows(rows)
-        rule = {"step": want.step, "rule": "last" if want.step is None else "asked for"}
-        if want.step is None and unfinished(run):
-            rule = {"step": evaluated(run), "rule": "unfinished run"}
-        summary = {"settings": asked, "seed": want.seed, "checkpoint": rule, **want.evaluation.summary(rows)}
-        if (score := want.task.score(float(np.mean([row["return"] for row in rows])))) is not None:
+        checkpoint = source(run_folder, want)
+        summary = {"settings": asked, "seed": want.seed, "checkpoint": checkpoint, **want.evaluation.summary(rows)}
+        if (score := want.task.score(summary["return_mean"])) is not None:
             summary["score"] = score
-        (part / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        write_json(part / "summary.json", summary)
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     finally:
@@ -189,27 +163,22 @@ def evaluate(run: Path, settings: dict[str, Any]) -> dict[str, Any]:
     return {**summary, "run_dir": str(folder)}
 
 
-def mapping_of(path: Path) -> dict[str, Any]:
-    """The content of a JSON file; nothing where it cannot be read."""
+def source(run: RunFolder, want: Request) -> dict[str, Any]:
+    """Gradient step of the checkpoint, None for the last of a finished run, and why it was chosen."""
+    if want.step is not None:
+        return {"step": want.step, "rule": "asked for"}
+    return {"step": None, "rule": "last"} if run.summary_file.exists() else {"step": run.step, "rule": "unfinished run"}
+
+
+def previous(folder: Path) -> Any:
+    """The settings of the evaluation in a folder; None where it cannot be read."""
     try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        return {}
+        return read_json(folder / "summary.json", folder).get("settings")
+    except InputError:
+        return None
 
 
 def slug(settings: Mapping[str, Any]) -> str:
     """Folder name of an evaluation: its settings, or `again`."""
     words = sorted(f"{key}={value}" for key, value in settings.items() if key != "device")
     return re.sub(r"[^\w.=,+-]+", "_", ",".join(words)) or "again"
-
-
-def command(arguments: list[str]) -> int:
-    """Run `ramac eval ARGUMENTS`; returns the exit status. Raises InputError."""
-    from ramac.cli.terminal import show_evaluation
-
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(USAGE)
-        return 0
-    run, settings = split(arguments)
-    show_evaluation(run, evaluate(run, settings))
-    return 0

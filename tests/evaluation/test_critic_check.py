@@ -9,21 +9,22 @@ import sys
 import numpy as np
 import pytest
 import torch
+import yaml
 from scipy.stats import kstest, norm
 
 import ramac.critics.implicit as implicit_module
 from ramac import train
+from ramac.cli import doctor
 from ramac.errors import InputError
-from ramac.evaluation import critic_check as doctor
-from ramac.evaluation import problems, realised
-from ramac.evaluation.calibration import crps, miscalibration, pit
-from ramac.evaluation.problems import levels
+from ramac.evaluation import critic_check, problems
+from ramac.evaluation.calibration import Calibration, Watcher, crps, quantile_levels
 from ramac.evaluation.rollout import Evaluation
-from ramac.registry import tasks
+from ramac.experiment.calibrate import calibrate, examine
+from ramac.registry import risks, tasks
 from ramac.risk.distortions import CVaR
 from ramac.tasks.bandit import reward
 
-NORMAL = torch.special.ndtri(levels(400))
+NORMAL = torch.special.ndtri(quantile_levels(400))
 FIGURES = ("quantile error", "CRPS excess", "deviation error", "cvar0.05", "cvar0.1", "cvar0.25", "calibration")
 SMALL = ["critic.hidden=[32,32]", "trainer.steps=400"]
 
@@ -39,27 +40,27 @@ def test_crps_of_a_normal_has_its_closed_form():
 
 
 def test_pit_of_the_truth_is_the_diagonal():
-    curve = pit(NORMAL[None], NORMAL[None], 0.02)
-    assert miscalibration(curve) < 0.01
-    assert curve[0] == 0
-    assert curve[-1] == pytest.approx(1)
+    calibration = Calibration(NORMAL[None], NORMAL[None], 0.02, bins=20)
+    assert calibration.miscalibration < 0.01
+    assert calibration.curve[0] == 0
+    assert calibration.curve[-1] == pytest.approx(1)
 
 
 def test_pit_of_a_shifted_prediction_has_its_closed_form():
     """Outcomes N(0, 1) under the prediction N(0.5, 1): P(F(Y) <= v) = Phi(Phi^-1(v) + 0.5)."""
-    curve = pit(0.5 + NORMAL[None], NORMAL[None], 1e-3).numpy()
+    curve = Calibration(0.5 + NORMAL[None], NORMAL[None], 1e-3, bins=20).curve.numpy()
     assert np.allclose(curve[1:-1], norm.cdf(norm.ppf(np.arange(1, 20) / 20) + 0.5), atol=0.01)
 
 
 def test_pit_takes_atoms_that_are_nearly_met_as_met():
-    truth = torch.where(levels(400) < 0.05, -70.0, 0.0)[None]
-    assert miscalibration(pit(truth + 0.1 * torch.randn(1, 400), truth, 0.5)) < 0.01
-    assert miscalibration(pit(truth + 1, truth, 0.5)) > 0.8
+    truth = torch.where(quantile_levels(400) < 0.05, -70.0, 0.0)[None]
+    assert Calibration(truth + 0.1 * torch.randn(1, 400), truth, 0.5, bins=20).miscalibration < 0.01
+    assert Calibration(truth + 1, truth, 0.5, bins=20).miscalibration > 0.8
 
 
 def test_each_row_of_pit_has_its_own_prediction():
     shift = torch.tensor([[-30.0], [0.0], [50.0]])
-    assert miscalibration(pit(NORMAL + shift, NORMAL + shift, 0.02)) < 0.01
+    assert Calibration(NORMAL + shift, NORMAL + shift, 0.02, bins=20).miscalibration < 0.01
 
 
 @pytest.mark.parametrize("make", problems.PROBLEMS, ids=lambda make: make.__name__)
@@ -85,7 +86,7 @@ def test_problems_have_the_laws_they_claim(make):
             pytest.fail("the episode does not end")
         found = {question.label: total}
     for asked in problem.questions:
-        law = asked.law(levels(4000)).numpy()
+        law = asked.law(quantile_levels(4000)).numpy()
         if make is problems.hazard:
             assert (found[asked.label] == -70).mean() == pytest.approx((law == -70).mean(), abs=0.01)
         else:
@@ -94,13 +95,13 @@ def test_problems_have_the_laws_they_claim(make):
 
 def two_problems(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(doctor, "PROBLEMS", (problems.gaussian, problems.hazard))
+    monkeypatch.setattr(critic_check, "PROBLEMS", (problems.gaussian, problems.hazard))
 
 
 def test_a_right_critic_passes_and_a_broken_one_fails(monkeypatch, tmp_path):
     """The mistake of the released code: the level stands on the target axis."""
     two_problems(monkeypatch, tmp_path)
-    right = doctor.examine(["critic=iqn", *SMALL, "risk=wang-0.75", "run_dir=right"])
+    right = examine(["critic=iqn", *SMALL, "risk=wang-0.75", "run_dir=right"])
     gaussian = right["questions"][0]
     assert set(right["failed"]) & {f"gaussian: {figure}" for figure in FIGURES} == set()
     assert gaussian["risk"]["cvar0.1"]["truth"] == pytest.approx(-17.55, abs=0.01)
@@ -113,7 +114,7 @@ def test_a_right_critic_passes_and_a_broken_one_fails(monkeypatch, tmp_path):
         return ((level.unsqueeze(-2) - (error.detach() < 0).float()).abs() * error.abs()).mean((-2, -1))
 
     monkeypatch.setattr(implicit_module, "quantile_huber", broken)
-    assert doctor.command(["critic=iqn", *SMALL, "run_dir=broken"]) == 1
+    assert doctor.main(["critic=iqn", *SMALL, "run_dir=broken"]) == 1
     failed = json.loads((tmp_path / "broken/doctor.json").read_text())["failed"]
     assert {f"gaussian: {figure}" for figure in FIGURES} <= set(failed)
     assert {"hazard: deviation error", "hazard: cvar0.05", "hazard: cvar0.1", "hazard: cvar0.25"} <= set(failed)
@@ -121,17 +122,17 @@ def test_a_right_critic_passes_and_a_broken_one_fails(monkeypatch, tmp_path):
 
 def test_a_scalar_critic_knows_the_mean_only(monkeypatch, tmp_path, capsys):
     two_problems(monkeypatch, tmp_path)
-    assert doctor.command(["critic=mean", *SMALL]) == 1
+    assert doctor.main(["critic=mean", *SMALL]) == 1
     assert "figures miss their mark" in capsys.readouterr().out
     assert (tmp_path / "runs/doctor-mean-seed0/doctor.json").exists()
 
 
 def test_the_entropic_measure_counts_per_deviation():
     """Of N(0, 10^2), standardised: -10 beta / 2."""
-    risk = doctor.risks.build("entropic1")
+    risk = risks.build("entropic1")
     problem = problems.gaussian()
-    assert doctor.reward_units(risk, problem.questions[0].law, problem) == pytest.approx(-5, abs=0.02)
-    assert doctor.reward_units(CVaR(), problem.questions[0].law, problem) == pytest.approx(-17.55, abs=0.01)
+    assert critic_check.true_risk(risk, problem.questions[0].law, problem) == pytest.approx(-5, abs=0.02)
+    assert critic_check.true_risk(CVaR(), problem.questions[0].law, problem) == pytest.approx(-17.55, abs=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +144,13 @@ def run(tmp_path_factory):
 
 
 def test_a_run_is_held_against_its_own_episodes(run):
-    report = realised.compare(run)
+    report = calibrate(run)
     summary = json.loads((run / "summary.json").read_text())
     assert report["cvar"][0]["realised"] == pytest.approx(summary["return_mean"]), "gamma 0: the reward itself"
     assert [row["alpha"] for row in report["cvar"]] == [1.0, 0.05, 0.1, 0.25]
     assert all(row["low"] <= row["realised"] <= row["high"] for row in report["cvar"])
     assert {"calibration.json", "calibration.png"} <= {file.name for file in run.iterdir()}
-    assert doctor.command([str(run), "episodes=80"]) == 0
+    assert doctor.main([str(run), "episodes=80"]) == 0
     assert json.loads((run / "calibration.json").read_text())["episodes"] == 80
 
 
@@ -158,11 +159,11 @@ def test_realised_returns_are_discounted():
     from ramac.spec import Spec
 
     agent = Agent.build({"actor": "gaussian", "critic": "qr", "risk": "neutral"}, Spec.unit(11, 3))
-    watcher = realised.Watcher(1.0)
+    watcher = Watcher(1.0)
     rows = Evaluation(episodes=3, environments=2).run(agent, tasks.build("hopper-medium-expert"), 0, watcher)
     assert np.concatenate(watcher.returns).tolist() == pytest.approx([row["return"] for row in rows])
     assert np.concatenate(watcher.observation).shape == (3, 11)
-    half = realised.Watcher(0.5)
+    half = Watcher(0.5)
     for step, value in enumerate((8.0, 4.0, 2.0)):
         half(step, np.zeros((1, 2)), np.zeros((1, 1)), np.array([value]), np.array([False]))
     assert half.returns[0].tolist() == [8 + 2 + 0.5]
@@ -186,45 +187,53 @@ def test_realised_returns_are_discounted():
         (["run_dir=/proc/x"], "run folder /proc/x cannot be made"),
         (["risk=cvar0"], r"alpha must be in \(0, 1\], got 0"),
         (["nowhere"], "nowhere is no run folder"),
-        (["nowhere", "episodes=x"], "after a run folder doctor takes episodes=NUMBER only; got 'episodes=x'"),
+        (["nowhere", "episodes=x"], "episodes must be a whole number from 1 to 1000000, got 'x'"),
+        (["nowhere", "episodes=0"], "episodes must be a whole number from 1 to 1000000, got 0"),
+        (["nowhere", "episods=3"], "doctor has no setting 'episods'; choose from episodes; did you mean 'episodes'"),
+        (["nowhere", "other"], "doctor takes one run folder, got 2"),
         (["loss.td.aggregation=min"], "loss.td.aggregation: Invalid value 'min'"),
     ],
 )
 def test_wrong_input_is_refused_before_anything_is_written(arguments, message, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
-        doctor.command(arguments)
+        doctor.main(arguments)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unfinished_run_is_told_from_a_finished_one(run, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "a[b]c")
     (copy / "summary.json").unlink()
-    with pytest.warns(UserWarning, match="is unfinished, it has no summary.json: its checkpoint is of update 60"):
-        assert doctor.command([str(copy), "episodes=20"]) == 0
+    with pytest.warns(
+        UserWarning, match="is unfinished, it has no summary.json: its checkpoint is of gradient step 60"
+    ):
+        assert doctor.main([str(copy), "episodes=20"]) == 0
     assert "a[b]c/calibration.*" in capsys.readouterr().out.replace("\n", "")
 
 
-GOOD = "task: {name: bandit}\nevaluation: {name: default}\nloss: {td: {name: td, gamma: 0}}\nseed: 0\n"
-
-
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("change", "message"),
     [
-        ("a: 1\n", "has no task and no evaluation and no loss and no seed"),
+        ("a: 1\n", "no setting 'a'; there are actor, critic"),
+        ("seed: 0\n", "is missing: a run needs it"),
         ("a: [\n", "is no run folder"),
         ("- a\n", "holds no settings, but list"),
-        (GOOD.replace("seed: 0", "seed: x"), "seed must be a whole number"),
-        (GOOD.replace("gamma: 0", "gamma: x"), "could not convert string to float: 'x'"),
-        (GOOD.replace("seed: 0", "seed: ${nope}"), "is an interpolation; a saved setting is a plain value"),
-        (GOOD.replace("td: {name: td, gamma: 0}", "bc: {name: bc}"), "its critic predicts nothing"),
-        (GOOD, "no usable checkpoint"),
+        ({"seed": "x"}, "seed must be a whole number"),
+        ({"gamma": "x", "loss": {"td": {"name": "td"}}}, r"gamma must be in \[0, 1\], got 'x'"),
+        ({"seed": "${nope}"}, "is an interpolation; a saved setting is a plain value"),
+        ({"loss": {"bc": {"name": "bc"}}}, "its critic predicts nothing"),
+        ({}, "no usable checkpoint"),
     ],
 )
-def test_a_folder_of_another_kind_is_refused(text, message, tmp_path):
+def test_a_folder_of_another_kind_is_refused(change, message, run, tmp_path):
+    text = (
+        change
+        if isinstance(change, str)
+        else yaml.safe_dump(yaml.safe_load((run / "config.yaml").read_text()) | change)
+    )
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
-        realised.compare(tmp_path)
+        calibrate(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["config.yaml"]
 
 

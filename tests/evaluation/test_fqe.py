@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ from scipy.stats import norm
 import ramac
 from ramac.actors import Actor
 from ramac.agent import Agent
+from ramac.checkpoint import save
+from ramac.cli.estimate import main
 from ramac.critics.quantile import QR
 from ramac.data import Dataset, Log, from_arrays
 from ramac.errors import InputError
-from ramac.evaluation.fitted import left_over, of_behaviour
-from ramac.evaluation.fqe import Estimator, interval
+from ramac.evaluation.fqe import Estimator, behaviour_transitions, interval_over_states, left_over
 from ramac.experiment import estimate
 from ramac.registry import risks, tasks
 from ramac.spec import Spec
@@ -46,6 +48,10 @@ def task_of(log: Log, gamma: float, **settings) -> Dataset:
     return task.dataset()
 
 
+def estimated(agent: Agent, data: Dataset, gamma: float, steps: int, seed: int = 0) -> dict[str, Any]:
+    return estimate.report(Estimator(data, gamma, ALPHAS, seed, steps, SMALL, torch.device("cpu")), agent)
+
+
 def chain(episodes: int = 2000, length: int = 4) -> Log:
     """Each step pays N(1, 1) for the action 1 and 0 for the action -1; the behaviour tosses a coin."""
     random, steps = np.random.default_rng(0), episodes * length
@@ -64,9 +70,7 @@ def chain_data():
 
 @pytest.fixture(scope="module")
 def chain_report(chain_data):
-    return estimate.estimate(
-        always(chain_data, 1.0), chain_data, gamma=0.9, alphas=ALPHAS, seed=0, steps=600, critic=SMALL
-    )
+    return estimated(always(chain_data, 1.0), chain_data, 0.9, 600)
 
 
 def test_a_policy_other_than_the_behaviour_meets_its_closed_form(chain_report):
@@ -140,7 +144,7 @@ def test_truncation_bootstraps_and_termination_does_not():
     terminal = from_arrays(place, action, np.ones(600), last, never, terminal_place)
     for log, truth, beyond in ((terminal, 1.75, 0.0), (cut, 2.0, 0.5**3)):
         data = task_of(log, 0.5)
-        found = estimate.estimate(always(data, 0.0), data, gamma=0.5, alphas=ALPHAS, seed=0, steps=200, critic=SMALL)
+        found = estimated(always(data, 0.0), data, 0.5, 200)
         assert found["policy"]["cvar"][0]["estimate"] == pytest.approx(truth, abs=0.05)
         for key in ("predicted", "realised"):
             assert found["behaviour"]["cvar"][0][key] == pytest.approx(truth, abs=0.05)
@@ -161,11 +165,11 @@ def test_a_cut_return_is_completed_by_what_the_estimate_says_follows():
 def test_the_behaviour_leaves_out_steps_without_a_next_action():
     zeros = np.zeros((4, 1))
     log = from_arrays(zeros, zeros, [1, 2, 3, 4], [0, 0, 0, 1], [0, 1, 0, 0], zeros)
-    assert of_behaviour(log.transitions(), 0.5)["next", "reward"].flatten().tolist() == [1, 3, 4]
-    assert len(of_behaviour(log.transitions(), 0.0)) == 4, "nothing follows"
+    assert behaviour_transitions(log.transitions(), 0.5)["next", "reward"].flatten().tolist() == [1, 3, 4]
+    assert len(behaviour_transitions(log.transitions(), 0.0)) == 4, "nothing follows"
     alone = from_arrays(zeros, zeros, np.ones(4), np.zeros(4), np.ones(4), zeros)
     with pytest.raises(InputError, match="every logged step is cut off"):
-        of_behaviour(alone.transitions(), 0.5)
+        behaviour_transitions(alone.transitions(), 0.5)
 
 
 def test_left_over_is_the_share_of_a_constant_error():
@@ -179,7 +183,7 @@ def test_left_over_is_the_share_of_a_constant_error():
 def test_intervals_are_those_of_resampled_states():
     """Degenerate laws, so that the mixture's mean is the states' mean: normal with sd / sqrt(n)."""
     value = np.random.default_rng(0).normal(3, 2, 400)
-    low, high = interval(np.repeat(value[:, None], 100, 1), (1.0, 0.5), 0)
+    low, high = interval_over_states(np.repeat(value[:, None], 100, 1), (1.0, 0.5), 0)
     assert low[0] == pytest.approx(value.mean() - 1.96 * value.std() / 20, abs=0.03)
     assert high[0] == pytest.approx(value.mean() + 1.96 * value.std() / 20, abs=0.03)
     assert low[1] < np.sort(value)[:200].mean() < high[1]
@@ -191,11 +195,10 @@ def test_the_caller_keeps_its_random_stream_and_calls_repeat():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    arguments = {"gamma": 0.9, "alphas": ALPHAS, "steps": 20, "critic": SMALL}
-    one = estimate.estimate(agent, data, seed=1, **arguments)
+    one = estimated(agent, data, 0.9, 20, seed=1)
     assert torch.equal(torch.rand(3), expected)
-    assert estimate.estimate(agent, data, seed=1, **arguments) == one
-    assert estimate.estimate(agent, data, seed=2, **arguments)["policy"] != one["policy"]
+    assert estimated(agent, data, 0.9, 20, seed=1) == one
+    assert estimated(agent, data, 0.9, 20, seed=2)["policy"] != one["policy"]
 
 
 def arms(steps: int = 20_000) -> Dataset:
@@ -211,7 +214,8 @@ def test_a_bad_checkpoint_ranks_below_a_good_one():
     """The risky arm: mean 5.2, CVaR_0.1 -10; the safe one: 3 and 3 - phi(z) / 0.1."""
     data = arms()
     agents = {1: always(data, 1.0, risk="cvar0.1"), 2: always(data, -1.0, risk="cvar0.1")}
-    found = estimate.choose(agents, data, gamma=0.0, alphas=ALPHAS, seed=0, steps=600, critic=SMALL)
+    estimator = Estimator(data, 0.0, ALPHAS, 0, 600, SMALL, torch.device("cpu"))  # fits the behaviour once
+    found = estimate.rank(agents, {step: estimate.report(estimator, agent) for step, agent in agents.items()}, data)
     assert found["chosen"] == 2
     assert found["rule"] == "highest estimated cvar0.1"
     assert [row["step"] for row in found["rows"]] == [2, 1]
@@ -308,10 +312,8 @@ def run(tmp_path_factory):
 def test_a_run_gets_an_estimate(run, capsys):
     agent = ramac.load(run)
     parts = json.loads((run / "checkpoint/agent.json").read_text())
-    from ramac.checkpoint import save
-
     save(agent, parts, run / "checkpoints/10")
-    assert estimate.command([str(run), "steps=30", "seed=3"]) == 0
+    assert main([str(run), "steps=30", "seed=3"]) == 0
     printed = capsys.readouterr().out
     assert "CVaR 0.1" in printed
     assert "checkpoints by highest estimated cvar0.1" in printed
@@ -328,10 +330,10 @@ def test_the_checkpoint_of_an_unfinished_run_is_of_its_own_update(run, tmp_path,
     shutil.rmtree(copy / "checkpoints", ignore_errors=True)
     (copy / "summary.json").unlink()
     shutil.copytree(copy / "checkpoint", copy / "checkpoints/4")
-    text = (copy / "episodes.csv").read_text()
-    (copy / "episodes.csv").write_text(text.replace("\n20,", "\n8,"))  # killed after the evaluation of update 8
-    with pytest.warns(UserWarning, match="is unfinished, it has no summary.json: its checkpoint is of update 8$"):
-        assert estimate.command([str(copy), "steps=10"]) == 0
+    parts = json.loads((copy / "checkpoint/agent.json").read_text())
+    save(ramac.load(copy), parts, copy / "checkpoint", step=8)  # killed after the evaluation of gradient step 8
+    with pytest.warns(UserWarning, match="is unfinished, it has no summary.json: its checkpoint is of gradient step 8"):
+        assert main([str(copy), "steps=10"]) == 0
     found = json.loads((copy / "estimate.json").read_text())
     assert {row["step"] for row in found["choice"]["rows"]} == {4, 8}
     assert "a[b]c/estimate.*" in capsys.readouterr().out.replace("\n", "")
@@ -341,7 +343,7 @@ def test_the_checkpoint_of_an_unfinished_run_is_of_its_own_update(run, tmp_path,
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere is no run folder"),
-        (["nowhere", "stepz=3"], "takes seed=N and steps=N; got 'stepz=3'; did you mean 'steps'"),
+        (["nowhere", "stepz=3"], "estimate has no setting 'stepz'; choose from seed, steps; did you mean 'steps'"),
         (["nowhere", "steps=0"], "steps must be a whole number from 1"),
         (["nowhere", "seed=x"], "seed must be a whole number from 0 to .* got 'x'"),
     ],
@@ -349,10 +351,5 @@ def test_the_checkpoint_of_an_unfinished_run_is_of_its_own_update(run, tmp_path,
 def test_wrong_input_is_refused(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
-        estimate.command(arguments)
+        main(arguments)
     assert not list(Path().iterdir())
-
-
-def test_nothing_to_choose_from_is_refused(chain_data):
-    with pytest.raises(InputError, match="no checkpoint to choose from"):
-        estimate.choose({}, chain_data, gamma=0.9, alphas=ALPHAS, seed=0)

@@ -10,11 +10,13 @@ import pytest
 import yaml
 
 import ramac
+from ramac.checkpoint import save
+from ramac.cli.eval import main
 from ramac.errors import InputError
-from ramac.evaluation import realised
 from ramac.experiment import estimate
-from ramac.experiment.evaluate import changed, command, evaluate
-from ramac.experiment.unfinished import evaluated, warn
+from ramac.experiment.calibrate import calibrate
+from ramac.experiment.evaluate import changed, evaluate
+from ramac.experiment.folder import RunFolder
 from ramac.registry import hazards, tasks
 
 SHORT = ("critic=qr", "actor=gaussian", "trainer.steps=6", "evaluation.episodes=12", "log_every=2")
@@ -61,30 +63,33 @@ def test_more_episodes_begin_with_the_same_starts(run):
 def test_an_unfinished_run_is_judged_as_what_it_is(run):
     (run / "summary.json").unlink()
     with (run / "episodes.csv").open("a") as file:
-        file.write("600")  # a kill in the middle of a row, of update 6000
-    with pytest.warns(UserWarning, match="here is unfinished, it has no summary.json: its checkpoint is of update 6$"):
+        file.write("600")  # killed in the middle of a row, of gradient step 6000
+    with pytest.warns(
+        UserWarning, match="here is unfinished, it has no summary.json: its checkpoint is of gradient step 6"
+    ):
         found = evaluate(run, {"episodes": 5})
     assert found["checkpoint"] == {"step": 6, "rule": "unfinished run"}
     assert evaluate(run, {"step": 2})["checkpoint"]["rule"] == "asked for"
 
 
-def test_which_update_an_unfinished_runs_checkpoint_is_of(tmp_path):
-    assert evaluated(tmp_path) is None
-    (tmp_path / "episodes.csv").write_text("step,episode,return\n")
-    assert evaluated(tmp_path) is None
-    with pytest.warns(UserWarning, match="its checkpoint is of an update that its files do not tell"):
-        warn(tmp_path)
-    (tmp_path / "episodes.csv").write_text("step,episode,return\n20,0,1.0\n20,1,1.0\n40,0,1.0\n40,1,1.0\n6")
-    assert evaluated(tmp_path) == 40
-    (tmp_path / "checkpoints" / "60").mkdir(parents=True)
-    assert evaluated(tmp_path) == 60
+def test_which_step_an_unfinished_runs_checkpoint_is_of(run):
+    folder, parts = RunFolder(run), json.loads((run / "checkpoint/agent.json").read_text())
+    assert (folder.step, folder.kept) == (6, [2, 4, 6])
+    (run / "summary.json").unlink()
+    save(ramac.load(run), parts, folder.checkpoint)  # as version 0.1 wrote it
+    assert folder.step is None
+    with pytest.warns(UserWarning, match="its checkpoint is of an unknown gradient step"):
+        folder.warn_unfinished()
+    save(ramac.load(run), parts, folder.checkpoint, step=40)
+    assert folder.step == 40
+    assert RunFolder(run / "nowhere").step is None
 
 
 @pytest.mark.parametrize("value", ["episodes=[", "task.hazard={", "episodes=a: b", "episodes=${"])
 def test_a_value_that_cannot_be_read_is_named(value):
     key, _, given = value.partition("=")
     with pytest.raises(InputError) as refused:
-        command(["here", value])
+        main(["here", value])
     assert str(refused.value).startswith(f"{key}: {given!r} is no value: ")
     assert "\n" not in str(refused.value)
 
@@ -92,11 +97,11 @@ def test_a_value_that_cannot_be_read_is_named(value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "foo"}, "task must be the name and the arguments of an entry, got 'foo'|task holds no settings"),
-        ({"task": {"steps": 3}}, "task must be the name and the arguments of an entry, got {'steps': 3}"),
+        ({"task": "foo"}, "config.yaml cannot be used: no task 'foo'; choose from bandit"),
+        ({"task": {"steps": 3}}, "config.yaml cannot be used: no task 'None'; choose from bandit"),
         ({"task": {"name": "foo"}}, "no task 'foo'"),
-        ({"hazard": [1]}, "hazard must be the name and the arguments of an entry"),
-        ({"evaluation": {"episodes": 3}}, "evaluation must be the name and the arguments of an entry"),
+        ({"hazard": [1]}, r"config.yaml cannot be used: no hazard '\[1\]'; choose from none"),
+        ({"evaluation": {"episodes": 3}}, "no evaluation 'None'; choose from default"),
         ({"seed": "x"}, "seed must be a whole number from 0 to 4294967295, got 'x'"),
     ],
 )
@@ -106,7 +111,7 @@ def test_damaged_settings_of_a_run_are_refused(change, message, run):
     with pytest.raises(InputError, match=message):
         evaluate(run, {"episodes": 5})
     if "task" in change:
-        for judge in (realised.compare, estimate.of_run):
+        for judge in (calibrate, estimate.of_run):
             with pytest.raises(InputError):
                 judge(run)
     assert not (run / "evaluations").exists()
@@ -114,7 +119,7 @@ def test_damaged_settings_of_a_run_are_refused(change, message, run):
 
 def test_brackets_in_a_folders_name_are_shown(run, capsys):
     run = run.rename("a[b]c")
-    command([str(run), "episodes=5"])
+    main([str(run), "episodes=5"])
     printed = capsys.readouterr().out
     assert "a[b]c: episodes=5" in printed
     assert "everything is in a[b]c/evaluations/episodes=5" in printed
@@ -126,7 +131,7 @@ def test_kept_checkpoints_can_be_asked(run):
     assert found["checkpoint"] == {"step": 2, "rule": "asked for"}
     second = [row["return"] for row in episodes(run / "episodes.csv") if row["step"] == "2"]
     assert [row["return"] for row in episodes(Path(found["run_dir"]) / "episodes.csv")] == second
-    with pytest.raises(InputError, match="no checkpoint of update 3; there are 2, 4, 6"):
+    with pytest.raises(InputError, match="no checkpoint of gradient step 3; there are 2, 4, 6"):
         evaluate(run, {"step": 3})
 
 
@@ -136,7 +141,7 @@ def test_a_name_belongs_to_its_settings(run):
     with pytest.raises(InputError, match="holds an evaluation with other settings"):
         evaluate(run, {"name": "010", "episodes": 6})
     assert len(episodes(run / "evaluations/010/episodes.csv")) == 5
-    command([str(run), "name=020", "episodes=4"])
+    main([str(run), "name=020", "episodes=4"])
     assert (run / "evaluations/020").is_dir()
 
 
@@ -181,7 +186,7 @@ def test_standard_and_hazardous_environment():
 def test_bad_requests_are_refused_and_leave_nothing(run, settings, words):
     before = sorted(path.name for path in run.iterdir())
     with pytest.raises(InputError, match=words):
-        command([str(run), *settings])
+        main([str(run), *settings])
     assert sorted(path.name for path in run.iterdir() if path.name != "evaluations") == before
     assert not (run / "evaluations").exists() or not list((run / "evaluations").iterdir())
 
@@ -189,7 +194,7 @@ def test_bad_requests_are_refused_and_leave_nothing(run, settings, words):
 def test_a_folder_that_is_no_run():
     Path("empty").mkdir()
     with pytest.raises(InputError, match="empty is no run folder"):
-        command(["empty"])
+        main(["empty"])
 
 
 def test_films_are_written(run, monkeypatch):

@@ -1,0 +1,86 @@
+"""ramac doctor RUN [episodes=N] | critic=NAME [KEY=VALUE...]: does a critic know return distributions?
+
+RUN [episodes=N]          a run's predicted against its realised returns, in the episodes of its evaluation or N
+critic=NAME [KEY=VALUE]   a new critic on problems with known answers; settings of critic, risk, trainer,
+                          loss.td.aggregation, loss.td.drop, seed, device, run_dir; exit status 1 when it fails
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from ramac.cli import settings, table
+from ramac.cli.estimate import miscalibration, predictions
+from ramac.errors import InputError
+from ramac.evaluation.critic_check import failures
+from ramac.experiment.calibrate import calibrate, examine
+from ramac.registry import critics
+from ramac.statistics import ENOUGH
+from ramac.system.runtime import keep_memory
+
+
+def main(arguments: list[str]) -> int:
+    """Check a run's critic, or a new one; exit status 1 when a figure of a new one misses its mark."""
+    if arguments and "=" not in arguments[0]:
+        words, given = settings(arguments, "doctor", ("episodes",))
+        if len(words) > 1:
+            raise InputError(f"doctor takes one run folder, got {len(words)}: ramac doctor RUN episodes=500")
+        show_run(calibrate(Path(words[0]), **given))
+        return 0
+    keep_memory()
+    report = examine(arguments)
+    show_critic(report)
+    return 1 if report["failed"] else 0
+
+
+def show_run(report: dict[str, Any]) -> None:
+    """Print predicted against realised returns."""
+    console, count = Console(highlight=False), report["episodes"]
+    title = "{run_dir}: discounted return from the first step, {episodes} episodes, gamma {gamma:g}".format(**report)
+    columns = ("", "predicted", "realised", "95 % interval of realised")
+    console.print(table(escape(title), columns, predictions(report["cvar"])))
+    if (worst := min(row["alpha"] for row in report["cvar"])) * count < ENOUGH:
+        console.print(f"CVaR {worst:g} rests on {worst * count:.1f} episodes; more: ramac doctor RUN episodes=1000")
+    console.print(miscalibration(report))
+    if (beyond := report["beyond_horizon"]) > 0.01:
+        console.print(
+            f"episodes end at the horizon, predictions do not: {beyond:.0%} of a steady reward lies beyond it"
+        )
+    console.print(f"figure and numbers: [bold]{escape(report['run_dir'])}/calibration.*[/bold]")
+
+
+def show_critic(report: dict[str, Any]) -> None:
+    """Print a table with a column per question; a figure that misses its mark has a red cross."""
+    console = Console(width=max(Console().width, 110), highlight=False)  # a log file gets the whole table too
+    title = f"critic={critics.label(report['critic'])} seed={report['seed']}"
+    columns = ("figure (passes up to)", *(row["problem"] for row in report["questions"]))
+    console.print(table(title, columns, figures(report)))
+    found = len(report["failed"])
+    verdict = f"[red]{found} figures miss their mark[/red]" if found else "[green]every figure passes[/green]"
+    console.print(f"{verdict}; everything is in [bold]{escape(report['run_dir'])}[/bold]")
+
+
+def figures(report: dict[str, Any]) -> Iterator[list[str]]:
+    """Name, mark and values of each figure of the questions."""
+    rows, marks = report["questions"], report["marks"]
+    failed = [failures(row) for row in rows]
+
+    def judged(name: str, key: str, mark: str, texts: list[str]) -> list[str]:
+        signs = [" [red]✗[/red]" if key in missed else " [green]✓[/green]" for missed in failed]
+        return [f"{name} ({marks[mark]:.0%})", *(text + sign for text, sign in zip(texts, signs, strict=True))]
+
+    yield ["gradient steps", *(str(row["steps"]) for row in rows)]
+    for key in ("quantile error", "CRPS excess"):
+        yield judged(key, key, key, [f"{row[key]:.1%}" for row in rows])
+    deviation = [f"{row['deviation']:+.1%}" for row in rows]
+    yield judged("standard deviation", "deviation error", "deviation error", deviation)
+    for name in rows[0]["risk"]:
+        read = [row["risk"][name] for row in rows]
+        yield [f"{name}, learned", *(f"{risk['read']:.2f}  " for risk in read)]
+        yield [f"{name}, true", *(f"{risk['truth']:.2f}  " for risk in read)]
+        yield judged(f"{name}, error", name, "risk", [f"{risk['error']:.1%}" for risk in read])
+    for key in ("crossing", "calibration"):
+        yield judged(key, key, key, [f"{row[key]:.1%}" for row in rows])

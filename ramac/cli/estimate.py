@@ -1,0 +1,106 @@
+"""ramac estimate RUN [seed=N] [steps=N]: estimate what a run's policy would return, by the logged data alone
+
+seed=N    of the estimate, by default the run's
+steps=N   gradient steps of each fit
+"""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from ramac.cli import settings, table
+from ramac.errors import InputError
+from ramac.evaluation.calibration import cvar_name
+from ramac.experiment.estimate import of_run
+from ramac.statistics import ENOUGH
+
+
+def main(arguments: list[str]) -> int:
+    """Estimate a run. Raises InputError, and FloatingPointError when a fit diverges."""
+    words, given = settings(arguments, "estimate", ("seed", "steps"))
+    if len(words) != 1:
+        raise InputError(f"estimate needs one run folder, got {len(words)}: ramac estimate RUN")
+    show(of_run(Path(words[0]), **given))
+    return 0
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print the estimate, the check on the behaviour, the ranking of several checkpoints, and the verdict."""
+    console, run = Console(highlight=False), escape(report["run_dir"])
+    policy, behaviour = report["policy"], report["behaviour"]
+    kind = "held-out" if behaviour["held_out"] else "training"
+    first = f"first states of {policy['starts']} {kind} episodes, gamma {report['gamma']:g}"
+    columns = ("", "estimate", "95 % over first states", "members")
+    rows = [
+        (
+            cvar_name(row["alpha"]),
+            f"{row['estimate']:.2f}",
+            span(row, "low", "high"),
+            span(row, "member_low", "member_high"),
+        )
+        for row in policy["cvar"]
+    ]
+    console.print(table(f"{run}: estimated discounted return of the policy, {first}", columns, rows))
+    title = f"the same estimator on the behaviour, against {behaviour['episodes']} {kind} episodes"
+    columns = ("", "estimate", "returned", "95 % interval of returned")
+    console.print(table(title, columns, predictions(behaviour["cvar"])))
+    for line in notes(report):
+        console.print(line)
+    if choice := report.get("choice"):
+        console.print(ranking(choice))
+    console.print(f"[bold]{report['verdict']}[/bold]")
+    console.print(f"figure and numbers: [bold]{run}/estimate.*[/bold]")
+
+
+def notes(report: dict[str, Any]) -> list[str]:
+    """What limits the estimate, and how far the policy is from the data."""
+    behaviour, found = report["behaviour"], []
+    worst, count = min(row["alpha"] for row in behaviour["cvar"]), behaviour["episodes"]
+    if worst * count < ENOUGH:
+        found.append(f"CVaR {worst:g} rests on {worst * count:.1f} of these episodes")
+    if not behaviour["held_out"]:
+        found.append("the policy and the estimate were trained on these episodes: task=logs holds some out")
+    if (share := behaviour["completed"]) > 0.01:
+        found.append(f"cut episodes: what lies beyond the cut is estimated, {share:.0%} of a steady reward")
+    found.append(miscalibration(behaviour))
+    apart = f"{report['distance']['action_rms']:.2f} per coordinate (box -1 to 1)"
+    found.append(f"the policy's actions differ from the logged ones in the same states by {apart}")
+    if (share := report["left_over"]) > 0.01:
+        found.append(f"up to {share:.0%} of the initial error is left; more gradient steps: steps=N")
+    return found
+
+
+def span(row: dict[str, Any], low: str, high: str) -> str:
+    """An interval of a row."""
+    return f"{row[low]:.2f} to {row[high]:.2f}"
+
+
+def predictions(cvar: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Name, prediction, realised value and its interval of each row; a missed prediction is red."""
+    rows = []
+    for row in cvar:
+        met = row.get("met", row["low"] <= row["predicted"] <= row["high"])
+        predicted = f"{row['predicted']:.2f}" if met else f"[red]{row['predicted']:.2f}[/red]"
+        rows.append((cvar_name(row["alpha"]), predicted, f"{row['realised']:.2f}", span(row, "low", "high")))
+    return rows
+
+
+def miscalibration(report: dict[str, Any]) -> str:
+    """The distance of the PIT from uniform, beside what chance explains."""
+    found, chance = report["miscalibration"], report["miscalibration_of_chance"]
+    words = "more than chance explains" if found > chance else "within chance"
+    return f"calibration: the PIT is up to {found:.3f} from uniform, {words} ({chance:.3f} at 95 %)"
+
+
+def ranking(choice: dict[str, Any]) -> Any:
+    """Table of checkpoints, the best first."""
+    alphas = list(choice["rows"][0]["cvar"])
+    columns = ("gradient step", "score", "mean", *(f"CVaR {alpha}" for alpha in alphas), "out of distribution")
+    rows = []
+    for row in choice["rows"]:
+        numbers = (row["score"], row["mean"], *(row["cvar"][alpha] for alpha in alphas))
+        ood = "" if row["ood"] is None else f"{row['ood']:.0%}"
+        rows.append((str(row["step"]), *(f"{number:.2f}" for number in numbers), ood))
+    return table(f"checkpoints by {choice['rule']}: {choice['chosen']}", columns, rows)
