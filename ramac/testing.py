@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ramac.actors import Actor
 from ramac.critics import Critic
-from ramac.registry import Registry, actors, critics, risks, summary
+from ramac.registry import Registry, actors, critics, losses, risks, summary
 from ramac.risk import Distortion, RiskMeasure, edges
 from ramac.risk.distortions import CVaR, Neutral
 from ramac.spec import Spec
@@ -134,13 +134,15 @@ def _actor_findings(entry: str) -> Iterator[str]:
 
 
 def _optional_findings(actor: Actor) -> Iterator[str]:
-    """Findings about the methods that only some loss terms need."""
+    """Findings about the methods that only some terms ask for: `sample_with_x` where one reads `("policy", "x")`."""
     observation, inside = torch.randn(8, BOX.obs_dim), 2 * torch.rand(8, BOX.act_dim) - 1
     if actor.mode(observation).shape != (8, BOX.act_dim):
         yield f"mode must give actions [8, {BOX.act_dim}], not {list(actor.mode(observation).shape)}"
-    for name, second in (("log_prob", (8,)), ("teacher", (8, BOX.act_dim))):
+    shapes = {"log_prob": (8,), "teacher": (8, BOX.act_dim)}
+    for name in sorted({key[1] for term in losses.values() for key in term.reads if key[0] == "policy"} - {"action"}):
         if method := getattr(actor, f"sample_with_{name}", None):
             action, more = method(observation)
+            second = shapes.get(name, (8, *more.shape[1:]))
             if action.shape != (8, BOX.act_dim) or more.shape != second or not more.isfinite().all():
                 yield f"sample_with_{name} must give actions [8, {BOX.act_dim}] and a finite {list(second)}"
             if not action.requires_grad or not more.requires_grad:

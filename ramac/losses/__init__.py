@@ -89,7 +89,8 @@ class Term(TensorDictModuleBase):
             elif not getattr(getattr(agent, part), method, None):
                 have = [entry for entry, kind in GROUPS[part].items() if getattr(kind, method, None)]
                 given = label_of(GROUPS[part], type(getattr(agent, part)))
-                reason = f"{part}={given} has none, {', '.join(have)} {'has' if len(have) == 1 else 'have'} it"
+                others = f"{', '.join(have) or f'no {part}'} {'has' if len(have) < 2 else 'have'} it"
+                reason = f"{part}={given} has none, {others}"
                 raise InputError(f"loss={name} needs the {part}'s {method}; {reason}")
         for key, term in terms.items() if self.uses_others else ():
             shapes_target = term.adds_bonus or type(term).next_value is not Term.next_value
@@ -193,7 +194,7 @@ class CompositeLoss(TensorDictModuleBase):
         read: list[Any] = [key for term in terms.values() for key in term.in_keys]
         self.in_keys = [key for key in dict.fromkeys(read) if key not in (DENOISED, "step") and key[0] != "policy"]
         scales = [f"scale_{name}" for name, term in terms.items() if term.scaled]
-        self.out_keys = [f"loss_{name}" for name, term in terms.items() if term.group] + scales
+        self.out_keys = [*(f"loss_{name}" for name, term in terms.items() if term.group), *scales]
 
     def group(self, name: str) -> dict[str, Term]:
         """Terms that train the parameters of `name`, `"critic"` or `"actor"`."""
@@ -220,11 +221,8 @@ class CompositeLoss(TensorDictModuleBase):
             state = self.agent.actor.scaling.observe(batch.get("observation"))
             denoised = self.agent.actor.denoise(state, self.agent.actor.scaling.to_unit(batch.get("action")))  # type: ignore[operator]
             batch.set(DENOISED, TensorDict(denoised._asdict(), tensordict.batch_size))
-        result = TensorDict(batch_size=tensordict.batch_size)
-        for name, term in terms.items():
-            loss = term(batch, self.agent, self.target)
-            if term.scaled:
-                loss, scale = loss
-                result.set(f"scale_{name}", scale.expand(tensordict.batch_size))
-            result.set(f"loss_{name}", loss)
-        return result
+        found = {name: term(batch, self.agent, self.target) for name, term in terms.items()}
+        losses = {f"loss_{name}": found[name][0] if term.scaled else found[name] for name, term in terms.items()}
+        scaled = [name for name, term in terms.items() if term.scaled]
+        scales = {f"scale_{name}": found[name][1].expand(tensordict.batch_size) for name in scaled}
+        return TensorDict({**losses, **scales}, tensordict.batch_size)

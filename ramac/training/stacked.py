@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ramac.errors import InputError
 from ramac.registry import label_of
 from ramac.registry import trainers as registry
-from ramac.training.state import State
+from ramac.training.state import State, make_state
 from ramac.training.trainer import Trainer
 
 
@@ -45,8 +45,8 @@ def row(argument: Any, seed: int, count: int) -> Any:
 class Stacked(Trainer):
     """Trainers of several seeds as one, each with its own data order and random numbers; metrics are [S].
 
-    Equal to the single runs up to rounding. The networks of `members` are views of the stacked tensors: each member
-    can act, be evaluated and saved as if it had been trained alone.
+    Equal to the single runs up to rounding. The networks and optimiser states of `members` are views of the stacked
+    tensors: each member can act, be evaluated and saved as if it had been trained alone.
     """
 
     def __init__(self, trainers: Sequence[Trainer], states: Sequence[Tensor]) -> None:
@@ -78,6 +78,19 @@ class Stacked(Trainer):
         self.make_optimisers(groups, stacked_of(self.loss.multipliers().values()))
         self.objective, self.step, self.step_count = self.stacked_objective, self.buffers["loss.step"], 0
         self.metrics = TensorDict(batch_size=[len(trainers)])
+        for seed, trainer in enumerate(trainers):
+            self.share_optimisers(seed, trainer)
+
+    def share_optimisers(self, seed: int, trainer: Trainer) -> None:
+        """Make the optimiser states of a member views of the stacked ones; step counts and schedules are common."""
+        trainer.schedulers = self.schedulers
+        for group, optimiser in self.named_optimisers().items():
+            make_state(optimiser)
+            own = trainer.named_optimisers()[group]
+            pairs = zip(*(each.param_groups[0]["params"] for each in (own, optimiser)), strict=True)
+            for parameter, stacked in pairs:
+                state = optimiser.state[stacked].items()
+                own.state[parameter] = {key: v[seed] if v.shape == stacked.shape else v for key, v in state}
 
     def __getattr__(self, name: str) -> Any:
         """Settings, data and modules are the first member's; only their tensors are stacked."""
@@ -123,17 +136,12 @@ class Stacked(Trainer):
     def split(self, value: Any) -> list[Any]:
         return list(value.unbind(0))
 
-    def join(self, values: Sequence[Any]) -> Any:
-        return torch.stack(list(values))
-
-    def networks(self) -> dict[str, Tensor]:
-        """Parameters and buffers [S, ...], by name."""
-        return {**self.parameters, **self.buffers}
-
-    def generator_states(self) -> list[State]:
-        common = super().generator_states()[0]
-        return [{**common, self.stream: state} for state in self.streams.states]
+    def state(self) -> list[State]:
+        pairs = zip(self.trainers, self.streams.states, strict=True)
+        return [{**trainer.state()[0], self.stream: stream.clone()} for trainer, stream in pairs]
 
     def load_state(self, states: Sequence[State], metrics: Sequence[Mapping[str, float]], step: int) -> None:
-        super().load_state(states, metrics, step)
+        for trainer, state, found in zip(self.trainers, states, metrics, strict=True):
+            trainer.load_state([state], [found], step)
         self.streams.states = [state[self.stream] for state in states]
+        self.metrics, self.step_count = torch.stack([trainer.metrics for trainer in self.trainers]), step  # type: ignore[arg-type]

@@ -180,62 +180,45 @@ class Trainer:
         return [self]
 
     def split(self, value: Any) -> list[Any]:
-        """A tensor or the metrics of all seeds -> those of each seed."""
+        """The metrics, or another tensor, of each seed."""
         return [value]
 
-    def join(self, values: Sequence[Any]) -> Any:
-        """The tensors or metrics of each seed -> one of all seeds."""
-        return values[0]
+    def named_optimisers(self) -> dict[str, Optimizer]:
+        """Optimisers of the parameter groups and of the multipliers."""
+        more = {"multipliers": self.multiplier_optimiser} if self.multiplier_optimiser else {}
+        return {**self.optimisers, **more}
 
-    def networks(self) -> dict[str, Tensor]:
-        """Parameters and buffers of agent, target and terms, by name."""
-        return {**dict(self.objective.named_parameters()), **dict(self.objective.named_buffers())}
-
-    def tensors(self) -> tuple[State, State]:
-        """Networks and optimiser state: the live tensors that differ between seeds, and those common to them."""
-        extra = {"multipliers": self.multiplier_optimiser} if self.multiplier_optimiser else {}
-        networks = self.networks()
-        own, common = optimiser_state({**self.optimisers, **extra}, networks)
-        return {**networks, **own}, common
-
-    def generator_states(self) -> list[State]:
-        """States of torch's generators, per seed."""
-        device, states = self.step.device, {"random": torch.get_rng_state()}
-        return [states | ({"random.cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})]
+    def tensors(self) -> State:
+        """The live tensors of agent, target, terms and optimisers, by name."""
+        networks = {**dict(self.objective.named_parameters()), **dict(self.objective.named_buffers())}
+        return {**networks, **optimiser_state(self.named_optimisers(), networks)}
 
     def state(self) -> list[State]:
-        """Copies of all that later gradient steps depend on, per seed.
+        """Copies of everything that later gradient steps depend on, per seed.
 
         Networks, target, multipliers, optimisers, learning rates, and the generators of batches and of random numbers.
         """
-        own, common = self.tensors()
+        state = {**self.tensors(), "sampler": self.generator.get_state(), "random": torch.get_rng_state()}
+        if self.step.is_cuda:
+            state["random.cuda"] = torch.cuda.get_rng_state(self.step.device)
         for group, scheduler in self.schedulers.items():
-            common[f"{group}.rate"] = torch.tensor(scheduler.get_last_lr()[0], dtype=torch.float64)
-        parts = {name: self.split(value) for name, value in own.items()}
-        states = []
-        for seed, (member, generators) in enumerate(zip(self.members, self.generator_states(), strict=True)):
-            state = {name: values[seed] for name, values in parts.items()} | common | generators
-            state["sampler"] = member.generator.get_state()
-            states.append({name: value.detach().clone() for name, value in state.items()})
-        return states
+            state[f"{group}.rate"] = torch.tensor(scheduler.get_last_lr()[0], dtype=torch.float64)
+        return [{name: value.detach().clone() for name, value in state.items()}]
 
     @torch.no_grad()
     def load_state(self, states: Sequence[State], metrics: Sequence[Mapping[str, float]], step: int) -> None:
-        """Resume after gradient step `step`, from what `state` returned and each seed's metrics of that step.
+        """Resume after gradient step `step`, from the result of `state` and the metrics of that step, per seed.
 
         Raises RuntimeError for an invalid state of a generator.
         """
-        own, common = self.tensors()
-        for name, value in own.items():
-            value.copy_(self.join([state[name] for state in states]))
-        for name, value in common.items():
-            value.copy_(states[0][name])
+        state = states[0]
+        for name, value in self.tensors().items():
+            value.copy_(state[name])
         for group, scheduler in self.schedulers.items():
-            set_rate(scheduler, states[0][f"{group}.rate"].item(), step if group == "critic" else step // self.delay)
-        for member, state in zip(self.members, states, strict=True):
-            member.generator.set_state(state["sampler"])
-        last = [TensorDict({name: torch.tensor(value) for name, value in found.items()}) for found in metrics]
-        self.metrics, self.step_count = self.join(last).to(self.step.device), step
-        torch.set_rng_state(states[0]["random"])
-        if "random.cuda" in states[0]:
-            torch.cuda.set_rng_state(states[0]["random.cuda"], self.step.device)
+            set_rate(scheduler, state[f"{group}.rate"].item(), step if group == "critic" else step // self.delay)
+        self.generator.set_state(state["sampler"])
+        torch.set_rng_state(state["random"])
+        if self.step.is_cuda:
+            torch.cuda.set_rng_state(state["random.cuda"], self.step.device)
+        last = {name: torch.tensor(value, device=self.step.device) for name, value in metrics[0].items()}
+        self.metrics, self.step_count = TensorDict(last), step

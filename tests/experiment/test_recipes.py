@@ -12,6 +12,7 @@ from ramac.experiment.compose import compose
 from ramac.experiment.presets import presets
 from ramac.experiment.run import build_trainer
 from ramac.spec import Spec
+from ramac.training.trainer import weighted_sum
 
 SPEC = Spec(3, 2, (-1.0,) * 2, (1.0,) * 2, (0.0,) * 3, (1.0,) * 3, 2.0, 3.0)  # returns: mean 2, deviation 3
 GAMMA = 0.9
@@ -41,8 +42,7 @@ class Case:
 
     def composite(self, group):
         terms = self.loss.group(group)
-        losses = self.loss(self.batch, terms)
-        return sum(t.coefficient(self.loss.step) * losses[f"loss_{n}"].mean() for n, t in terms.items())
+        return weighted_sum(terms, self.loss(self.batch, terms), self.loss.step)
 
     def policy(self, actor, state):
         return actor(TensorDict({"observation": state}, state.shape[:1]))["action"]
@@ -344,8 +344,14 @@ def test_a_recipe_can_be_overridden(batch):
         (["recipe=oraac", "actor.prior=onestep"], "prior=onestep would need distill"),
         (["recipe=codac", "critic=c51"], "loss=conservative needs the critic's differentiable_quantile"),
         (["recipe=td3bc", "trainer.steps=1"], r"delay must be at most steps \(1\), or the actor never moves, got 2"),
-        (["recipe=iql", "loss=[td,iql,awr,critic_bc]"], "loss=iql makes the target without a next action: critic_bc"),
-        (["recipe=iql", "loss.td.smoothing=0.2"], "loss=iql makes the target without a next action: td.smoothing"),
+        (
+            ["recipe=iql", "loss=[td,iql,awr,critic_bc]"],
+            "loss=iql replaces the next action .*, so critic_bc has no effect",
+        ),
+        (
+            ["recipe=iql", "loss.td.smoothing=0.2"],
+            "loss=iql replaces the next action .*, so td.smoothing has no",
+        ),
     ],
 )
 def test_bad_recipes_are_refused_in_words(overrides, words, batch):

@@ -4,10 +4,10 @@ from tensordict import TensorDict
 
 from ramac.agent import Agent
 from ramac.errors import InputError
-from ramac.losses import CompositeLoss, Term
+from ramac.losses import CompositeLoss, Term, build_terms
 from ramac.registry import losses
 from ramac.spec import Spec
-from ramac.training.trainer import Trainer
+from ramac.training.trainer import Trainer, weighted_sum
 
 SPEC = Spec(3, 2, (-1.0,) * 2, (1.0,) * 2, (0.0,) * 3, (1.0,) * 3, 2.0, 3.0)
 
@@ -18,7 +18,7 @@ def agent(actor="gaussian", critic="qr", risk="cvar0.25") -> Agent:
 
 def terms(*nodes) -> dict[str, Term]:
     """Terms by name; a node is a name or a configuration."""
-    return {node if isinstance(node, str) else node["name"]: losses.build(node) for node in nodes}
+    return build_terms({node if isinstance(node, str) else node["name"]: node for node in nodes}, SPEC)
 
 
 def pair(observation, action) -> TensorDict:
@@ -109,7 +109,7 @@ def test_an_action_that_two_terms_ask_for_is_sampled_once(batch):
 
 def test_the_composite_loss_speaks_torchrl(batch):
     loss = CompositeLoss(agent(), agent(), terms("td", "bc", "risk"))
-    assert loss.out_keys == ["loss_td", "loss_bc", "loss_risk"]
+    assert loss.out_keys == ["loss_td", "loss_bc", "loss_risk", "scale_risk"]
     assert set(loss.in_keys) == {
         "observation",
         "action",
@@ -129,7 +129,7 @@ def test_the_composite_loss_speaks_torchrl(batch):
 )
 def test_weight_warms_up_and_ramps(warmup, ramp, step, share):
     term = losses.build({"name": "bc", "weight": 2.0, "warmup": warmup, "ramp": ramp})
-    assert term.coefficient(torch.tensor(step)).item() == pytest.approx(2.0 * share)
+    assert term.schedule(torch.tensor(step)).item() == pytest.approx(2.0 * share)
 
 
 @pytest.mark.parametrize(("shape", "half"), [("linear", 2.0), ("cosine", 2.0)])
@@ -137,9 +137,9 @@ def test_weight_moves_to_its_final_value(shape, half):
     term = losses.build(
         {"name": "bc", "weight": 3.0, "warmup": 10, "ramp": 10, "final": 1.0, "decay": 20, "shape": shape}
     )
-    found = [term.coefficient(torch.tensor(step)).item() for step in (9, 14, 20, 30, 40, 99)]
+    found = term.schedule(torch.tensor([9, 14, 20, 30, 40, 99])).tolist()
     assert found == pytest.approx([0, 1.5, 3, half, 1, 1])
-    quarter = term.coefficient(torch.tensor(25)).item()
+    quarter = term.schedule(torch.tensor(25)).item()
     assert quarter == pytest.approx(2.5 if shape == "linear" else 1 + 2 * (1 + 0.5**0.5) / 2)
 
 
@@ -154,10 +154,12 @@ def test_a_budget_makes_the_weight_a_multiplier(batch):
 
 def test_risk_normalises_by_its_detached_size(batch):
     loss = CompositeLoss(agent(), agent(), terms("td", {"name": "risk", "weight": 0.5, "warmup": 0, "ramp": 0}))
-    value = loss(batch, ["risk"])["loss_risk"]
-    weight = loss.terms["risk"].coefficient(torch.tensor(5))
-    assert weight.item() == pytest.approx(0.5 / value.abs().mean().item(), rel=1e-5)
-    assert not weight.requires_grad
+    found = loss(batch, ["risk"])
+    value = found["loss_risk"]
+    assert found["scale_risk"].tolist() == pytest.approx([value.abs().mean().item()] * 32, rel=1e-5)
+    assert not found["scale_risk"].requires_grad
+    total = weighted_sum(loss.group("actor"), found, torch.tensor(5))
+    assert total.item() == pytest.approx(0.5 * value.mean().item() / value.abs().mean().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("actor", ["ddpm", "flow", "gaussian"])

@@ -6,9 +6,10 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from ramac.actors.gaussian import Gaussian
 from ramac.agent import Agent
 from ramac.errors import InputError
-from ramac.losses import CompositeLoss, Term
+from ramac.losses import CompositeLoss, Term, build_terms
 from ramac.registry import losses
 from ramac.spec import Spec
 from ramac.training.trainer import Trainer
@@ -21,7 +22,7 @@ def agent(actor="gaussian", critic="mean", risk="neutral") -> Agent:
 
 
 def terms(*nodes) -> dict[str, Term]:
-    return {node if isinstance(node, str) else node["name"]: losses.build(node) for node in nodes}
+    return build_terms({node if isinstance(node, str) else node["name"]: node for node in nodes}, SPEC)
 
 
 def pair(observation, action) -> TensorDict:
@@ -83,6 +84,7 @@ def test_awr_without_a_value_takes_the_policys_own_action_and_no_gradient_throug
 def test_critic_bc_lowers_the_target_where_the_log_goes_on(log):
     online, target = agent("deterministic"), agent("deterministic")
     loss = CompositeLoss(online, target, terms({"name": "td", "gamma": 0.9}, {"name": "critic_bc", "weight": 0.5}))
+    log["step"] = loss.step.expand(32)
     found = loss.terms["td"].returns(log, online, target)
     action = target.actor(pair(log["next", "observation"], log["action"]))["action"]
     q = value(target.critic, log["next", "observation"], action).amin(-1, keepdim=True)
@@ -113,7 +115,7 @@ def test_the_best_of_several_next_actions_counts(batch):
     online, target = agent(), agent()
     term = terms({"name": "td", "candidates": 4, "gamma": 1.0})["td"]
     torch.manual_seed(1)
-    found = term.after(batch, online, target)
+    found = term.next_returns(batch, online, target)
     torch.manual_seed(1)
     rows = batch["next", "observation"].repeat_interleave(4, 0)
     action = target.actor(pair(rows, torch.zeros(128, 2)))["action"]
@@ -132,7 +134,7 @@ def test_entropy_is_the_log_density_and_its_temperature_follows_it(batch):
     normal = -0.5 * ((before - mean) / log_std.exp()) ** 2 - log_std - 0.5 * math.log(2 * math.pi)
     assert torch.allclose(found, (normal - torch.log(1 - before.tanh() ** 2)).sum(-1), atol=1e-3)
     term = loss.terms["entropy"]
-    (slope,) = torch.autograd.grad(term.dual(found), term.log_multiplier)
+    (slope,) = torch.autograd.grad(term.dual(found, loss.step), term.log_multiplier)
     assert slope.item() == pytest.approx(-(found.mean().item() - 2), rel=1e-4)  # SAC: entropy of -A, alpha = 1
 
 
@@ -143,7 +145,8 @@ def test_entropy_enters_the_target_where_asked(batch):
     )
     loss = CompositeLoss(online, target, parts)
     torch.manual_seed(1)
-    found = loss.terms["td"].after(batch, online, target)
+    batch["step"] = loss.step.expand(32)
+    found = loss.terms["td"].next_returns(batch, online, target)
     torch.manual_seed(1)
     action, log_prob = online.actor.sample_with_log_prob(batch["next", "observation"])
     q = value(target.critic, batch["next", "observation"], action).amin(-1)
@@ -311,7 +314,7 @@ def test_parts_that_do_not_go_together_are_refused(actor, critic, names, words):
 )
 def test_impossible_terms_are_refused(node):
     with pytest.raises(InputError, match="loss="):
-        losses.build(node)
+        losses.build(node, SPEC)
 
 
 def test_a_delayed_actor_moves_in_every_second_update(batch):
@@ -325,3 +328,100 @@ def test_a_delayed_actor_moves_in_every_second_update(batch):
         assert (
             all(torch.equal(a, b) for a, b in zip(averaged, trainer.target.critic.parameters(), strict=True)) != moves
         )
+
+
+class Taught(Gaussian):
+    """An actor with two extras."""
+
+    def sample_with_teacher(self, observation):
+        action = self.sample(observation)
+        return action, action - 0.5
+
+
+def test_any_set_of_extras_of_an_actor_works(batch):
+    online = Agent(Taught(SPEC), agent().critic, agent().risk)
+    loss = CompositeLoss(online, online, terms("td", "bc", "distill", "entropy", "risk"))
+    torch.manual_seed(1)
+    found = loss(batch, ["distill", "entropy", "risk"])
+    torch.manual_seed(1)
+    action, teacher = online.actor.sample_with_teacher(batch["observation"])  # the first extra's action is the policy's
+    _, log_prob = online.actor.sample_with_log_prob(batch["observation"])
+    assert torch.equal(found["loss_distill"], teacher.square().mean(-1))
+    assert torch.equal(found["loss_entropy"], log_prob)
+    rho = online.critic.risk(pair(batch["observation"], action), online.risk).amin(-1)
+    assert torch.allclose(found["loss_risk"], -rho)
+    metrics = Trainer(online, terms("td", "bc", "distill", "entropy"), batch, 0, steps=2).update(batch)
+    assert all(value.isfinite() for value in metrics.values())
+
+
+class Asking(Term):
+    """A plug-in that asks the actor for something new."""
+
+    group, reads = "actor", [("policy", "speed")]
+
+    def __init__(self, *, scale: float = 1.0, **schedule):
+        super().__init__(**schedule)
+        self.scale = scale
+
+    def forward(self, tensordict, agent, target):
+        return self.scale * tensordict["policy", "speed"]
+
+
+def test_a_term_asks_the_actor_for_something_new(batch, monkeypatch):
+    assert len(losses)  # the built-in entries are imported
+    monkeypatch.setitem(losses.entries, "asking", Asking)
+    monkeypatch.setitem(losses.suffix, "asking", "weight")
+    asking = terms({"name": "asking", "scale": 2.0, "budget": 1.0})
+    with pytest.raises(InputError, match=r"loss=asking needs the actor's sample_with_speed; .*, no actor has it"):
+        CompositeLoss(agent(), agent(), asking)
+    monkeypatch.setattr(Gaussian, "sample_with_speed", lambda actor, s: (actor.sample(s), s.sum(-1)), raising=False)
+    loss = CompositeLoss(agent(), agent(), asking)
+    assert loss.in_keys == [] and torch.equal(loss(batch)["loss_asking"], 2 * batch["observation"].sum(-1))
+    assert isinstance(loss.terms["asking"].log_multiplier, torch.nn.Parameter)
+
+
+def test_terms_are_complete_once_built(batch):
+    built = terms("awr", "td", "iql", {"name": "entropy", "weight": 2.0})
+    assert list(built) == ["awr", "td", "iql", "entropy"]  # the order of the configuration
+    assert built["entropy"].budget == 2 and built["entropy"].log_multiplier.item() == pytest.approx(math.log(2))
+    assert built["iql"].next_value(batch["observation"]).shape == (32, 1)
+    assert built["iql"] in built["td"].others and built["iql"] in built["awr"].others
+    first, second = (CompositeLoss(agent(), agent(), built) for _ in range(2))
+    first.step += 3
+    assert first(batch, ["iql"]).shape == second(batch, ["iql"]).shape == (32,)
+    assert second.step == 0
+
+
+@pytest.mark.parametrize("name", ["critic_bc", "iql"])
+def test_terms_that_were_built_apart_are_refused(name):
+    apart = {"td": losses.build("td"), **terms(name)}
+    with pytest.raises(InputError, match=f"loss=td was built without {name}"):
+        CompositeLoss(agent(), agent(), apart)
+
+
+def test_a_bonus_has_the_weight_of_its_step(log):
+    online, target = agent("deterministic"), agent("deterministic")
+    node = {"name": "critic_bc", "warmup": 2, "ramp": 4}
+    loss = CompositeLoss(online, target, terms({"name": "td", "gamma": 0.9, "candidates": 3}, node))
+    pairs = loss.terms["td"].next_pair(log, online, target)
+    log["step"] = loss.step.expand(32)
+    assert loss.terms["critic_bc"].bonus(pairs, log, online).abs().sum() == 0
+    log["step"] = log["step"] + 3  # half of the ramp
+    half = loss.terms["critic_bc"].bonus(pairs, log, online)
+    log["step"] = log["step"] + 99
+    full = loss.terms["critic_bc"].bonus(pairs, log, online)
+    assert half.shape == (96, 1) and torch.allclose(2 * half, full) and full.min() < 0
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_guidance_gives_the_size_of_the_value_where_it_looks(batch, normalise):
+    online = agent("ddpm")
+    node = {"name": "guidance", "members": "random", "normalise": normalise}
+    loss = CompositeLoss(online, online, terms("td", node))
+    torch.manual_seed(1)
+    scale = loss(batch, ["guidance"])["scale_guidance"]
+    torch.manual_seed(1)
+    noisy = online.actor.denoise(batch["observation"], batch["action"]).noisy.clamp(-1, 1)
+    index = torch.randint(2, (1,)).item()
+    other = value(online.critic, batch["observation"], noisy)[:, 1 - index].abs().mean().item()  # of two members
+    assert scale.tolist() == pytest.approx([other if normalise else 1.0] * 32, rel=1e-4)

@@ -65,7 +65,7 @@ def test_stacked_seeds_equal_single_runs(cell: str) -> None:
     for seed, (single, metrics) in enumerate(singles):
         assert set(metrics.keys()) == set(found.keys())
         for name, value in single.objective.state_dict().items():
-            own = together.trainers[seed].objective.state_dict()[name]
+            own = together.members[seed].objective.state_dict()[name]
             torch.testing.assert_close(own, value, rtol=1e-6, atol=1e-8)
         for name, value in metrics.items():
             torch.testing.assert_close(found[seed][name], value, rtol=1e-6, atol=1e-8)

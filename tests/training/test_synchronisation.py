@@ -56,8 +56,7 @@ def trainer_without_values(cell: str) -> Trainer:
     alone = "guidance" in cell or "onestep" in cell or "budget" in cell
     overrides = ["trainer.batch_size=8", "trainer.delay=1", *([] if alone else [LATE]), *cell.split()]
     trainer = ramac_trainer(overrides, logged.to("meta"))
-    optimisers = [*trainer.optimisers.values(), *([trainer.multipliers] if trainer.multipliers else [])]
-    for optimiser in optimisers:
+    for optimiser in trainer.named_optimisers().values():
         optimiser.param_groups[0]["fused"] = False  # torch's own, which knows no meta
     return trainer
 
