@@ -3,12 +3,11 @@
 import warnings
 from itertools import product
 
-from ramac.experiment.presets import presets
-
 from benchmarks.contenders import Contender, Row, compare
 from benchmarks.options import Settings
 from benchmarks.updates import LEVELS, data, levels, plain_contender, ramac_contender
 from ramac.errors import InputError, nearest
+from ramac.experiment.presets import presets
 from ramac.registry import actors, critics
 
 COVERED = {("ddpm", "iqn"): "radac", ("flow", "iqn"): "rafmac"}

@@ -5,23 +5,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from ramac.experiment.compose import compose
 from tensordict import TensorDict
 from torch import Tensor, nn
 
 from benchmarks import plain
 from benchmarks.contenders import Contender, Row
+from ramac.experiment.compose import compose
 from ramac.experiment.run import build_trainer
 from ramac.spec import Spec, transitions
 from ramac.training.cost import evaluations_per_update
 from ramac.training.trainer import Trainer
 
 OBS_DIM, ACT_DIM, BATCH, LEVELS, TRANSITIONS = 17, 6, 256, 32, 100_000
-FIXED = (
-    "task=bandit",
-    "loss.td.gamma=0.99",
-    "trainer.steps=1000000",
-)  # a bandit's own gamma is 0, which skips the next action
+FIXED = ("task=bandit", "loss.td.gamma=0.99", "trainer.steps=1000000")  # a bandit's own gamma is 0: no next action
 RECIPES = {"radac": plain.radac, "rafmac": plain.rafmac}
 
 

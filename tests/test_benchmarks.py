@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from ramac.experiment.compose import compose
 from torch import nn
 
 from benchmarks import guard, markdown, matmul, memory, page, plain, tables
@@ -14,6 +13,7 @@ from benchmarks.cells import named, overrides_of
 from benchmarks.parts import by_part
 from benchmarks.timing import alternate, spread
 from benchmarks.updates import ACT_DIM, LEVELS, OBS_DIM, RECIPES, by_name, data, levels, ramac_trainer
+from ramac.experiment.compose import compose
 from ramac.registry import actors, critics
 from ramac.risk import stratified
 
