@@ -17,11 +17,7 @@ from ramac.training.cost import evaluations_per_update
 from ramac.training.trainer import Trainer
 
 OBS_DIM, ACT_DIM, BATCH, LEVELS, TRANSITIONS = 17, 6, 256, 32, 100_000
-FIXED = (
-    "task=bandit",
-    "loss.td.gamma=0.99",
-    "trainer.steps=1000000",
-)  # a bandit's own gamma is 0, which skips the next action
+FIXED = ("task=bandit", "loss.td.gamma=0.99", "trainer.steps=1000000")  # a bandit's own gamma is 0: no next action
 RECIPES = {"radac": plain.radac, "rafmac": plain.rafmac}
 
 
