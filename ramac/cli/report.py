@@ -34,7 +34,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     """Paths and options. Raises InputError for an unknown option, and one without a value or with a wrong one."""
     parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("paths", nargs="*")
-    parser.add_argument("--by", default="", type=lambda keys: list(filter(None, keys.split(","))))
+    parser.add_argument("--by", default="")
     parser.add_argument("--baseline", default="")
     parser.add_argument("--alpha", default=0.1, type=float)
     parser.add_argument("--out")

@@ -36,11 +36,6 @@ def grid(panels: int, columns: int, height: float, **shared: Any) -> tuple[Figur
     return figure, axes[:panels]
 
 
-def lowest(panels: Sequence[Any], columns: int) -> Sequence[Any]:
-    """The lowest panel of each column."""
-    return panels[-min(columns, len(panels)) :]
-
-
 def slug(*parts: str) -> str:
     """A file name."""
     return re.sub(r"[^\w.]+", "-", "-".join(filter(None, parts))).strip("-")

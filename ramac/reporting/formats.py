@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
@@ -29,7 +28,7 @@ class Column:
     meaning: str
     style: str = ""
     endings: tuple[str, ...] = ("",)
-    bold: bool = False  # the highest value, and each whose interval contains it
+    bold: bool = False  # the highest value, and each whose interval contains it; for INTERVAL only
     marks: tuple[str, ...] = ()  # added to the text of each row
 
     @property
@@ -63,21 +62,17 @@ class Table:
     def shown(self, column: Column, escape: Callable[[str], str], strong: Callable[[str], str]) -> list[str]:
         """Text of a column."""
         values, groups = self.frame[column.names], len(self.frame) - self.reference
-        main = values.iloc[:groups, 0]
-        style = column.style or f"z.{decimals(main)}f"  # z: no minus before a zero
+        main = values.iloc[:groups, : 1 + (column.endings == SPREAD)]  # not the ends of an interval
+        top = main.to_numpy().max() if column.bold else None
+        style = column.style or f"z.{decimals(main.to_numpy(float).flat)}f"  # z: no minus before a zero
         texts = []
         for index, row in enumerate(values.itertuples(index=False)):
             there = [f"{value:{style}}" for value in row if not pd.isna(value)]
             mark = column.marks[index] if index < len(column.marks) else ""
             cell = escape(" ".join(SHAPES[len(there)].format(*there).split()) + mark)
-            texts.append(strong(cell) if column.bold and index < groups and among_best(row, main.max()) else cell)
+            best = column.bold and index < groups and (row[0] == top or row[1] <= top <= row[2])
+            texts.append(strong(cell) if best else cell)
         return texts
-
-
-def among_best(row: Any, top: float) -> bool:
-    """Whether a value is the highest, or its interval contains it."""
-    value, *ends = row
-    return value == top or (len(ends) == 2 and ends[0] <= top <= ends[1])
 
 
 def decimals(values: Iterable[float]) -> int:

@@ -26,7 +26,7 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "csv": lambda found: frame_of(found).to_csv(index=False, lineterminator="\n"),
     "tex": latex,
 }
-TABLES = {"results": "table", "comparison": "comparison", "compute": "compute"}  # names of tables and their files
+FILES = {"table": "results", "comparison": "comparison", "compute": "compute"}  # of tables, and names in a Report
 FIGURES = {  # function of `plots` and beginning of the file's name, and heading
     "learning-curves": "Learning curves", "losses": "Losses", "distributions": "Return distributions",
     "heat-maps": "Heat maps", "calibration": "Critic calibration",
@@ -73,7 +73,7 @@ class Section:
 
 
 def report(
-    paths: Sequence[str | Path], by: Sequence[str] = (), baseline: str = "", alpha: float = 0.1,
+    paths: Sequence[str | Path], by: str | Sequence[str] = (), baseline: str = "", alpha: float = 0.1,
     out: str | Path | None = None, quiet: bool = False,
 ) -> Report:  # fmt: skip
     """Compare runs on one page, with the same tables and figures for a paper; unless `quiet`, print one line.
@@ -85,6 +85,7 @@ def report(
         raise InputError("report needs a folder of run folders, a run folder or a csv file, e.g. ramac report runs")
     if not 0 < alpha <= 1:
         raise InputError(f"alpha must be in (0, 1], got {alpha:g}")
+    by = [key for key in by.split(",") if key] if isinstance(by, str) else list(by)
     words, first = list(map(str, paths)), Path(paths[0])
     folder = Path(out) if out else (first if first.is_dir() else first.parent) / "report"
     reading = gather(words)
@@ -92,10 +93,10 @@ def report(
     groups = make_groups(reading.runs, keys)
     reading.notes += filter(None, [note, duplicates(groups)])
     sections = compose(groups, baseline, alpha)
-    found = {name: [table for section in sections for table in section.tables if table.name == name] for name in TABLES}
+    found = {file: [table for section in sections for table in section.tables if table.name == file] for file in FILES}
     size = f"{counted(len(reading.runs), 'run')} in {counted(len(groups), 'group')}"
     warnings = [f"{len(reading.problems)} failed, unfinished or damaged"] if reading.problems else []
-    if any(table.notes for table in found["results"]):
+    if any(table.notes for table in found["table"]):
         warnings.append("CVaR of some groups rests on fewer than 5 episodes")
     options = {"--by": ",".join(by), "--baseline": baseline, "--alpha": f"{alpha:g}", "--out": str(out or "")}
     command = ["ramac", "report", *words, *(f"{key}={value}" for key, value in options.items() if value)]
@@ -104,7 +105,7 @@ def report(
         size=size, facts=[*facts(groups, reading, alpha), *reading.notes], problems=reading.problems,
         sections=sections, command=shlex.join(command), version=version("ramac"),
     )  # fmt: skip
-    made = Report(folder, {name: frame_of(part) for name, part in found.items()}, warnings, size)
+    made = Report(folder, {FILES[file]: frame_of(part) for file, part in found.items()}, warnings, size)
     if not quiet:
         print(made)
     return made
@@ -173,7 +174,7 @@ def refuse_others(folder: Path) -> None:
     """Refuse a folder whose files no report wrote: they would be overwritten. Raises InputError."""
     page = folder / "index.html"
     ours = page.is_file() and b'content="ramac' in page.read_bytes()[:1000]
-    names = ["index.html", "figures", *(f"{name}.{kind}" for name in TABLES.values() for kind in FORMATS)]
+    names = ["index.html", "figures", *(f"{name}.{kind}" for name in FILES for kind in FORMATS)]
     for name in names if not ours else ():
         if (folder / name).exists():
             raise InputError(f"{folder} holds a {name} that no report wrote; --out names another folder")
@@ -189,10 +190,10 @@ def write(folder: Path, found: Mapping[str, Sequence[Table]], pictures: Sequence
     files = {figures / name: content for picture in pictures for name, content in picture.files.items()}
     for name, part in found.items():
         for kind, render in FORMATS.items() if part else ():
-            files[folder / f"{TABLES[name]}.{kind}"] = render(part).encode()
+            files[folder / f"{name}.{kind}"] = render(part).encode()
     for path, content in files.items():
         put(path, content)
-    earlier = [folder / f"{name}.{kind}" for name in TABLES.values() for kind in FORMATS]
+    earlier = [folder / f"{name}.{kind}" for name in FILES for kind in FORMATS]
     earlier += [path for name in FIGURES for kind in ("pdf", "svg") for path in figures.glob(f"{name}*.{kind}")]
     for path in set(earlier) - set(files):
         path.unlink(missing_ok=True)

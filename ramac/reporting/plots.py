@@ -4,6 +4,7 @@ Each function returns a figure of the groups of one task and its caption, None w
 """
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ramac.plotting import BLUE, RED
-from ramac.reporting.drawing import COLOURS, PANELS, foremost, grid, legend, lowest
+from ramac.reporting.drawing import COLOURS, PANELS, foremost, grid, legend
 from ramac.reporting.formats import decimals
 from ramac.reporting.groups import Group, natural, short
 from ramac.reporting.runs import number
@@ -21,6 +22,7 @@ from ramac.statistics import cvar
 STYLES = ("-", "--", "-.", ":")  # for print in grey
 POINTS = 200  # of a line: more do not show in a panel of five centimetres
 COLUMNS = 3  # of small multiples across a page
+WIDTH = 44  # letters of a title above a panel; matplotlib's own wrapping reads $ as a formula
 MAPS = 6  # pairs of heat maps: a page's height
 
 
@@ -34,8 +36,9 @@ def band(axes: Any, lines: Sequence[pd.Series], index: int, label: str) -> None:
     frame = pd.concat(lines, axis=1, join="inner").sort_index()
     frame = frame.iloc[:: max(1, len(frame) // POINTS)]
     values, colour = frame.to_numpy(), COLOURS[index % len(COLOURS)]
+    style = STYLES[index % len(STYLES)] if len(values) > 1 else "."
     if len(values):
-        axes.plot(frame.index, values.mean(1), STYLES[index % len(STYLES)], color=colour, lw=1.4, label=label)
+        axes.plot(frame.index, values.mean(1), style, color=colour, lw=1.4, label=label)
         if len(lines) > 1:
             axes.fill_between(frame.index, values.min(1), values.max(1), color=colour, alpha=0.15, lw=0)
 
@@ -86,9 +89,9 @@ def distributions(groups: Sequence[Group], alpha: float) -> tuple[Figure, str]:
         axes.stairs(worst, edges, fill=True, color=RED, hatch="////", ec="white", lw=0, label=f"worst {alpha:.0%}")
         axes.axvline(returns.mean(), color="black", lw=1.1, label="mean")
         axes.axvline(float(cvar(returns, alpha)), color="black", lw=1.1, ls="--", label=f"CVaR_{alpha:g}")
-        axes.set_title(f"{group.label} (n = {len(returns)})", wrap=True)
+        axes.set_title(textwrap.fill(f"{group.label} (n = {len(returns)})", WIDTH))
     figure.supylabel("share of episodes", fontsize=8)
-    for axes in lowest(panels, COLUMNS):
+    for axes in panels[-COLUMNS:]:  # the lowest of each column
         axes.tick_params(labelbottom=True)  # a shared axis hides its labels above an empty place
         axes.set_xlabel("return (reward units)")
     legend(figure, panels)
@@ -114,14 +117,14 @@ def heat_maps(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | Non
     rows, columns = levels[first], levels[second]
     figure, panels = grid(2 * len(drawn), 2, max(1.6, 0.28 * len(rows) + 0.8))
     for side, (title, measure) in enumerate(measures(alpha).items()):
-        values = np.full((len(drawn), len(rows), len(columns)), np.nan)
-        for index, part in enumerate(drawn.values()):
-            for group in part:
-                place = rows.index(group.keys[first]), columns.index(group.keys[second])
-                values[(index, *place)] = measure(group.returns)
-        for index, name in enumerate(drawn):
+        values = {
+            name: pd.Series({(g.keys[first], g.keys[second]): measure(g.returns) for g in part}).unstack()
+            for name, part in drawn.items()
+        }
+        numbers = np.concatenate([each.to_numpy().ravel() for each in values.values()])
+        for index, (name, each) in enumerate(values.items()):
             axes = panels[2 * index + side]
-            heat_map(axes, values[index], np.nanmin(values), np.nanmax(values))
+            heat_map(axes, each.reindex(rows, columns=columns).to_numpy(), np.nanmin(numbers), np.nanmax(numbers))
             axes.set_title(f"{title}, {name}" if name else title)
             axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=90 if max(map(len, columns)) > 6 else 0)
             axes.set_yticks(np.arange(len(rows)) + 0.5, rows)

@@ -64,18 +64,11 @@ def gather(paths: Sequence[str]) -> Reading:
     """
     reading, seen = Reading(), set()
     for path in map(Path, paths):
-        if path.is_file() and path.suffix == ".csv":
-            found = [path]
-        elif path.is_dir():
-            found = list(run_folders(path))
-        else:
-            raise InputError(
-                f"no folder and no csv file {str(path)!r}; give run folders, folders of them, or csv files"
-            )
+        if not path.is_dir() and not (path.is_file() and path.suffix == ".csv"):
+            raise InputError(f"no folder and no csv file {str(path)!r}; give run folders, folders of them or csv files")
+        found = list(run_folders(path)) if path.is_dir() else [path]
         if not found:
-            raise InputError(
-                f"no run folder in {str(path)!r}; a finished one has config.yaml, summary.json, episodes.csv"
-            )
+            raise InputError(f"no run folder in {str(path)!r}; one has config.yaml, summary.json, episodes.csv")
         for place in found:
             if (resolved := place.resolve()) not in seen:
                 seen.add(resolved)
@@ -169,17 +162,13 @@ def predictions(path: Path) -> dict[str, Any]:
 def foreign(path: Path) -> list[Run]:
     """Other people's episodes: one run per combination of settings and seed. Raises InputError."""
     table = rows(path, ("episode", "return"))
+    table = table.assign(**{name: value for name, value in (("step", "0"), ("seed", "0")) if name not in table})
     values = numbers(table, MEASURED, path.name)
-    if "step" not in values:
-        values["step"] = 0.0
-    keys = [name for name in table if name not in MEASURED and name != "seed"]
-    if "seed" not in table:
-        table["seed"] = "0"
+    keys = [str(name) for name in table if name not in MEASURED and name != "seed"]
     runs = []
-    for cell, part in table.groupby([*keys, "seed"], sort=False):
-        settings = dict(zip([*keys, "seed"], cell, strict=True))
-        named = {key: settings[key] for key in keys} or {"method": path.stem}
-        runs.append(Run(str(path), {**named, "seed": settings["seed"]}, values.loc[part.index], named=tuple(named)))
+    for (*cell, seed), part in table.groupby([*keys, "seed"], sort=False):
+        named = dict(zip(keys, map(str, cell), strict=True)) or {"method": path.stem}
+        runs.append(Run(str(path), named | {"seed": str(seed)}, values.loc[part.index], named=tuple(named)))
     return runs
 
 
@@ -209,23 +198,15 @@ def rows(path: Path, needed: Sequence[str], empty: bool = False) -> pd.DataFrame
 def numbers(table: pd.DataFrame, names: Sequence[str], file: str, finite: bool = True) -> pd.DataFrame:
     """The columns of these names that there are, as floats. Raises InputError for what is not a (finite) number."""
 
-    def parsed(value: str) -> float | None:
-        try:
-            return float(value)
-        except ValueError:
-            return None
-
-    found = {}
-    for name in table.columns.intersection(list(names), sort=False):
-        values = [parsed(value) for value in table[name]]
-        bad = [i for i, value in enumerate(values) if value is None or (finite and not np.isfinite(value))]
-        if bad:
+    found = table[[name for name in table if name in names]].apply(pd.to_numeric, errors="coerce").astype(float)
+    for name, values in found.items():
+        bad = ~np.isfinite(values) if finite else values.isna() & (table[name].str.lower() != "nan")
+        if bad.any():
             raise InputError(
-                f"{file}: {name} is {table[name].iloc[bad[0]]} in {len(bad)} of {len(table)} rows, first in row "
-                f"{bad[0] + 1}; it must be a {'finite ' * finite}number"
+                f"{file}: {name} is {table[name][bad].iloc[0]} in {bad.sum()} of {len(bad)} rows, first in row "
+                f"{bad.argmax() + 1}; it must be a {'finite ' * finite}number"
             )
-        found[name] = np.array(values, np.float64)
-    return pd.DataFrame(found)
+    return found
 
 
 def number(tree: Any, *keys: str) -> float:

@@ -12,15 +12,8 @@ from ramac.registry import tasks
 from ramac.reporting.formats import INTERVAL, SPREAD, Column, Table
 from ramac.reporting.groups import ABSENT, Group, short
 from ramac.reporting.runs import number
-from ramac.statistics import (
-    LEVEL,
-    Statistic,
-    cvar,
-    interquartile_mean,
-    interval,
-    probability_of_improvement,
-    thin_tails,
-)
+from ramac.statistics import LEVEL, Statistic, cvar, interquartile_mean, interval, thin_tails
+from ramac.statistics import probability_of_improvement as improvement
 
 Row = dict[str, Any]
 BOOTSTRAP = f"{100 * LEVEL:.0f} % bootstrap interval over the episodes of each seed"
@@ -77,7 +70,7 @@ def results(groups: Sequence[Group], alpha: float) -> Table:
         Column("cvar_seed", f"{tail} by seed", "lowest to highest CVaR of a seed", endings=SPREAD),
         Column("worst", "worst", "return of the worst episode"),
         Column("hazard_rate", "risky steps", "steps at risk / steps, of all episodes", ".1%"),
-        Column("ood_rate", "OOD actions", "out-of-distribution actions in logged states, mean over runs", ".1%"),
+        Column("ood_rate", "OOD actions", "share of OOD actions in logged states, mean over runs", ".1%"),
         *(Column(each.key, each.title, f"{each.meaning}, mean over runs", each.style) for each in added),
     ]  # fmt: skip
     caption = (
@@ -86,7 +79,7 @@ def results(groups: Sequence[Group], alpha: float) -> Table:
     )
     keys = [each.key for each in added]
     rows = [result(group, alpha) | {key: group.summarised(key).mean() for key in keys} for group in groups]
-    found = table("results", caption, groups, columns, rows, behaviour(groups, alpha, keys))
+    found = table("table", caption, groups, columns, rows, behaviour(groups, alpha, keys))
     thin: dict[str, list[str]] = {}
     for label, warning in warnings.items():
         if warning:
@@ -139,7 +132,7 @@ def comparison(groups: Sequence[Group], baseline: Group, alpha: float) -> Table:
     others = [group for group in groups if group is not baseline]
     asked = [
         ("probability_of_improvement", "P(improvement)", "probability that an episode returns more than the baseline's",
-         probability_of_improvement),
+         improvement),
         ("difference_mean", "difference of mean", "mean minus the baseline's", difference(np.mean)),
         ("difference_cvar", f"difference of CVaR_{alpha:g}", f"CVaR_{alpha:g} minus the baseline's",
          difference(partial(cvar, alpha=alpha))),
@@ -166,8 +159,8 @@ def compute(groups: Sequence[Group]) -> Table | None:
     columns = [
         Column("updates_per_second", "gradient steps/s", "gradient steps per second of training, median over runs"),
         Column("wall_seconds", "wall time, s", "seconds of a run with evaluation, median over runs", ".0f"),
-        Column("evaluations_per_update", "network evaluations per gradient step", "per transition", "s"),
-    ]  # fmt: skip
+        Column("evaluations_per_update", "network evaluations", "per transition and gradient step", "s"),
+    ]
     rows = [
         {key: group.summarised(key).median(skipna=False) for key in ("updates_per_second", "wall_seconds")}
         | {"evaluations_per_update": evaluations(group)}

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ import yaml
 
 from ramac.cli.report import main, parsed
 from ramac.errors import InputError
+from ramac.registry import tasks
+from ramac.reporting import report
 from ramac.reporting.formats import decimals, escaped
 from ramac.reporting.groups import chosen_keys, make_groups
 from ramac.reporting.runs import gather
@@ -238,6 +241,59 @@ def test_a_csv_file_without_settings_is_called_by_its_name(tmp_path):
         (tmp_path / f"{name}.csv").write_text("episode,return\n" + "\n".join(f"{i},{i}" for i in range(20)))
     main([str(tmp_path / "ours.csv"), str(tmp_path / "theirs.csv")])
     assert [row["method"] for row in rows(tmp_path / "report" / "table.csv")] == ["ours", "theirs"]
+
+
+def test_a_setting_that_is_called_like_a_number_keeps_its_column(tmp_path):
+    lines = [f"{kind},{i},{i}" for kind in ("low", "high") for i in range(8)]
+    (tmp_path / "theirs.csv").write_text("\n".join(["mean,episode,return", *lines]))
+    found = report([tmp_path / "theirs.csv"], quiet=True).tables["results"]
+    assert found["setting mean"].tolist() == ["high", "low"]
+    assert found["mean"].tolist() == [3.5, 3.5]
+
+
+def test_a_report_returns_its_tables(grid, capsys):
+    folder, _ = grid
+    found = report([folder], by="actor", baseline="actor=gaussian", out=folder / "out", quiet=True)
+    assert (found.folder, capsys.readouterr().out) == (folder / "out", "")
+    assert list(found.tables) == ["results", "comparison", "compute"]
+    for name, table in zip(("table", "comparison", "compute"), found.tables.values(), strict=True):
+        written = rows(folder / "out" / f"{name}.csv")
+        assert list(table) == list(written[0])
+        assert table["actor"].tolist() == [row["actor"] for row in written]
+        assert table.iloc[:, 3].tolist() == pytest.approx([float(row[table.columns[3]]) for row in written])
+    assert report([folder], quiet=True).tables["comparison"].empty
+
+
+def test_a_task_brings_its_own_columns(grid, monkeypatch):
+    """With the data's own value in the row of the behaviour data; another task has none of them."""
+    folder, _ = grid
+    column = SimpleNamespace(key="mass_ring", title="ring", meaning="bandit: share on the ring", style=".1%")
+    monkeypatch.setattr(tasks["bandit"], "columns", (column,), raising=False)
+    for run in folder.iterdir():
+        summary = json.loads((run / "summary.json").read_text())
+        (run / "summary.json").write_text(json.dumps(summary | {"mass_ring": 0.25, "data_mass_ring": 0.75}))
+    write_run(folder / "other", task="unknown-here", summary={"mass_ring": 0.5})
+    table = report([folder], quiet=True).tables["results"]
+    ring = table.set_index("task")["mass_ring"]
+    assert ring["bandit"].tolist() == [0.25] * 4 + [0.75]
+    assert ring["unknown-here"].isna().all()
+    page = (folder / "report" / "index.html").read_text()
+    assert 'title="bandit: share on the ring, mean over runs">ring</th>' in page
+    assert "25.0%" in page and "75.0%" in page
+
+
+def test_hostile_settings_are_text(tmp_path):
+    """In the page, in Markdown, in LaTeX and in the titles of figures, where $ would begin a formula."""
+    hostile = r"<b>[a](b)|$\frac$|*x*"
+    for number, actor in enumerate((hostile, "line\nbreak")):
+        write_run(tmp_path / f"{number}", actor=actor)
+    report([tmp_path], quiet=True)
+    folder = tmp_path / "report"
+    assert rows(folder / "table.csv")[0]["actor"] == hostile
+    assert r"| \<b\>\[a\](b)\|\$\\frac\$\|\*x\* |" in (folder / "table.md").read_text()
+    assert "| line break |" in (folder / "table.md").read_text()
+    assert r"\textless{}b\textgreater{}[a](b)|\$\textbackslash{}frac\$|*x* &" in (folder / "table.tex").read_text()
+    assert "<b>" not in (folder / "index.html").read_text()
 
 
 BROKEN = {
