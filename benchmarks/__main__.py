@@ -1,4 +1,4 @@
-"""Measure, write the tables, and put them into docs/speed.md; or `profile CELL`, or `page`."""
+"""Measure, write the tables, and put them into docs/results/speed.md; or `profile CELL`, or `page`."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""docs/speed.md: the tables between its markers are made from the csv files.
+"""docs/results/speed.md: the tables between its markers are made from the csv files.
 
 Other tables of the page answer settled questions: their parts are gone, their figures stay.
 """

@@ -123,7 +123,7 @@ class DDIM(Diffusion):
         spec: Spec,
         *,
         steps: int = 5,  # network evaluations of RADAC's chain
-        train_steps: int = 50,  # fine enough for thin supports: docs/bandit.md
+        train_steps: int = 50,  # fine enough for thin supports: docs/results/bandit.md
         schedule: Schedule = "vp",
         hidden: tuple[int, ...] = (256, 256, 256),  # RADAC
     ) -> None:

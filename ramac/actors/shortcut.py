@@ -14,7 +14,7 @@ class Shortcut(Actor):
     """Shortcut model: mean velocity over the next d, by flow matching at d = 0 and by two leaps of d / 2 above it.
 
     A quarter of a batch learns leaps of 1, 1/2 and 1/4; their targets come from the online weights (the paper: from
-    their EMA). On the bandit fewer one-step samples are OOD than with a mean flow (docs/bandit.md).
+    their EMA). On the bandit fewer one-step samples are OOD than with a mean flow (docs/results/bandit.md).
     Paper: Frans et al. 2025, One Step Diffusion via Shortcut Models; as an actor Espinosa-Dice et al. 2025, SORL.
     """
 
@@ -22,7 +22,7 @@ class Shortcut(Actor):
         self,
         spec: Spec,
         *,
-        steps: int = 2,  # measured in docs/bandit.md; SORL: up to 8
+        steps: int = 2,  # measured in docs/results/bandit.md; SORL: up to 8
         hidden: tuple[int, ...] = (256, 256, 256),  # as ddpm
     ) -> None:
         super().__init__(spec)

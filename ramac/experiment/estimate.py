@@ -24,8 +24,8 @@ from ramac.statistics import ENOUGH
 from ramac.system.files import write_json
 from ramac.tasks import configured
 
-STEPS = 3_000  # leave 0.2 % of the initial error at a discount of 0.99; docs/offline.md
-CRITIC = "qr"  # the most accurate in docs/critics.md
+STEPS = 3_000  # leave 0.2 % of the initial error at a discount of 0.99; docs/results/offline.md
+CRITIC = "qr"  # the most accurate in docs/results/critics.md
 EXTRAPOLATES = 0.1  # share of out-of-distribution actions beyond the data's own: one state in ten
 
 

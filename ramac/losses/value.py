@@ -27,7 +27,7 @@ class Value(Term):
     def __init__(
         self,
         *,
-        weight: float = 0.2,  # with `normalise`; measured on the bandit (docs/bandit.md)
+        weight: float = 0.2,  # with `normalise`; measured on the bandit (docs/results/bandit.md)
         warmup: int = 500,  # the critic knows nothing yet; RADAC: up to 300k of 2M updates
         ramp: int = 500,
         normalise: bool = True,  # TD3+BC, FQL

@@ -28,7 +28,7 @@ class LogsTask(LoggedTask):
     def __init__(
         self,
         *,
-        held_out: float = 0.2,  # one of five folds, as in docs/data.md
+        held_out: float = 0.2,  # one of five folds, as in docs/results/data.md
         split_seed: int = 0,
         low: float | None = None,
         high: float | None = None,

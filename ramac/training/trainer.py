@@ -70,7 +70,7 @@ class Trainer:
         *,
         steps: int = 10_000,
         batch_size: int = 256,  # RADAC
-        actor_lr: float = 1e-3,  # with the cosine schedule: docs/bandit.md; RADAC: 3e-4, constant
+        actor_lr: float = 1e-3,  # with the cosine schedule: docs/results/bandit.md; RADAC: 3e-4, constant
         critic_lr: float = 1e-3,  # likewise; RADAC: 1e-5 to 5e-5, which needs its 2M updates
         schedule: Literal["cosine", "constant"] = "cosine",  # Diffusion-QL
         average_decay: float = 0.995,  # RADAC, actor and critic
