@@ -77,7 +77,7 @@ def buildable() -> list[str]:
 
 def task_of(name: str, settings: list[str]) -> Task:
     """The task with its settings, as a run would build it. Raises InputError."""
-    from ramac.cli import compose
+    from ramac.experiment.compose import compose
 
     return configured(compose([f"task={name}", *(w if OTHER_GROUPS.match(w) else f"task.{w}" for w in settings)]))
 

@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     console = Console()
     for group in arguments or known:
         columns, rows = rows_of(group)
-        made = table(f"{group}=", columns, [map(escape, row) for row in rows], show_lines=True)
+        made = table(f"{group}=", columns, [[escape(text) for text in row] for row in rows], show_lines=True)
         for column in made.columns:
             column.justify = "left"
         console.print(made)

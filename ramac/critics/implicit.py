@@ -81,7 +81,7 @@ class FQF(IQN):
         kappa: float = 0.0,  # as qr
         ensemble: int = 2,  # RADAC
         entropy: float = 1e-3,  # FQF: keeps the fractions from collapsing
-        fraction_rate: float = 0.01,  # learning rate of the fractions over the critic's; FQF: slower; docs/results/critics.md
+        fraction_rate: float = 0.01,  # of the critic's learning rate; FQF: slower; docs/results/critics.md
     ) -> None:
         at_least(2, quantiles=quantiles)
         at_least(0, entropy=entropy, fraction_rate=fraction_rate)

@@ -28,7 +28,7 @@ class QR(Critic):
         *,
         quantiles: int = 100,  # QR-DQN: 200; CVaR is exact at 0.05, 0.1 and 0.25, which are edges of cells
         hidden: tuple[int, ...] = (256, 256),  # CODAC
-        kappa: float = 0.0,  # in standard deviations of the return; above 0 the quantiles are biased, docs/results/critics.md
+        kappa: float = 0.0,  # per standard deviation of returns; above 0 biased: docs/results/critics.md
         ensemble: int = 2,  # RADAC
     ) -> None:
         at_least(0, kappa=kappa)

@@ -161,7 +161,7 @@ class RunConfig:
         return "-".join([*self.names.values(), f"seed{self.seed}"])
 
     @property
-    def singles(self) -> "list[RunConfig]":
+    def singles(self) -> list[Self]:
         """One configuration per seed; below a given `run_dir` each has a folder of its own."""
         if self.seeds is None:
             return [self]

@@ -8,8 +8,14 @@ from typing import Any
 
 from ramac.registry import loggers
 
-METRIC = ("step", "name", "value")  # columns of metrics.csv
-EPISODE = ("episode", "return", "length", "risky_steps", "penalties")  # columns of a csv file of episodes
+METRIC: tuple[str, ...] = ("step", "name", "value")  # columns of metrics.csv
+EPISODE: tuple[str, ...] = (
+    "episode",
+    "return",
+    "length",
+    "risky_steps",
+    "penalties",
+)  # columns of a csv file of episodes
 
 
 class Writer:
