@@ -79,7 +79,8 @@ def task_of(name: str, settings: list[str]) -> Task:
     """The task with its settings, as a run would build it. Raises InputError."""
     from ramac.experiment.compose import compose
 
-    return configured(compose([f"task={name}", *(w if OTHER_GROUPS.match(w) else f"task.{w}" for w in settings)]))
+    words = [f"task={name}", *(w if OTHER_GROUPS.match(w) else f"task.{w}" for w in settings)]
+    return configured(compose(words).plain)
 
 
 def size(path: Path) -> str:
