@@ -31,6 +31,8 @@ from ramac.system.runtime import restored
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ramac.reporting.page import Report
+
 PLAIN = re.compile(r"[\w.,:()\[\]+*/'-]*")  # text that Hydra's grammar takes without quotes
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
@@ -75,13 +77,11 @@ def text_of(value: Any) -> str:
     return text if PLAIN.fullmatch(text) and not isinstance(value, Path) else quoted(text)
 
 
-def words_of(
-    words: Sequence[str | Mapping[str, Any]], settings: Mapping[str, Any], text: Callable[[Any], str] = text_of
-) -> list[str]:
+def words_of(words: Sequence[str | Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:
     """Words of the command line for words, mappings and keyword arguments."""
     found = []
     for part in (*words, settings):
-        found += [part] if isinstance(part, str) else [f"{key}={text(value)}" for key, value in flat(part).items()]
+        found += [part] if isinstance(part, str) else [f"{key}={text_of(value)}" for key, value in flat(part).items()]
     return found
 
 
@@ -184,20 +184,22 @@ def check_critic(
 
 @leaves_the_process
 def report(
-    *paths: str | Path, by: Sequence[str] = (), baseline: str = "", alpha: float = 0.1, out: str | Path | None = None
-) -> Any:
+    *paths: str | Path, by: Sequence[str] = (), baseline: str = "", alpha: float = 0.1, out: str | Path | None = None,
+    quiet: bool = False,
+) -> "Report":  # fmt: skip
     """Compare runs on one page with tables and figures. Returns `folder`, `tables` (DataFrames) and `warnings`."""
-    from ramac.reporting import report as write
+    from ramac.reporting import report as write  # matplotlib and pandas
 
-    return write([str(path) for path in paths], by, baseline, alpha, None if out is None else Path(out))
+    return write([str(path) for path in paths], by, baseline, alpha, None if out is None else Path(out), quiet)
 
 
 @leaves_the_process
 def sweep(*words: str | Mapping[str, Any], quiet: bool = False, **settings: Any) -> Result:
     """Run every combination: `sweep(actor=["flow", "gaussian"], seed=[0, 1], grid_dir="mine")`, as `ramac -m` does.
 
-    A list holds the values of a setting (of a setting that is a list, lists). Only missing runs are run. Rows: the
-    runs, their state, reason of a failure, and the summary's numbers.
+    A list in a keyword argument holds the values that are swept (of a setting that is a list, lists); a mapping fixes
+    settings of all runs. Only missing runs are run. Rows: the runs, their state, reason of a failure, and the summary's
+    numbers.
     """
     from ramac.cli.grid import FOLDERS
     from ramac.cli.train import with_hydra
@@ -205,7 +207,7 @@ def sweep(*words: str | Mapping[str, Any], quiet: bool = False, **settings: Any)
     def swept(value: Any) -> str:
         return ",".join(map(text_of, value)) if isinstance(value, list | tuple) else text_of(value)
 
-    given = words_of(words, settings, swept)
+    given = [*words_of(words, {}), *(f"{key}={swept(value)}" for key, value in flat(settings).items())]
     with contextlib.ExitStack() as stack:
         if quiet:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))

@@ -67,9 +67,6 @@ def main(arguments: list[str]) -> int:
     return actions[name](names, settings)
 
 
-command = main  # the name that `ramac.cli` called before commands had a `main`
-
-
 def buildable() -> list[str]:
     """Names of the tasks whose data can be built here."""
     return [name for name, entry in tasks.items() if entry.builds_data]
