@@ -1,4 +1,5 @@
 """Stochastic-D4RL on Gymnasium's MuJoCo v5 environments, with datasets built from behaviour policies of our own."""
+# ruff: noqa: D101  (docstrings of the six tasks come from the tables)
 
 import hashlib
 import math
@@ -85,6 +86,19 @@ class MuJoCoTask(LoggedTask):
     stem: ClassVar[str]  # key of ENVIRONMENTS
     mix: ClassVar[str]  # key of MIXES
 
+    def __init_subclass__(cls, stem: str | None = None, mix: str | None = None) -> None:
+        """Take reference scores and docstring of the task `stem`-`mix` from the tables; else keep the parent's."""
+        if stem is None or mix is None:
+            return
+        environment, horizon, cls.reference = ENVIRONMENTS[stem]
+        cls.stem, cls.mix, hazard = stem, mix, HAZARDS[f"{stem}-{mix}"]["v1"]
+        rules = {"velocity": "beyond {high:g} m/s either way", "pose": "with a pitch outside [{low:g}, {high:g}] rad"}
+        cls.__doc__ = (
+            f"{environment}, {horizon} steps; {rules[hazard['name']].format(**hazard)} a penalty of "
+            f"{-hazard['penalty']} strikes with {100 * hazard['probability']:.0f} % per step.\n\n"
+            f"Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, {MIXES[mix][0]})."
+        )
+
     def __init__(
         self,
         *,
@@ -139,23 +153,25 @@ class MuJoCoTask(LoggedTask):
         return str(place(self.dataset_id))
 
 
-def declare(stem: str, mix: str) -> None:
-    """Register the task `stem`-`mix`; its docstring tells its environment, its hazard and the paper's name for it."""
-    (environment, horizon, reference), (paper_mix, _) = ENVIRONMENTS[stem], MIXES[mix]
-    hazard = HAZARDS[f"{stem}-{mix}"]["v1"]
-    when = {
-        "velocity": "beyond {high:g} m/s either way",
-        "pose": "with a pitch outside [{low:g}, {high:g}] rad",
-    }[hazard["name"]].format(**hazard)
-    text = (
-        f"{environment}, {horizon} steps; {when} a penalty of {-hazard['penalty']} strikes with "
-        f"{100 * hazard['probability']:.0f} % per step.\n\n"
-        f"Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, {paper_mix})."
-    )
-    name = environment.partition("-")[0] + mix.title().replace("-", "")
-    own = {"__doc__": text, "__module__": __name__, "stem": stem, "mix": mix, "reference": reference}
-    tasks.register(f"{stem}-{mix}")(type(name, (MuJoCoTask,), own))
+@tasks.register("halfcheetah-medium-expert")
+class HalfCheetahMediumExpert(MuJoCoTask, stem="halfcheetah", mix="medium-expert"): ...
 
 
-for _names in product(ENVIRONMENTS, MIXES):
-    declare(*_names)
+@tasks.register("halfcheetah-mixed")
+class HalfCheetahMixed(MuJoCoTask, stem="halfcheetah", mix="mixed"): ...
+
+
+@tasks.register("hopper-medium-expert")
+class HopperMediumExpert(MuJoCoTask, stem="hopper", mix="medium-expert"): ...
+
+
+@tasks.register("hopper-mixed")
+class HopperMixed(MuJoCoTask, stem="hopper", mix="mixed"): ...
+
+
+@tasks.register("walker2d-medium-expert")
+class Walker2dMediumExpert(MuJoCoTask, stem="walker2d", mix="medium-expert"): ...
+
+
+@tasks.register("walker2d-mixed")
+class Walker2dMixed(MuJoCoTask, stem="walker2d", mix="mixed"): ...
