@@ -297,8 +297,8 @@ def test_hostile_settings_are_text(tmp_path):
 
 
 BROKEN = {
-    "a cut summary": ("summary.json", lambda text: text[:40], "summary.json is no JSON: "),
-    "a cut configuration": ("config.yaml", lambda text: text[:30] + "\n: [", "config.yaml is no YAML: "),
+    "a cut summary": ("summary.json", lambda text: text[:40], "summary.json is not valid JSON: "),
+    "a cut configuration": ("config.yaml", lambda text: text[:30] + "\n: [", "config.yaml is not valid YAML: "),
     "no column": ("episodes.csv", lambda text: text.replace("return", "retrun"), "no column 'return'.*'retrun'"),
     "nan": ("episodes.csv", lambda text: re.sub("(00,3,)[^,]+", r"\1nan", text), "nan in 1 of 20 rows, first in row 4"),
     "a cut row": ("episodes.csv", lambda text: text + "1000,20", "episodes.csv: row 21 has fewer than the 6 columns"),
