@@ -25,15 +25,15 @@ KILLED = (*CELL, *SMALL, "trainer.steps=40", "log_every=4", "save_every=3", "eva
           "evaluation.episodes=8")  # fmt: skip
 SERVER = get_context("forkserver")  # a process of it has everything imported
 SERVER.set_forkserver_preload(
-    ["survival", "ramac.experiment.run", "ramac.cli.resume", "hydra", "gymnasium", "matplotlib.pyplot"]
+    ["trials.survival", "ramac.api", "ramac.cli.resume", "hydra", "gymnasium", "matplotlib.pyplot"]
 )
 ENDED = {"config.yaml", "metrics.csv", "episodes.csv", "summary.json", "checkpoint", "checkpoints", "environment.txt",
          "bandit.png"}  # fmt: skip
 
 
 def work(folder: Path, overrides: tuple[str, ...], again: bool) -> None:
-    """What a process does: train `run` in a folder, or go on with it by the other command."""
-    from ramac.cli.resume import command
+    """What a process does: train `run` in a folder, or resume it by the other command."""
+    from ramac.cli.resume import main
 
     torch.set_num_threads(1)
     os.chdir(folder)
@@ -41,7 +41,7 @@ def work(folder: Path, overrides: tuple[str, ...], again: bool) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     if again:
-        command(["run"])
+        main(["run"])
     else:
         ramac.train(*overrides, "run_dir=run")
 

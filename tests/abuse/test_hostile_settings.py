@@ -9,7 +9,7 @@ import pytest
 from ramac.errors import InputError
 from ramac.experiment import evaluate as reevaluate
 from ramac.experiment.estimate import of_run
-from ramac.experiment.folder import settings_of
+from ramac.experiment.folder import RunFolder
 from ramac.reporting.runs import gather
 from ramac.system.untrusted import read_yaml
 from trials.hostile import CONFIG, Payload
@@ -39,7 +39,7 @@ def test_a_hostile_configuration_is_refused(run, kind):
     (run / "config.yaml").write_text("\n".join([*kept, text]))
     (run.parent / "evil.py").write_text("open('pwned', 'w')")
     with pytest.raises(InputError, match=message):
-        settings_of(run)
+        _ = RunFolder(run).config
     with pytest.raises(InputError, match=message):
         reevaluate.evaluate(run, {"name": "x"})
     assert not Path("pwned").exists()

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import ramac
-from ramac.cli import compose
 from ramac.data import from_arrays
 from ramac.data.sources import Source, load
 from ramac.errors import InputError
+from ramac.experiment.compose import compose
 from ramac.hazards import NoHazard
 from ramac.registry import sources, tasks
 from trials.datasets import arrays, hopper, store, write_d4rl
@@ -324,8 +324,8 @@ def test_a_source_of_a_plug_in_is_chosen_by_name(counting, tmp_path):
 
 
 def test_the_command_line_takes_the_name_of_a_source(counting):
-    assert compose(["task=gymnasium", "data=counting:30"])["data"] == "counting:30"
-    assert compose(["task=gymnasium", "data=s3://bucket/x"])["data"] == "s3://bucket/x"
+    assert compose(["task=gymnasium", "data=counting:30"]).data == "counting:30"
+    assert compose(["task=gymnasium", "data=s3://bucket/x"]).data == "s3://bucket/x"
 
 
 def test_built_in_sources_are_chosen_by_name_too(tmp_path):

@@ -1,4 +1,4 @@
-"""Runs that are interrupted and go on: with the numbers of one that was never interrupted, byte for byte."""
+"""Interrupted runs that are resumed: with the numbers of a run that was never interrupted, byte for byte."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import ramac
-from ramac.cli.resume import command
+from ramac.cli.resume import main as command
 from ramac.errors import InputError, RunStopped
 from ramac.system.signals import Interrupted
 from ramac.tasks.bandit import BanditEnv
@@ -74,7 +74,7 @@ def test_an_interrupted_run_ends_with_the_same_numbers(kind, monkeypatch):
     overrides = (*CELLS[kind], *small)
     ramac.train(*overrides, "run_dir=alone")
     said = end(monkeypatch, 7, *overrides)
-    assert said.startswith("stopped by SIGTERM; the same command") and said.endswith("goes on from update 7")
+    assert said.startswith("stopped by SIGTERM; the same command") and said.endswith("resumes after gradient step 7")
     ramac.train(*overrides, "run_dir=run")
     expected, found = survival.numbers(Path("alone")), survival.numbers(Path("run"))
     assert len(expected) == (12 if kind == "several seeds" else 6)
@@ -90,7 +90,7 @@ def test_the_folder_of_an_interrupted_run_is_found_without_its_name(monkeypatch,
     other = ramac.train(*SHORT, "actor=gaussian", "risk=cvar", "risk.alpha=0.1", "trainer.clip=4")
     assert other["run_dir"].endswith("-2"), "another configuration takes another folder"
     assert ramac.train(*SHORT, "actor=gaussian")["run_dir"] == "runs/bandit-gaussian-iqn-cvar0.1-seed0"
-    assert "goes on from update 5; run_dir=NEW starts anew" in capsys.readouterr().err
+    assert "resumed after gradient step 5; run_dir=NEW starts anew" in capsys.readouterr().err
 
 
 def test_other_settings_are_another_run(monkeypatch):
@@ -147,7 +147,7 @@ def test_a_damaged_state_is_told_and_the_one_before_is_used(kind, which, monkeyp
         path.write_bytes(DAMAGE[kind](path.read_bytes()))
     with pytest.warns(UserWarning, match="a training state cannot be used, the one before it is: .*7.safetensors"):
         ramac.train(*SHORT, "run_dir=run")
-    assert ("goes on from update 6" in capsys.readouterr().err) == (which == "the last")
+    assert ("resumed after gradient step 6" in capsys.readouterr().err) == (which == "the last")
     assert survival.numbers(Path("run")) == survival.numbers(Path("alone"))
 
 
@@ -184,7 +184,7 @@ def test_a_full_disk_while_a_state_is_written(monkeypatch):
 
     with monkeypatch.context() as context:
         after(context, 7, fill)
-        with pytest.raises(RunStopped, match=r"run cannot be written: No space left on device; .* from update 6$"):
+        with pytest.raises(RunStopped, match=r"run cannot be written: No space left on device; .* after gradient step 6$"):
             ramac.train(*SHORT, "run_dir=run")
     assert sorted(path.name for path in Path("run/states").iterdir()) == ["4.safetensors", "6.safetensors"]
     ramac.train(*SHORT, "run_dir=run")
@@ -200,7 +200,7 @@ def test_an_environment_that_raises(monkeypatch):
     with monkeypatch.context() as context:
         context.setattr(BanditEnv, "step", broken)
         with pytest.raises(
-            RunStopped, match=r"evaluation after update 6 failed: OSError: the simulator is gone; .* 6$"
+            RunStopped, match=r"evaluation after gradient step 6 failed: OSError: the simulator is gone; .* 6$"
         ):
             ramac.train(*SHORT, "run_dir=run")
     assert "in broken" in Path("run/traceback.txt").read_text()
@@ -214,7 +214,7 @@ def test_a_loss_that_is_nan_names_its_term_and_keeps_its_batch(monkeypatch):
         trainer.data["next", "reward"][:] = float("nan")
 
     after(monkeypatch, 8, spoiled)
-    with pytest.raises(FloatingPointError, match="loss_td is nan at update 9; the run in run stops here, that batch"):
+    with pytest.raises(FloatingPointError, match="loss_td is nan at gradient step 9; the run in run stops here, that batch"):
         ramac.train(*SHORT, "run_dir=run", "log_every=100")
     batch = load_file("run/nan/batch.safetensors")
     assert batch["action"].shape == (32, 2) and batch["next.reward"].isnan().all()
@@ -236,7 +236,7 @@ def test_data_that_have_changed_or_are_gone_leave_the_run_alone(monkeypatch):
     with pytest.raises(InputError, match=r"no file 'mine\.hdf5'"):
         command(["run"])
     write_d4rl(path, **{**arrays(60, 3, 1), "rewards": np.ones(60, np.float32)})
-    with pytest.raises(InputError, match="run_dir=run: update 7 was reached with other data than there are now"):
+    with pytest.raises(InputError, match="run_dir=run: gradient step 7 was reached with other data than there are now"):
         ramac.train(*task, "run_dir=run")
     assert {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()} == before
     path.write_bytes(sound)
@@ -253,13 +253,13 @@ def test_two_processes_cannot_train_one_run():
     until = time.time() + 120
     while not Path("run/states").exists() and time.time() < until:
         time.sleep(0.05)
-    with pytest.raises(InputError, match="run_dir=run: another process is at it"):
+    with pytest.raises(InputError, match="run_dir=run: another process is writing into it"):
         ramac.train(*overrides)
     assert first.poll() is None
     first.send_signal(signal.SIGINT)
     said = first.communicate(timeout=60)[1].splitlines()[-1]
     assert first.returncode == 130
-    assert said.startswith("ramac: stopped by SIGINT; the same command, or ramac resume run, goes on from update ")
+    assert said.startswith("ramac: stopped by SIGINT; the same command or ramac resume run resumes after gradient step ")
 
 
 def test_the_best_policy_is_kept_beside_the_last(monkeypatch):
@@ -282,10 +282,10 @@ def test_the_best_policy_is_kept_beside_the_last(monkeypatch):
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere is no run folder: nowhere/config.yaml does not exist"),
-        (["run"], "run is a finished run: there is nothing to go on with"),
-        (["run", "actor=ddpm"], "after a run folder resume takes threads, .*; got 'actor=ddpm'"),
-        (["run", "thread=2"], "got 'thread=2'; did you mean 'threads'"),
-        (["grid"], "grid is a grid: its own command"),
+        (["run"], "run is a finished run: nothing is left to do"),
+        (["run", "actor=ddpm"], "resume has no setting 'actor'; choose from threads, device, save_every, save_last"),
+        (["run", "thread=2"], "resume has no setting 'thread'; .*did you mean 'threads'"),
+        (["grid"], "grid is a sweep: its own command"),
         (["run", "threads=["], r"threads: '\[' is no value"),
     ],
 )
@@ -305,11 +305,10 @@ def test_evaluation_and_states_do_not_change_training():
     assert Path("a/checkpoint/agent.safetensors").read_bytes() == Path("b/checkpoint/agent.safetensors").read_bytes()
 
 
-def test_deterministic_algorithms_are_asked_for():
-    try:
-        ramac.train(*SHORT, "deterministic=true", "run_dir=a")
-        assert torch.are_deterministic_algorithms_enabled()
-    finally:
-        torch.use_deterministic_algorithms(False)
+def test_deterministic_algorithms_are_asked_for(monkeypatch):
+    found = []
+    after(monkeypatch, 3, lambda _: found.append(torch.are_deterministic_algorithms_enabled()))
+    ramac.train(*SHORT, "deterministic=true", "run_dir=a")
+    assert found == [True]
     with pytest.raises(InputError, match="deterministic must be true or false, got 'x'"):
         ramac.train(*SHORT, "deterministic=x", "run_dir=b")
