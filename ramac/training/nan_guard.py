@@ -49,7 +49,7 @@ class NanGuard:
         (folder / "nan").mkdir(exist_ok=True)
         write_tensors(folder / "nan/batch.safetensors", flat)
         write_json(folder / "nan/nan.json", {"update": step, "name": name, **numbers, "rows": chosen.tolist()})
-        text = f"{name} is {values[name]} at update {step}; the run in {folder} stops here"
+        text = f"{name} is {values[name]} at gradient step {step}; the run in {folder} stops here"
         raise FloatingPointError(f"{text}, that batch is in {folder}/nan")
 
 
