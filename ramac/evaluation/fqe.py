@@ -22,12 +22,12 @@ from ramac.registry import trainers
 from ramac.statistics import LEVEL, RESAMPLES, cvar
 from ramac.system.runtime import progress_bar, seeded
 
-DECAY = 0.8  # of the target network; with the critic check's 0.95 a third of the initial error is left: docs/offline.md
+DECAY = 0.8  # target network; with the critic check's 0.95 a third of the initial error is left: docs/offline.md
 # the batch size of the critic check, the learning rate of the trainer
 SETTINGS = {"batch_size": 128, "critic_lr": 1e-3, "average_decay": DECAY}
 CHUNK = 2**12  # states per call of a policy
 LEVELS = 100  # quantiles per estimated distribution
-CLOSE = 0.1  # of the returns' deviation: a smaller error is met, however narrow the interval; critic check: 0.05
+CLOSE = 0.1  # deviations of the returns: a smaller error is met, however narrow the interval; critic check: 0.05
 DRAWS = 8  # actions of the policy per first state
 STARTS = 500  # first states at most: more would only narrow an interval that is not the largest error
 STATES = 5_000  # states in which actions are compared, as many as the detector's
