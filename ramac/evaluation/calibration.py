@@ -16,7 +16,7 @@ from ramac.statistics import cvar, interval
 from ramac.tasks import Task
 
 LEVELS = 200  # quantiles per predicted distribution
-TOLERANCE = 0.01  # of the PIT, in standard deviations of the realised returns
+TOLERANCE = 0.01  # PIT tolerance, in standard deviations of the realised returns
 KOLMOGOROV = 1.36  # 95 % of samples of size n from the predicted law have miscalibration below 1.36 / sqrt(n)
 
 

@@ -24,9 +24,9 @@ Node = Mapping[str, Any]
 ALPHAS = (0.05, 0.1, 0.25)
 MARKS = {"quantile error": 0.05, "CRPS excess": 0.01, "deviation error": 0.05, "risk": 0.05, "calibration": 0.1}
 MARKS["crossing"] = 0.2  # implicit quantiles may cross; unordered values cross at half of all places
-TOLERANCE = 0.02  # of the PIT, in standard deviations of the truth
+TOLERANCE = 0.02  # PIT tolerance, in standard deviations of the truth
 LEVELS = 500  # at which learned and true returns are compared
-REPEATS = 256  # of each risk readout, which averages out the noise of critics that sample their levels
+REPEATS = 256  # risk readouts per action, averaged because some critics sample their levels
 
 
 class CriticCheck:

@@ -21,7 +21,7 @@ from ramac.experiment.config import SEEDS
 from ramac.experiment.folder import RunFolder
 from ramac.registry import critics, label_of, risks
 from ramac.statistics import ENOUGH
-from ramac.system.files import write_json
+from ramac.system.files import whole, write_json
 from ramac.tasks import configured
 
 STEPS = 3_000  # leave 0.2 % of the initial error at a discount of 0.99; docs/results/offline.md
@@ -145,6 +145,7 @@ def judge(
         "policy, estimate": found["policy"]["quantiles"],
     }
     title = f"{run.name}: estimate from logged data, gamma {gamma:g}"
-    estimate_figure({name: np.array(value) for name, value in curves.items()}, title, path.with_suffix(".png"))
+    with whole(path.with_suffix(".png")) as part:
+        estimate_figure({name: np.array(value) for name, value in curves.items()}, title, part)
     write_json(path, found)
     return found

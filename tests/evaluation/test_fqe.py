@@ -165,7 +165,7 @@ def test_a_cut_return_is_completed_by_what_the_estimate_says_follows():
 def test_the_behaviour_leaves_out_steps_without_a_next_action():
     zeros = np.zeros((4, 1))
     log = from_arrays(zeros, zeros, [1, 2, 3, 4], [0, 0, 0, 1], [0, 1, 0, 0], zeros)
-    assert behaviour_transitions(log.transitions(), 0.5)["next", "reward"].flatten().tolist() == [1, 3, 4]
+    assert behaviour_transitions(log.transitions(), 0.5).get(("next", "reward")).flatten().tolist() == [1, 3, 4]
     assert len(behaviour_transitions(log.transitions(), 0.0)) == 4, "nothing follows"
     alone = from_arrays(zeros, zeros, np.ones(4), np.zeros(4), np.ones(4), zeros)
     with pytest.raises(InputError, match="every logged step is cut off"):
