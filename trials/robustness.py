@@ -30,7 +30,7 @@ class Outcome:
     """The result of one command line."""
 
     status: int
-    lines: list[str]  # of standard error
+    lines: list[str]  # standard error
     left: set[str]  # paths that were not there before
     trace: str
 
@@ -107,7 +107,7 @@ def outcome_of_damage(damage: Damage) -> tuple[list[str], Outcome]:
 
 
 PROPERTIES = {"command lines": (command_lines, outcome_of_words), "data": (damages, outcome_of_damage)}
-CASES = 100  # of each property; RAMAC_CASES changes it for the tests
+CASES = 100  # per property; RAMAC_CASES changes it for the tests
 SEEDS = range(4)  # the cases of a property are drawn in four equal parts, which can run side by side
 
 

@@ -27,7 +27,7 @@ CONFIGS = {
         "would run the module evil; .*PLUGINS",
     ),
     "no settings": ("task: bandit", "task holds no settings, but 'bandit'"),
-    "a key that is none": ("1: 2", "'1' is no setting"),
+    "an invalid key": ("1: 2", "'1' is no setting"),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from trials import robustness
 
-CASES = math.ceil(int(os.environ.get("RAMAC_CASES", robustness.CASES)) / len(robustness.SEEDS))  # of each seed
+CASES = math.ceil(int(os.environ.get("RAMAC_CASES", robustness.CASES)) / len(robustness.SEEDS))  # per seed
 
 
 @pytest.mark.parametrize("seed", robustness.SEEDS)
