@@ -15,8 +15,9 @@ setup: .venv/.done
 run: setup
 	$(BIN)/ramac
 
+# RAMAC_CASES=330 make test tries 330 cases of random bad input of each kind instead of 100
 test: setup
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 2 --dist worksteal --durations 15
 
 check: setup
 	$(BIN)/ruff check .

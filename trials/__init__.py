@@ -1,1 +1,1 @@
-"""Trials of the whole program: killed runs, repeated runs, long runs, random bad input. Shared by tests and people."""
+"""Trials of the whole program (killed, repeated and long runs, random bad input) and helpers of the tests."""

@@ -1,9 +1,9 @@
-"""Command lines at random: right and wrong keys, entries, values and signs."""
+"""Random command lines: right and wrong keys, entries, values and signs."""
 
 from hypothesis import strategies as st
 
 SMALL = ("actor.hidden=[8]", "critic.hidden=[8]", "trainer.batch_size=4")
-LAST = ("trainer.steps=2", "evaluation.episodes=1")  # after what was drawn, so that a case that runs is short
+LAST = ("trainer.steps=2", "evaluation.episodes=1")  # follow the drawn words, so that a run is short
 
 GROUPS = ("actor", "critic", "risk", "loss", "task", "hazard", "trainer", "evaluation", "recipe", "sweep")
 KEYS = (
@@ -33,7 +33,7 @@ VALUES = (
     "midpoint", "constant", "cosine", "here", "/proc/nope/x", "a" * 300, "nowhere.hdf5", "a/b-v0", "~", "!", "\\",
     "0x10", "1_000",
 )  # fmt: skip
-GOOD = {  # of which a case may hold several and still run
+GOOD = {  # a case may hold several of these and still run
     "actor": ("flow2", "ddpm3", "gaussian", "mixture", "deterministic", "vae", "perturbed", "edm", "shortcut"),
     "critic": ("iqn", "qr", "c51", "expectile", "mean", "fqf", "ncqr", "hlgauss", "flow"),
     "risk": ("cvar0.5", "wang-0.75", "neutral", "spectral", "entropic", "var", "dual_power", "maxminvar"),

@@ -1,4 +1,4 @@
-"""Data at random: D4RL files, Minari datasets, behaviour policies and csv files of episodes, damaged in some way."""
+"""Random damage to D4RL files, Minari datasets, behaviour policies and csv files of episodes."""
 
 import contextlib
 import json
@@ -47,14 +47,14 @@ FILES = ("nothing", "nothing", "nothing", "cut", "flip", "flip", "emptied", "tex
 
 @dataclass(frozen=True)
 class Damage:
-    """What is done to good data: to arrays of a file first, then to the bytes of a file."""
+    """Changes of good data: first of the arrays in a file, then of its bytes."""
 
     kind: str
-    spoiled: tuple[tuple[int, str], ...]  # which array, and how
-    dropped: int | None  # an array that is left out
+    spoiled: tuple[tuple[int, str], ...]  # index of an array, key of SPOILERS
+    dropped: int | None  # index of an array that is left out
     file: str
-    which: int  # of several files
-    at: float  # where in the file
+    which: int  # index of the file, where there are several
+    at: float  # place in the file, as a share of its length
     command: int
 
 
@@ -66,9 +66,9 @@ def damages() -> st.SearchStrategy[Damage]:
     )  # fmt: skip
 
 
-def spoil(given_arrays: dict, damage: Damage) -> dict:
-    """The arrays, some of them spoiled or left out."""
-    kept, names = dict(given_arrays), sorted(given_arrays)
+def spoil(sound: dict, damage: Damage) -> dict:
+    """The arrays after the damage: some are changed or left out."""
+    kept, names = dict(sound), sorted(sound)
     for index, how in damage.spoiled:
         name = names[index % len(names)]
         with contextlib.suppress(ValueError, TypeError, IndexError, np.exceptions.AxisError), np.errstate(all="ignore"):
@@ -98,55 +98,71 @@ def hurt(path: Path, damage: Damage) -> None:
             path.mkdir()
 
 
+def write_damaged_d4rl(damage: Damage, folder: Path) -> str:
+    """A D4RL file; returns its path. Discards the case where h5py cannot store the arrays."""
+    path = folder / "x.hdf5"
+    try:
+        write_d4rl(path, **spoil(arrays(40, 3, 1), damage))
+    except (TypeError, ValueError):
+        assume(False)
+    hurt(path, damage)
+    return str(path)
+
+
+def write_damaged_minari(damage: Damage, folder: Path) -> str:
+    """A Minari dataset; returns its id. Discards the case where Minari refuses to store the arrays."""
+
+    def change(parts: dict) -> None:
+        parts |= {k: v for k, v in spoil(parts, damage).items() if np.asarray(v).dtype.kind == "f"}
+
+    with mock.patch.dict(os.environ, {"MINARI_DATASETS_PATH": str(folder / "datasets")}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            store("my/data-v0", (10, 12, 9), 3, 1, change)
+        except Exception:
+            shutil.rmtree(folder / "datasets", ignore_errors=True)
+            assume(False)
+    files = sorted(p for p in (folder / "datasets").rglob("*") if p.is_file())
+    metadata = next(p for p in files if p.name == "metadata.json")
+    if damage.file == "text":
+        content = json.loads(metadata.read_text())
+        content["total_steps"] = [10**12, -1, "x", 0][damage.which]
+        metadata.write_text(json.dumps(content))
+    else:
+        hurt(files[damage.which % len(files)], damage)
+    return "my/data-v0"
+
+
+def write_damaged_policy(damage: Damage, path: Path) -> None:
+    """A behaviour policy."""
+    write_policy(path)
+    with np.load(path) as file:
+        kept = spoil(dict(file), damage)
+    np.savez(path, **kept)
+    hurt(path, damage)
+
+
+def write_damaged_episodes(damage: Damage, path: Path) -> None:
+    """A csv file of episodes."""
+    rows = spoil({"episode": np.arange(9.0), "return": np.linspace(-1, 1, 9), "seed": np.zeros(9)}, damage)
+    table = zip(*map(np.atleast_1d, rows.values()), strict=False)
+    lines = [",".join(rows), *(",".join(map(str, row)) for row in table)]
+    path.write_text("\n".join(lines) + "\n")
+    hurt(path, damage)
+
+
 def prepared(damage: Damage, folder: Path) -> list[str]:
     """Write the damaged data and return a command line that reads them."""
-    run = [*SMALL, *LAST, "task.horizon=3", "run_dir=run"]
-    train = ["task=gymnasium", "task.environment=Pendulum-v1", *run]
-    if damage.kind == "d4rl":
-        good = arrays(40, 3, 1)
-        path = folder / "x.hdf5"
-        try:
-            write_d4rl(path, **spoil(good, damage))
-        except (TypeError, ValueError):  # h5py stores no such thing
-            assume(False)
-        hurt(path, damage)
-        source = str(path)
-    elif damage.kind == "minari":
-        with mock.patch.dict(os.environ, {"MINARI_DATASETS_PATH": str(folder / "datasets")}), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-
-            def change(parts):
-                parts |= {k: v for k, v in spoil(parts, damage).items() if np.asarray(v).dtype.kind == "f"}
-
-            try:
-                store("my/data-v0", (10, 12, 9), 3, 1, change)
-            except Exception:  # Minari refuses to store it
-                shutil.rmtree(folder / "datasets", ignore_errors=True)
-                assume(False)
-        files = sorted(p for p in (folder / "datasets").rglob("*") if p.is_file())
-        metadata = next(p for p in files if p.name == "metadata.json")
-        if damage.file == "text":
-            content = json.loads(metadata.read_text())
-            content["total_steps"] = [10**12, -1, "x", 0][damage.which]
-            metadata.write_text(json.dumps(content))
-        else:
-            hurt(files[damage.which % len(files)], damage)
-        source = "my/data-v0"
-    elif damage.kind == "policy":
-        write_policy(folder / "p.npz")
-        with np.load(folder / "p.npz") as file:
-            kept = spoil(dict(file), damage)
-        np.savez(folder / "p.npz", **kept)
-        hurt(folder / "p.npz", damage)
+    small = [*SMALL, *LAST]
+    if damage.kind == "policy":
+        write_damaged_policy(damage, folder / "p.npz")
         own = [f"task.policies={folder}", "task.behaviour=[p]", "task.transitions=20"]
-        return ["task=hopper-mixed", *own, *SMALL, *LAST, "task.horizon=3", "run_dir=run"]
-    else:
-        rows = spoil({"episode": np.arange(9.0), "return": np.linspace(-1, 1, 9), "seed": np.zeros(9)}, damage)
-        table = zip(*map(np.atleast_1d, rows.values()), strict=False)
-        lines = [",".join(rows), *(",".join(map(str, row)) for row in table)]
-        (folder / "x.csv").write_text("\n".join(lines) + "\n")
-        hurt(folder / "x.csv", damage)
+        return ["task=hopper-mixed", *own, *small, "task.horizon=3", "run_dir=run"]
+    if damage.kind == "episodes":
+        write_damaged_episodes(damage, folder / "x.csv")
         return ["report", "x.csv", "out=page"]
+    source = {"d4rl": write_damaged_d4rl, "minari": write_damaged_minari}[damage.kind](damage, folder)
+    train = ["task=gymnasium", "task.environment=Pendulum-v1", *small, "task.horizon=3", "run_dir=run"]
     choices = [["data", "check", source], ["data", "show", source], [*train, f"data={source}"]]
-    choices += [["task=logs", *SMALL, *LAST, "run_dir=run", f"data={source}"], [*train, f"data={source}+{source}"]]
+    choices += [["task=logs", *small, "run_dir=run", f"data={source}"], [*train, f"data={source}+{source}"]]
     return choices[damage.command % len(choices)]

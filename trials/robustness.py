@@ -1,6 +1,6 @@
-"""Bad input at random: command lines and data, each of which must run to the end or be refused in one line.
+"""Random bad input: each command line and each dataset must run to the end or be refused in one line.
 
-A refusal is exactly one line on standard error beside the notes that docs/errors.md names, status 2, nothing written.
+A refusal writes one line to standard error (besides the notes in docs/errors.md), has status 2 and leaves no file.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import hypothesis
 from hypothesis import HealthCheck, given, settings
 
 from trials.command_lines import LAST, SMALL, command_lines
@@ -26,29 +27,34 @@ NOTES = re.compile(r"ramac: this critic learns the mean only: .*|\S+ is not on d
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command line came to."""
+    """The result of one command line."""
 
     status: int
-    lines: list[str]  # of standard error
+    lines: list[str]  # standard error
     left: set[str]  # paths that were not there before
     trace: str
 
     def kind(self) -> str:
-        """`ran`, `failed` (status 1: training diverged, a grid's cell, `data check`), `refused`, or what is wrong."""
+        """`ran`, `failed` (status 1: diverged training, failed cell, `data check`), `refused`, or what is wrong."""
         if self.trace:
             return f"traceback: {self.trace}"
         if self.status == 0:
             return "ran"
-        told = [line for line in self.lines if not NOTES.fullmatch(line)]
+        messages = [line for line in self.lines if not NOTES.fullmatch(line)]
         if self.status == 1:
             return "failed"
-        if self.status != 2 or len(told) != 1 or not told[0].startswith("ramac: ") or told[0] != self.lines[-1]:
+        if (
+            self.status != 2
+            or len(messages) != 1
+            or not messages[0].startswith("ramac: ")
+            or messages[0] != self.lines[-1]
+        ):
             return f"status {self.status} and lines {self.lines}"
         return f"left behind {sorted(self.left)}" if self.left else "refused"
 
 
 def attempt(arguments: list[str], folder: Path) -> Outcome:
-    """Run `ramac ARGUMENTS` in this process, in a folder with datasets of its own."""
+    """Run `ramac ARGUMENTS` in this process, in `folder` and with its own datasets folder."""
     from hydra.core.global_hydra import GlobalHydra
 
     import ramac.cli
@@ -56,13 +62,13 @@ def attempt(arguments: list[str], folder: Path) -> Outcome:
 
     before = {str(path) for path in folder.rglob("*")}
     here, out, err, status, trace = os.getcwd(), io.StringIO(), io.StringIO(), 0, ""
-    own = {"MINARI_DATASETS_PATH": str(folder / "datasets"), "HF_HUB_OFFLINE": "1"}
+    environment = {"MINARI_DATASETS_PATH": str(folder / "datasets"), "HF_HUB_OFFLINE": "1"}
     os.chdir(folder)
     try:
         with (
             mock.patch.object(sys, "argv", ["ramac", *arguments]),
-            mock.patch.object(ramac.experiment.estimate.judge, "__defaults__", (2,)),  # updates of an estimate
-            mock.patch.dict(os.environ, own),
+            mock.patch.object(ramac.experiment.estimate.judge, "__defaults__", (2,)),  # gradient steps
+            mock.patch.dict(os.environ, environment),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
             warnings.catch_warnings(),
@@ -83,38 +89,37 @@ def attempt(arguments: list[str], folder: Path) -> Outcome:
     return Outcome(status, err.getvalue().splitlines(), left, trace)
 
 
-def of_command_line(words: list[str]) -> tuple[list[str], Outcome]:
-    """What becomes of a command line that was drawn."""
-    told = any("=" in word and not word.startswith("-") for word in words) and words[0] not in (
+def outcome_of_words(words: list[str]) -> tuple[list[str], Outcome]:
+    """The command line that is made of drawn words, and its outcome in an empty folder."""
+    trains = any("=" in word and not word.startswith("-") for word in words) and words[0] not in (
         "list", "eval", "doctor", "estimate", "report", "data", "grid",
     )  # fmt: skip
-    line = [*SMALL, *words, *LAST] if told else words
+    line = [*SMALL, *words, *LAST] if trains else words
     with tempfile.TemporaryDirectory() as folder:
         return line, attempt(line, Path(folder))
 
 
-def of_data(damage: Damage) -> tuple[list[str], Outcome]:
-    """What becomes of data that were damaged."""
+def outcome_of_damage(damage: Damage) -> tuple[list[str], Outcome]:
+    """A command line that reads damaged data, and its outcome."""
     with tempfile.TemporaryDirectory() as folder:
         line = prepared(damage, Path(folder))
         return line, attempt(line, Path(folder))
 
 
-PROPERTIES = {"command lines": (command_lines, of_command_line, 330), "data": (damages, of_data, 190)}
+PROPERTIES = {"command lines": (command_lines, outcome_of_words), "data": (damages, outcome_of_damage)}
+CASES = 100  # per property; RAMAC_CASES changes it for the tests
+SEEDS = range(4)  # the cases of a property are drawn in four equal parts, which can run side by side
 
 
-def trial(name: str, cases: int | None = None) -> Counter:
-    """Try the cases of a property and count what became of them. Raises AssertionError for the first that is wrong.
+def trial(name: str, cases: int, seed: int | None = None) -> Counter[str]:
+    """Try `cases` cases of a property and count the outcomes. Raises AssertionError for the first wrong one.
 
-    The default number is drawn from a fixed seed, any other anew each time.
+    The same `seed` draws the same cases; None draws new ones.
     """
-    strategy, outcome_of, usual = PROPERTIES[name]
-    found: Counter = Counter()
+    strategy, outcome_of = PROPERTIES[name]
+    found = Counter[str]()
 
-    @settings(
-        max_examples=cases or usual, derandomize=cases is None, deadline=None, database=None,
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    @settings(max_examples=cases, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(strategy())
     def each(case) -> None:
         line, outcome = outcome_of(case)
@@ -122,5 +127,5 @@ def trial(name: str, cases: int | None = None) -> Counter:
         assert kind in ("ran", "failed", "refused"), f"ramac {line}: {kind}"
         found[kind] += 1
 
-    each()
+    (each if seed is None else hypothesis.seed(seed)(each))()
     return found

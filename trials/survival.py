@@ -1,4 +1,4 @@
-"""Runs that are killed, repeated and long: whether they end as if nothing had happened, and what they cost."""
+"""Killed, repeated and long runs: whether their results are bit-identical, and what they cost."""
 
 import csv
 import os
@@ -18,12 +18,12 @@ import torch
 
 import ramac
 
-# a bit of everything that has a state: random numbers in actor and critic, a multiplier, a delay, schedules, averages
+# every kind of state: random numbers in actor and critic, a Lagrange multiplier, a delay, schedules, target networks
 CELL = ("actor=flow2", "critic=iqn", "loss=[td,bc,risk]", "loss.bc.budget=0.5", "loss.risk.warmup=5", "trainer.delay=2")
 SMALL = ("actor.hidden=[16]", "critic.hidden=[16]", "critic.head=16", "trainer.batch_size=32", "task.transitions=500")
 KILLED = (*CELL, *SMALL, "trainer.steps=40", "log_every=4", "save_every=3", "evaluation.every=10",
           "evaluation.episodes=8")  # fmt: skip
-SERVER = get_context("forkserver")  # a process of it has everything imported
+SERVER = get_context("forkserver")  # its processes start with everything imported
 SERVER.set_forkserver_preload(
     ["trials.survival", "ramac.api", "ramac.cli.resume", "hydra", "gymnasium", "matplotlib.pyplot"]
 )
@@ -47,20 +47,20 @@ def work(folder: Path, overrides: tuple[str, ...], again: bool) -> None:
 
 
 def start(folder: Path, overrides: tuple[str, ...], again: bool = False) -> Any:
-    """A process that trains."""
+    """Start a process that trains."""
     process = SERVER.Process(target=work, args=(folder, overrides, again))
     process.start()
     return process
 
 
 def numbers(run: Path) -> dict[str, bytes]:
-    """What must be the same in two runs of the same configuration: tables and weights, byte for byte."""
+    """Tables and weights of a run, which must be equal in two runs of the same configuration, byte for byte."""
     names = ("metrics.csv", "episodes.csv", "agent.safetensors", "agent.json")
     return {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.rglob("*")) if path.name in names}
 
 
 def stage(run: Path) -> str:
-    """How far a run has come, by what there is of it."""
+    """The stage that a run has reached, judged by its files."""
     if (run / "summary.json").exists():
         return "after its end"
     if not (run / "config.yaml").exists():
@@ -73,15 +73,15 @@ def stage(run: Path) -> str:
 
 
 def kills(count: int, seed: int | None = 0) -> Counter[str]:
-    """Kill runs at random moments until `count` died of it; each must end with the numbers of one that was left alone.
+    """Kill `count` runs at random moments and resume them; each must equal an undisturbed run.
 
-    Returns how many died at which stage. Raises AssertionError.
+    Returns the number of kills at each stage. Raises AssertionError.
     """
     draw, found = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory() as name:
         alone = Path(name, "alone")
         alone.mkdir()
-        start(alone, KILLED).join()  # and the server imports everything
+        start(alone, KILLED).join()  # the first one also waits for the imports of the server
         expected = numbers(alone / "run")
         assert len(expected) == 2 + 2 * 2, f"{sorted(expected)}: {(alone / 'log.txt').read_text()}"
         (alone / "again").mkdir()
@@ -95,22 +95,22 @@ def kills(count: int, seed: int | None = 0) -> Counter[str]:
             process.kill()
             process.join()
             if process.exitcode != -signal.SIGKILL:
-                continue  # it had ended
-            where, run = stage(folder / "run"), folder / "run"
+                continue  # it had ended before
+            reached, run = stage(folder / "run"), folder / "run"
             if not (run / "summary.json").exists():
                 process = start(folder, KILLED, again=(run / "config.yaml").exists() and draw.random() < 0.5)
                 process.join()
-            said = (folder / "log.txt").read_text()
-            assert (run / "summary.json").exists(), f"killed {where}: {said}"
-            assert numbers(run) == expected, f"killed {where}: other numbers; {said}"
-            # killed in its last moments it may leave states, which nobody needs
+            output = (folder / "log.txt").read_text()
+            assert (run / "summary.json").exists(), f"killed {reached}: {output}"
+            assert numbers(run) == expected, f"killed {reached}: other numbers; {output}"
+            # a run that is killed after its summary may leave unused states
             assert {path.name for path in run.iterdir()} - {"states", ".lock"} == ENDED, sorted(run.iterdir())
-            found[where] += 1
+            found[reached] += 1
     return found
 
 
 def repeated(cells: list[tuple[str, ...]]) -> int:
-    """Train each cell twice, each time in a process of its own; returns how many. Raises AssertionError."""
+    """Train each cell twice, each time in a new process; returns the number of cells. Raises AssertionError."""
     with tempfile.TemporaryDirectory() as name:
         for index, cell in enumerate(cells):
             pair = [Path(name, f"{index}-{turn}") for turn in "ab"]
@@ -126,7 +126,7 @@ def repeated(cells: list[tuple[str, ...]]) -> int:
 
 
 def load(overrides: tuple[str, ...], folder: Path, pause: float = 5.0) -> list[dict[str, float]]:
-    """Resident memory, processor time and updates behind it of a run as it goes on: a row per `pause` seconds."""
+    """Rows of CPU seconds, finished updates and resident megabytes of a run, one per `pause` seconds."""
     command = [sys.executable, "-c", "import ramac; ramac.main()", *overrides, f"run_dir={folder}/run"]
     rows, page, tick = [], os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
     with (folder / "log.txt").open("w") as log:
@@ -146,7 +146,7 @@ def load(overrides: tuple[str, ...], folder: Path, pause: float = 5.0) -> list[d
 
 
 def growth(rows: list[dict[str, float]], parts: int = 10) -> list[dict[str, float]]:
-    """Median memory, and updates per second of processor time, in equal shares of the updates."""
+    """Median memory and updates per CPU second, in `parts` equal shares of the updates."""
     updates, most = np.array([row["updates"] for row in rows]), rows[-1]["updates"]
     found = []
     for part in range(parts):
@@ -160,7 +160,7 @@ def growth(rows: list[dict[str, float]], parts: int = 10) -> list[dict[str, floa
 
 
 def write(rows: list[dict[str, float]], path: Path) -> None:
-    """A csv file."""
+    """Write rows as a csv file, with four significant digits."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

@@ -42,7 +42,7 @@ DESCRIPTIONS = {
     "a statistic is missing": (lambda c: c["spec"].pop("obs_std"), "spec has no 'obs_std'"),
     "a statistic too many": (put("spec", "obs_dtd", 1), "spec has an unknown 'obs_dtd'"),
     "true for a number": (put("candidates", True), "candidates must be a whole number"),
-    "a rule that is none": (put("temperature", "hot"), "temperature must be finite"),
+    "an invalid temperature": (put("temperature", "hot"), "temperature must be finite"),
     "versions": (put("versions", ["0.1"]), "versions must be a version per package"),
 }
 

@@ -22,7 +22,7 @@ from ramac.errors import InputError
         (np.array([np.inf]), "is nan or infinite in 1 places"),
     ],
 )
-def test_an_observation_that_is_none_is_refused(run, observation, message):
+def test_an_invalid_observation_is_refused(run, observation, message):
     with pytest.raises(InputError, match=message):
         ramac.load(run).act(observation)
 

@@ -54,7 +54,7 @@ DAMAGE = {
         "cannot be read: OSError: .*truncated",
     ),
     "no description": (lambda data: (data / "metadata.json").unlink(), "dataset 'my/data-v0' cannot be read: "),
-    "a description that is none": (
+    "an invalid description": (
         lambda data: (data / "metadata.json").write_text("{"),
         "dataset 'my/data-v0' cannot be read: JSONDecodeError",
     ),

@@ -296,7 +296,7 @@ def test_quantile_functions_and_samples_agree(spec):
     assert drawn == pytest.approx(risk.of_samples(X(midpoints(edges(4000, like)))).item(), abs=0.02)
 
 
-def test_interpolation_is_linear_and_goes_on_beyond_the_ends():
+def test_interpolation_is_linear_and_extends_beyond_the_ends():
     value, at = torch.tensor([[1.0, 2.0, 4.0]]), torch.tensor([0.0, 1.0, 2.0])
     found = interpolate(value, at, torch.tensor([-1.0, 0.0, 0.5, 1.5, 3.0]))
     assert found.tolist() == [[0.0, 1.0, 1.5, 3.0, 6.0]]
