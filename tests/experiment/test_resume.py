@@ -184,7 +184,9 @@ def test_a_full_disk_while_a_state_is_written(monkeypatch):
 
     with monkeypatch.context() as context:
         after(context, 7, fill)
-        with pytest.raises(RunStopped, match=r"run cannot be written: No space left on device; .* after gradient step 6$"):
+        with pytest.raises(
+            RunStopped, match=r"run cannot be written: No space left on device; .* after gradient step 6$"
+        ):
             ramac.train(*SHORT, "run_dir=run")
     assert sorted(path.name for path in Path("run/states").iterdir()) == ["4.safetensors", "6.safetensors"]
     ramac.train(*SHORT, "run_dir=run")
@@ -214,7 +216,9 @@ def test_a_loss_that_is_nan_names_its_term_and_keeps_its_batch(monkeypatch):
         trainer.data["next", "reward"][:] = float("nan")
 
     after(monkeypatch, 8, spoiled)
-    with pytest.raises(FloatingPointError, match="loss_td is nan at gradient step 9; the run in run stops here, that batch"):
+    with pytest.raises(
+        FloatingPointError, match="loss_td is nan at gradient step 9; the run in run stops here, that batch"
+    ):
         ramac.train(*SHORT, "run_dir=run", "log_every=100")
     batch = load_file("run/nan/batch.safetensors")
     assert batch["action"].shape == (32, 2) and batch["next.reward"].isnan().all()
@@ -259,7 +263,9 @@ def test_two_processes_cannot_train_one_run():
     first.send_signal(signal.SIGINT)
     said = first.communicate(timeout=60)[1].splitlines()[-1]
     assert first.returncode == 130
-    assert said.startswith("ramac: stopped by SIGINT; the same command or ramac resume run resumes after gradient step ")
+    assert said.startswith(
+        "ramac: stopped by SIGINT; the same command or ramac resume run resumes after gradient step "
+    )
 
 
 def test_the_best_policy_is_kept_beside_the_last(monkeypatch):
