@@ -22,7 +22,7 @@ from ramac.registry import trainers
 from ramac.statistics import LEVEL, RESAMPLES, cvar
 from ramac.system.runtime import progress_bar, seeded
 
-DECAY = 0.8  # target network; with the critic check's 0.95 a third of the initial error is left: docs/offline.md
+DECAY = 0.8  # of the target network; 0.95 would leave a third of the initial error: docs/results/offline.md
 # the batch size of the critic check, the learning rate of the trainer
 SETTINGS = {"batch_size": 128, "critic_lr": 1e-3, "average_decay": DECAY}
 CHUNK = 2**12  # states per call of a policy
