@@ -148,7 +148,7 @@ def evaluate(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
             film(want.agent, want.task, want.evaluation.starts(want.seed)[:-1][: want.video], part)
         rows = want.evaluation.run(want.agent, want.task, want.seed)
         with (part / "episodes.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(EPISODE))
+            writer: csv.DictWriter[str] = csv.DictWriter(file, EPISODE)
             writer.writeheader()
             writer.writerows(rows)
         checkpoint = source(run_folder, want)
