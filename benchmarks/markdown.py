@@ -81,13 +81,6 @@ def dataset(rows: Rows) -> str:
     return table(["", "transitions", "measured"], [[r["what"], r["rows"], between(r, "value")] for r in rows])
 
 
-def seeds(rows: Rows) -> str:
-    """Several seeds as one, against as many single updates."""
-    header = ["cell", "one single update, ms", "one of eight seeds, ms", "eight single over one of eight"]
-    names = ("single_ms", "together_ms", "ratio")
-    return table(header, [[f"`{row['cell']}`", *(between(row, name) for name in names)] for row in rows])
-
-
 def precision(rows: Rows) -> str:
     """Updates by the precision of their products, and what it changes."""
     header = ["recipe", "levels", "precision", "an update, ms", "gain", "ratio to plain at the same"]

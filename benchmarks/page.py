@@ -20,7 +20,6 @@ TABLES: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "acting": ("acting", markdown.acting),
     "dataset": ("dataset", markdown.dataset),
     "startup": ("startup", markdown.startup),
-    "seeds": ("seeds", markdown.seeds),
     "precision": ("precision", markdown.precision),
     "parts": ("parts", markdown.shares("part")),
     "operators": ("operators", markdown.shares("operator")),

@@ -93,7 +93,7 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
 
 
 def result_of(summaries: list[dict[str, Any]]) -> Result:
-    """Result of a run, of several seeds with `runs` in the first one's summary; its rows are evaluation episodes."""
+    """Result of a run, or of several seeds, with `runs` in the first one's summary. Rows: evaluation episodes."""
     import pandas as pd
 
     folders = [Path(summary["run_dir"]) for summary in summaries]

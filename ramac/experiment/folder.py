@@ -203,7 +203,16 @@ def refuse_taken(config: RunConfig) -> None:
         text = f"run_dir={config.run_dir} already holds a run"
         raise Taken(f"{text}; seeds={config.seeds} makes folders below a new one")
     for single in config.singles:
-        RunFolder(Path(str(single.run_dir))).resumable(single)
+        if config.seeds is None or finished(single) is None:
+            RunFolder(Path(str(single.run_dir))).resumable(single)
+
+
+def finished(config: RunConfig) -> dict[str, Any] | None:
+    """Summary, with `run_dir`, of a run of this configuration that is finished in its folder; None where none is."""
+    folder = RunFolder(Path(str(config.run_dir)))
+    if config.run_dir is None or not folder.summary_file.exists() or config.difference(folder.config):
+        return None
+    return {**folder.summary, "run_dir": str(folder)}
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 import json
 import re
+import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ class Progress:
     best: dict[str, float] = field(default_factory=dict)  # `step` and `risk` of the best evaluation so far
     training_seconds: float = 0.0
     seconds: float = 0.0
-    together: int = 1  # seeds that were trained as one
+    together: int = 1  # seeds that version 0.1 trained as one
     circumstances: dict[str, str] = field(default_factory=dict)  # what can change floating-point rounding
 
     @classmethod
@@ -45,6 +47,27 @@ class Progress:
             if not all(isinstance(one, KINDS.get(key) or INNER[key]) for one in plain):
                 raise InputError(f"{key} cannot be {value!r}")
         return cls(**content)
+
+
+class Clock:
+    """Seconds of a run, added up over all its processes; work lost after the last saved state is not counted."""
+
+    def __init__(self, began: float, progress: Progress | None) -> None:
+        """`began`: start of this process's share, as `time.perf_counter` gives it."""
+        before = (0.0, 0.0) if progress is None else (progress.seconds, progress.training_seconds)
+        self.began, self.training_began = began - before[0], time.perf_counter() - before[1]
+
+    def seconds(self) -> dict[str, float]:
+        """`seconds` of everything and `training_seconds`, evaluations left out."""
+        now = time.perf_counter()
+        return {"seconds": now - self.began, "training_seconds": now - self.training_began}
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A block that is not training."""
+        before = time.perf_counter()
+        yield
+        self.training_began += time.perf_counter() - before
 
 
 def path_of(folder: RunFolder, step: int) -> Path:
@@ -90,19 +113,14 @@ def load(folder: RunFolder, step: int, wanted: Mapping[str, Tensor]) -> tuple[di
     return Weights(path, run).load(wanted), progress
 
 
-def newest(
-    folders: Sequence[RunFolder], wanted: Sequence[Mapping[str, Tensor]]
-) -> list[tuple[dict[str, Tensor], Progress]]:
-    """The newest undamaged states, one per seed, all after the same gradient step; [] where there are none.
-
-    A damaged state is skipped with a warning.
-    """
-    for step in sorted(set.intersection(*(set(kept(folder)) for folder in folders)), reverse=True):
+def newest(folder: RunFolder, wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Progress] | None:
+    """The newest undamaged state; None where there is none. A damaged state is skipped with a warning."""
+    for step in kept(folder):
         try:
-            return [load(folder, step, need) for folder, need in zip(folders, wanted, strict=True)]
+            return load(folder, step, wanted)
         except InputError as error:
             warnings.warn(f"a training state cannot be used, the one before it is: {error}", stacklevel=2)
-    return []
+    return None
 
 
 def forget(folder: RunFolder, above: int) -> None:

@@ -17,7 +17,7 @@ from ramac.evaluation.rollout import Evaluation
 from ramac.experiment import progress as states
 from ramac.experiment.config import RunConfig
 from ramac.experiment.folder import RunFolder
-from ramac.experiment.progress import Progress
+from ramac.experiment.progress import Clock, Progress
 from ramac.experiment.writers import Writer
 from ramac.registry import loggers
 from ramac.statistics import tails
@@ -107,8 +107,11 @@ class Recorder:
         self.best = {"step": step, "risk": value}
         return True
 
-    def finish(self, timing: Mapping[str, float]) -> dict[str, Any]:
-        """Draw the task's figures and write summary.json, which marks the run as finished; returns the summary."""
+    def finish(self, speed: float, clock: Clock) -> dict[str, Any]:
+        """Draw the task's figures and write summary.json, which marks the run as finished; returns the summary.
+
+        `speed`: gradient steps per second.
+        """
         config, trainer, data = self.config, self.trainer, self.data
         terms, policy, device = list(config.loss), trainer.target, trainer.target.actor.scaling.centre.device
         with seeded(config.seed, device):
@@ -124,7 +127,8 @@ class Recorder:
             **(self.evaluation.summary(self.episodes) if self.episodes else {}), **own,
             "behaviour": {"episodes": len(data.returns), "return_mean": float(data.returns.mean()),
                           "return_cvar": tails(data.returns, self.evaluation.alphas)},
-            "evaluations_per_update": cost, "threads": torch.get_num_threads(), "host": host(), **timing,
+            "evaluations_per_update": cost, "threads": torch.get_num_threads(), "host": host(),
+            "updates_per_second": speed, "wall_seconds": clock.seconds()["seconds"],
         }  # fmt: skip
         write_json(self.folder.summary_file, summary)
         shutil.rmtree(self.folder.states, ignore_errors=True)

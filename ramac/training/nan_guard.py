@@ -17,9 +17,9 @@ MOST = 100  # gradient steps that are checked together
 class NanGuard:
     """Keeps each gradient step's metrics and rows of the data until `check` has looked at them."""
 
-    def __init__(self, trainer: Trainer, folders: list[Path]) -> None:
-        """`folders`: the run folder of each seed."""
-        self.trainer, self.folders = trainer, folders
+    def __init__(self, trainer: Trainer, folder: Path) -> None:
+        """`folder`: of the run."""
+        self.trainer, self.folder = trainer, folder
         self.seen: list[tuple[int, Tensor, TensorDict]] = []
 
     def see(self, step: int, metrics: TensorDict) -> None:
@@ -36,19 +36,17 @@ class NanGuard:
         self.seen.clear()
 
     def stop(self, step: int, rows: Tensor, metrics: TensorDict) -> None:
-        """Save the batch of the first seed with non-finite values. Raises FloatingPointError that names the term."""
-        seeds = zip(self.folders, self.trainer.split(rows), self.trainer.split(metrics), strict=True)
-        folder, chosen, found = next(seed for seed in seeds if not finite(seed[2]))
-        values = {str(key): value.item() for key, value in found.items()}
+        """Save the batch of a step with non-finite values. Raises FloatingPointError that names the term."""
+        folder, values = self.folder, {str(key): value.item() for key, value in metrics.items()}
         numbers = {key: value if math.isfinite(value) else str(value) for key, value in values.items()}
         # losses first: gradients take their NaN from them
         names = sorted(values, key=lambda name: not name.startswith("loss_"))
         name = next(name for name in names if not math.isfinite(values[name]))
-        batch: Any = self.trainer.data[chosen]
+        batch: Any = self.trainer.data[rows]
         flat = {str(key): value for key, value in batch.flatten_keys(".").items()}
         (folder / "nan").mkdir(exist_ok=True)
         write_tensors(folder / "nan/batch.safetensors", flat)
-        write_json(folder / "nan/nan.json", {"update": step, "name": name, **numbers, "rows": chosen.tolist()})
+        write_json(folder / "nan/nan.json", {"update": step, "name": name, **numbers, "rows": rows.tolist()})
         text = f"{name} is {values[name]} at gradient step {step}; the run in {folder} stops here"
         raise FloatingPointError(f"{text}, that batch is in {folder}/nan")
 

@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-State = dict[str, Tensor]  # of one seed, by name
+State = dict[str, Tensor]  # by name
 
 
 def optimiser_state(optimisers: Mapping[str, Optimizer], parameters: Mapping[str, Tensor]) -> State:
-    """The live tensors of the optimisers, as `<optimiser>.<parameter>.<key>`."""
-    names, found = {id(parameter): name for name, parameter in parameters.items()}, {}
+    """The live tensors of the optimisers as `<optimiser>.<parameter>.<key>`."""
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    found = {}
     for group, optimiser in optimisers.items():
         make_state(optimiser)
         for parameter in optimiser.param_groups[0]["params"]:

@@ -1,8 +1,8 @@
 """The training loop: sample a batch, step the critic, step the actor, update the target networks."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -174,51 +174,41 @@ class Trainer:
         while self.step_count < self.steps:
             yield self.update(self.batch())
 
-    @property
-    def members(self) -> list["Trainer"]:
-        """The trainer of each seed."""
-        return [self]
-
-    def split(self, value: Any) -> list[Any]:
-        """The metrics, or another tensor, of each seed."""
-        return [value]
-
-    def named_optimisers(self) -> dict[str, Optimizer]:
-        """Optimisers of the parameter groups and of the multipliers."""
-        more = {"multipliers": self.multiplier_optimiser} if self.multiplier_optimiser else {}
-        return {**self.optimisers, **more}
+    def networks(self) -> dict[str, Tensor]:
+        """Parameters and buffers of agent, target and terms, by name."""
+        return {**dict(self.objective.named_parameters()), **dict(self.objective.named_buffers())}
 
     def tensors(self) -> State:
-        """The live tensors of agent, target, terms and optimisers, by name."""
-        networks = {**dict(self.objective.named_parameters()), **dict(self.objective.named_buffers())}
-        return {**networks, **optimiser_state(self.named_optimisers(), networks)}
+        """The live tensors of networks and optimisers, by name."""
+        extra = {"multipliers": self.multiplier_optimiser} if self.multiplier_optimiser else {}
+        networks = self.networks()
+        return networks | optimiser_state({**self.optimisers, **extra}, networks)
 
-    def state(self) -> list[State]:
-        """Copies of everything that later gradient steps depend on, per seed.
+    def state(self) -> State:
+        """Copies of all that later gradient steps depend on.
 
         Networks, target, multipliers, optimisers, learning rates, and the generators of batches and of random numbers.
         """
-        state = {**self.tensors(), "sampler": self.generator.get_state(), "random": torch.get_rng_state()}
-        if self.step.is_cuda:
-            state["random.cuda"] = torch.cuda.get_rng_state(self.step.device)
+        state, device = self.tensors(), self.step.device
         for group, scheduler in self.schedulers.items():
             state[f"{group}.rate"] = torch.tensor(scheduler.get_last_lr()[0], dtype=torch.float64)
-        return [{name: value.detach().clone() for name, value in state.items()}]
+        state |= {"sampler": self.generator.get_state(), "random": torch.get_rng_state()}
+        state |= {"random.cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+        return {name: value.detach().clone() for name, value in state.items()}
 
     @torch.no_grad()
-    def load_state(self, states: Sequence[State], metrics: Sequence[Mapping[str, float]], step: int) -> None:
-        """Resume after gradient step `step`, from the result of `state` and the metrics of that step, per seed.
+    def load_state(self, state: State, metrics: Mapping[str, float], step: int) -> None:
+        """Resume after gradient step `step`, from what `state` returned and the metrics of that step.
 
         Raises RuntimeError for an invalid state of a generator.
         """
-        state = states[0]
         for name, value in self.tensors().items():
             value.copy_(state[name])
         for group, scheduler in self.schedulers.items():
             set_rate(scheduler, state[f"{group}.rate"].item(), step if group == "critic" else step // self.delay)
+        last = TensorDict({name: torch.tensor(value) for name, value in metrics.items()})
+        self.metrics, self.step_count = last.to(self.step.device), step
         self.generator.set_state(state["sampler"])
         torch.set_rng_state(state["random"])
-        if self.step.is_cuda:
+        if "random.cuda" in state:
             torch.cuda.set_rng_state(state["random.cuda"], self.step.device)
-        last = {name: torch.tensor(value, device=self.step.device) for name, value in metrics[0].items()}
-        self.metrics, self.step_count = TensorDict(last), step
