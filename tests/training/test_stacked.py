@@ -98,7 +98,7 @@ def test_a_wrong_number_of_seeds_is_refused(seeds: str, tmp_path) -> None:
 
 
 def test_compiled_updates_equal_eager_ones(monkeypatch) -> None:
-    monkeypatch.setattr(torch._inductor.config, "fallback_random", True)  # eager random numbers: its own are others
+    monkeypatch.setattr(torch._inductor.config, "fallback_random", True)  # inductor draws other numbers than eager
     tiny = ["actor=flow2", "actor.hidden=[8]", "critic=qr4", "critic.hidden=[8]", "loss.risk.warmup=0"]
     eager, compiled = trainer_of(tiny, 0), trainer_of([*tiny, "trainer.compile=on"], 0)
     for trainer in (eager, compiled):
