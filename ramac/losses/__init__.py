@@ -222,7 +222,7 @@ class CompositeLoss(TensorDictModuleBase):
             denoised = self.agent.actor.denoise(state, self.agent.actor.scaling.to_unit(batch.get("action")))  # type: ignore[operator]
             batch.set(DENOISED, TensorDict(denoised._asdict(), tensordict.batch_size))
         found = {name: term(batch, self.agent, self.target) for name, term in terms.items()}
-        losses = {f"loss_{name}": found[name][0] if term.scaled else found[name] for name, term in terms.items()}
+        result = {f"loss_{name}": found[name][0] if term.scaled else found[name] for name, term in terms.items()}
         scaled = [name for name, term in terms.items() if term.scaled]
-        scales = {f"scale_{name}": found[name][1].expand(tensordict.batch_size) for name in scaled}
-        return TensorDict({**losses, **scales}, tensordict.batch_size)
+        result |= {f"scale_{name}": found[name][1].expand(tensordict.batch_size) for name in scaled}
+        return TensorDict(result, tensordict.batch_size)

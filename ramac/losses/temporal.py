@@ -22,8 +22,8 @@ class TD(Term):
     `aggregation` makes one Z' of the ensemble: `quantile_min`, the lowest member level by level (RADAC, DSAC);
     `risk_min`, all of the member whose risk measure is lowest; `mean`, the members' mean level by level; `tqc`, all
     members' values together without the highest `drop` share. Terminal states do not bootstrap. `next_actor` draws a':
-    the moving average or the trained actor; `smoothing` adds noise to it, cut at `smoothing_clip`, in a box of [-1, 1];
-    of `candidates` actions the one whose return has the highest risk measure counts.
+    the target network (`average`) or the trained actor; `smoothing` adds noise to it, clipped at `smoothing_clip`, for
+    actions in [-1, 1]; among `candidates` actions the one whose return has the highest risk measure counts.
     Paper: Bellemare et al. 2017, A Distributional Perspective on Reinforcement Learning; tqc: Kuznetsov et al. 2020;
     smoothing: Fujimoto et al. 2018, TD3; candidates: Kumar et al. 2020, CQL, max_target_backup.
     """

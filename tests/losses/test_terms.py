@@ -81,7 +81,7 @@ def test_awr_without_a_value_takes_the_policys_own_action_and_no_gradient_throug
     assert torch.allclose(found, weight * online.actor.bc(batch), rtol=1e-4)
 
 
-def test_critic_bc_lowers_the_target_where_the_log_goes_on(log):
+def test_critic_bc_lowers_the_target_where_the_log_continues(log):
     online, target = agent("deterministic"), agent("deterministic")
     loss = CompositeLoss(online, target, terms({"name": "td", "gamma": 0.9}, {"name": "critic_bc", "weight": 0.5}))
     log["step"] = loss.step.expand(32)

@@ -1,4 +1,4 @@
-"""trainer.precision: of an update's products only, and close to the highest."""
+"""trainer.precision holds for the matmuls of a gradient step only, and its results are close to the highest."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from benchmarks.updates import data, ramac_trainer
 
 
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
-def test_the_precision_is_that_of_the_update_and_of_nothing_else(precision: str) -> None:
+def test_the_precision_holds_in_the_step_and_nowhere_else(precision: str) -> None:
     trainer = ramac_trainer(["recipe=fql", f"trainer.precision={precision}", "trainer.batch_size=8"], data(100))
     found = []
     trainer.loss.register_forward_hook(lambda *_: found.append(torch.get_float32_matmul_precision()))
@@ -23,7 +23,7 @@ def test_the_precision_is_that_of_the_update_and_of_nothing_else(precision: str)
 
 @pytest.mark.parametrize("precision", ["high", "medium"])
 def test_losses_and_gradients_are_those_of_the_highest_precision(precision: str) -> None:
-    """To what rounding to bfloat16 leaves, eight bits, on processors that do so."""
+    """Up to the eight bits of bfloat16, on processors that round to it."""
     trainer = ramac_trainer(["recipe=radac", "trainer.batch_size=64"], data(500))
     for found, exact in zip(*(losses_and_gradients(trainer, p) for p in (precision, "highest")), strict=True):
         assert deviation(found, exact) < 2e-2

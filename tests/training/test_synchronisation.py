@@ -1,6 +1,6 @@
-"""An update never waits for the device: none of its numbers is read on the host, none is copied there from the host.
+"""A gradient step forces no host-device sync: it reads no value on the host and copies none from the host.
 
-Shown without a GPU: on torch's device `meta`, whose tensors have no values, whatever would wait for one is an error.
+Shown without a GPU: tensors on torch's device `meta` have no values, so reading one is an error.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ CELLS = [
 
 
 class Copies(TorchDispatchMode):
-    """Notes every operation that brings numbers from the host to the device; a single number may be an argument."""
+    """Notes every operation that copies a tensor from the host to the device; a scalar argument is allowed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Copies(TorchDispatchMode):
 
 @pytest.fixture
 def without_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Generators of `meta` are the host's, which is where there are any; diffusers must be imported before that."""
+    """`meta` has no generators, so the host's are used; diffusers must be imported before the patch."""
     assert all(getattr(diffusers, name) for name in SCHEDULERS)
     own = torch.Generator
     monkeypatch.setattr(torch, "Generator", lambda device=None: own())
@@ -63,7 +63,7 @@ def trainer_without_values(cell: str) -> Trainer:
 
 @pytest.mark.filterwarnings("ignore:this critic learns the mean only")
 @pytest.mark.parametrize("cell", CELLS)
-def test_an_update_waits_for_nothing(cell: str, without_values: None) -> None:
+def test_a_step_forces_no_sync(cell: str, without_values: None) -> None:
     trainer = trainer_without_values(cell)
     trainer.update(trainer.batch())  # the first makes the optimisers' state
     with Copies() as copies:
