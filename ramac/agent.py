@@ -1,11 +1,9 @@
 """An agent: actor, critic and risk measure, and how it acts."""
 
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from operator import index
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ from ramac.errors import InputError
 from ramac.registry import actors, critics, risks
 from ramac.risk import RiskMeasure, edges, midpoints
 from ramac.spec import Spec
+from ramac.system.runtime import seeded
 from ramac.system.untrusted import Allowance
 
 ROWS = 2**14  # pairs (s, a), or values of Z, that the critic computes at once
@@ -194,16 +193,3 @@ def finite(name: str, value: Tensor) -> np.ndarray:
     if not np.isfinite(found).all():
         raise FloatingPointError(f"{name} is nan: training has diverged")
     return found
-
-
-@contextmanager
-def seeded(seed: Any, device: torch.device) -> Generator[None, None, None]:
-    """Draw from a stream of this seed inside the block, or with None from torch's global generators."""
-    if seed is not None and not (isinstance(seed, SupportsIndex) and 0 <= index(seed) < 2**63):
-        raise InputError(f"seed must be a whole number from 0, got {seed!r}")
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices, seed is not None):  # pyright: ignore[reportUnknownMemberType]  no types
-        if seed is not None:  # torch.manual_seed would also set the generators of other devices
-            for generator in (torch.default_generator, *(torch.cuda.default_generators[d.index] for d in devices)):
-                generator.manual_seed(index(seed))
-        yield

@@ -57,10 +57,15 @@ class Clock:
         before = (0.0, 0.0) if progress is None else (progress.seconds, progress.training_seconds)
         self.began, self.training_began = began - before[0], time.perf_counter() - before[1]
 
-    def seconds(self) -> dict[str, float]:
-        """`seconds` of everything and `training_seconds`, evaluations left out."""
-        now = time.perf_counter()
-        return {"seconds": now - self.began, "training_seconds": now - self.training_began}
+    @property
+    def seconds(self) -> float:
+        """Seconds of everything."""
+        return time.perf_counter() - self.began
+
+    @property
+    def training_seconds(self) -> float:
+        """Seconds without evaluations."""
+        return time.perf_counter() - self.training_began
 
     @contextmanager
     def paused(self) -> Iterator[None]:

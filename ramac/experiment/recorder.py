@@ -128,7 +128,7 @@ class Recorder:
             "behaviour": {"episodes": len(data.returns), "return_mean": float(data.returns.mean()),
                           "return_cvar": tails(data.returns, self.evaluation.alphas)},
             "evaluations_per_update": cost, "threads": torch.get_num_threads(), "host": host(),
-            "updates_per_second": speed, "wall_seconds": clock.seconds()["seconds"],
+            "updates_per_second": speed, "wall_seconds": clock.seconds,
         }  # fmt: skip
         write_json(self.folder.summary_file, summary)
         shutil.rmtree(self.folder.states, ignore_errors=True)

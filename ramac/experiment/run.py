@@ -137,9 +137,11 @@ class Run:
     def save(self, step: int, metrics: TensorDict) -> None:
         """Save the training state. Raises OSError, FloatingPointError for non-finite values."""
         self.guard.check()
-        last = {str(key): value.item() for key, value in metrics.items()}
-        circumstances = numerics(self.trainer.step.device)
-        progress = Progress(step, self.data.digest, last, **self.clock.seconds(), circumstances=circumstances)
+        progress = Progress(
+            step, self.data.digest, {str(key): value.item() for key, value in metrics.items()},
+            training_seconds=self.clock.training_seconds, seconds=self.clock.seconds,
+            circumstances=numerics(self.trainer.step.device),
+        )  # fmt: skip
         self.recorder.save(self.trainer.state(), progress)
         self.saved = step
 
@@ -151,7 +153,7 @@ class Run:
 
     def finish(self) -> dict[str, Any]:
         """Write the summary; returns it with `run_dir`."""
-        speed = self.trainer.steps / self.clock.seconds()["training_seconds"]
+        speed = self.trainer.steps / self.clock.training_seconds
         return {**self.recorder.finish(speed, self.clock), "run_dir": str(self.folder)}
 
     def resume_hint(self) -> str:

@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from tensordict import TensorDict
@@ -85,10 +86,18 @@ def restored() -> Iterator[None]:
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from a stream of this seed inside the block; torch's global generators are left alone."""
+def seeded(seed: Any, device: torch.device) -> Iterator[None]:
+    """Draw from a stream of this seed inside the block; torch's global generators are left alone.
+
+    With None, draw from the global generators. Raises InputError for a seed that is not a whole number from 0.
+    """
+    if seed is None:
+        yield
+        return
+    if not (isinstance(seed, SupportsIndex) and 0 <= index(seed) < 2**63):
+        raise InputError(f"seed must be a whole number from 0, got {seed!r}")
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.manual_seed(index(seed))
         yield
 
 
