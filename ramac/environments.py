@@ -62,7 +62,5 @@ def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
     except (TypeError, ValueError, OSError) as error:  # from arguments in a dataset
         raise InputError(f"{name} cannot be made: {error}") from error
     except gymnasium.error.Error as error:
-        hint = nearest(name, gymnasium.envs.registry)
-        raise InputError(
-            f"no environment {name!r}: {error}{'' if 'did you mean' in str(error).lower() else hint}"
-        ) from error
+        hint = "" if "did you mean" in str(error).lower() else nearest(name, gymnasium.envs.registry)
+        raise InputError(f"no environment {name!r}: {error}{hint}") from error

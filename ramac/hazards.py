@@ -4,7 +4,7 @@ One object serves data and environment: it relabels logged steps from their next
 environment. A penalty depends on the step and on one uniform number per step, so the same seed gives the same data.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
@@ -15,27 +15,30 @@ from ramac.errors import InputError, at_least
 from ramac.registry import hazards
 
 
+@dataclass(kw_only=True, eq=False)
 class Hazard:
     """Penalty (reward units) with `probability` per step whose next observation leaves [low, high] in a coordinate."""
 
-    def __init__(self, *, coordinate: int, low: float, high: float, probability: float, penalty: float) -> None:
-        at_least(0, coordinate=coordinate, probability=probability)
-        if not low < high:
-            raise ValueError(f"low must be below high, got {low:g} and {high:g}")
-        if probability > 1:
-            raise ValueError(f"probability must be in [0, 1], got {probability:g}")
-        if not -np.inf < penalty <= 0:
-            raise ValueError(f"penalty is added to the reward: it must be finite and at most 0, got {penalty:g}")
-        self.coordinate, self.low, self.high = coordinate, low, high
-        self.probability, self.penalty = probability, penalty
+    coordinate: int
+    low: float
+    high: float
+    probability: float
+    penalty: float
+
+    def __post_init__(self) -> None:
+        at_least(0, coordinate=self.coordinate, probability=self.probability)
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got {self.low:g} and {self.high:g}")
+        if self.probability > 1:
+            raise ValueError(f"probability must be in [0, 1], got {self.probability:g}")
+        if not -np.inf < self.penalty <= 0:
+            raise ValueError(f"penalty is added to the reward: it must be finite and at most 0, got {self.penalty:g}")
 
     def value(self, action: np.ndarray, clean_reward: np.ndarray, next_observation: np.ndarray) -> np.ndarray:
         """The bounded quantity: [*b] float32, as in stored data, so that data and environment round alike."""
-        if self.coordinate >= next_observation.shape[-1]:
-            size = next_observation.shape[-1]
-            raise InputError(
-                f"hazard: coordinate must be below {size}, the size of an observation; got {self.coordinate}"
-            )
+        if self.coordinate >= (size := next_observation.shape[-1]):
+            allowed = f"below {size}, the size of an observation"
+            raise InputError(f"hazard: coordinate must be {allowed}; got {self.coordinate}")
         return next_observation[..., self.coordinate].astype(np.float32)
 
     def risky(self, action: np.ndarray, clean_reward: np.ndarray, next_observation: np.ndarray) -> np.ndarray:
@@ -52,11 +55,7 @@ class Hazard:
         return np.zeros(next_observation.shape[:-1], bool)
 
     def draw(
-        self,
-        action: np.ndarray,
-        clean_reward: np.ndarray,
-        next_observation: np.ndarray,
-        random: np.random.Generator,
+        self, action: np.ndarray, clean_reward: np.ndarray, next_observation: np.ndarray, random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Penalties [*b] (0 where none struck) and risky flags [*b]; one draw per step, risky or not.
 
@@ -83,6 +82,7 @@ class NoHazard(Hazard):
 
 
 @hazards.register("velocity")
+@dataclass(kw_only=True, eq=False)
 class Velocity(Hazard):
     """A penalty strikes while the forward velocity is outside [low, high] m/s (RAMAC: HalfCheetah medium-expert).
 
@@ -91,18 +91,12 @@ class Velocity(Hazard):
     Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL); Urpi et al. 2021, O-RAAC.
     """
 
-    def __init__(
-        self,
-        *,
-        low: float = -10.0,
-        high: float = 10.0,
-        probability: float = 0.05,
-        penalty: float = -70.0,
-        coordinate: int = 8,  # HalfCheetah's and Walker2d's velocity of the torso; Hopper's is 5
-        step_average: bool = False,
-    ) -> None:
-        super().__init__(coordinate=coordinate, low=low, high=high, probability=probability, penalty=penalty)
-        self.step_average = step_average
+    low: float = -10.0
+    high: float = 10.0
+    probability: float = 0.05
+    penalty: float = -70.0
+    coordinate: int = 8  # HalfCheetah's and Walker2d's velocity of the torso; Hopper's is 5
+    step_average: bool = False
 
     def value(self, action: np.ndarray, clean_reward: np.ndarray, next_observation: np.ndarray) -> np.ndarray:
         if self.step_average:
@@ -119,6 +113,7 @@ def _forward_reward(action: np.ndarray, clean_reward: np.ndarray) -> np.ndarray:
 
 
 @hazards.register("pose")
+@dataclass(kw_only=True, eq=False)
 class Pose(Hazard):
     """A penalty strikes while the torso's pitch is outside [low, high] rad; defaults: RAMAC, Hopper medium-expert.
 
@@ -127,22 +122,19 @@ class Pose(Hazard):
     Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL); Urpi et al. 2021, O-RAAC.
     """
 
-    def __init__(
-        self,
-        *,
-        low: float = -0.17,
-        high: float = 0.04,
-        probability: float = 0.1,
-        penalty: float = -50.0,
-        coordinate: int = 1,
-        healthy: float = np.inf,
-        fall: float = np.inf,
-        fall_in_data: bool = True,
-    ) -> None:
-        super().__init__(coordinate=coordinate, low=low, high=high, probability=probability, penalty=penalty)
-        if not healthy > 0 or not fall > 0:
-            raise ValueError(f"healthy and fall must be above 0, got {healthy:g} and {fall:g}")
-        self.healthy, self.fall, self.fall_in_data = healthy, fall, fall_in_data
+    low: float = -0.17
+    high: float = 0.04
+    probability: float = 0.1
+    penalty: float = -50.0
+    coordinate: int = 1
+    healthy: float = np.inf
+    fall: float = np.inf
+    fall_in_data: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.healthy > 0 or not self.fall > 0:
+            raise ValueError(f"healthy and fall must be above 0, got {self.healthy:g} and {self.fall:g}")
 
     def risky(self, action: np.ndarray, clean_reward: np.ndarray, next_observation: np.ndarray) -> np.ndarray:
         pitch = self.value(action, clean_reward, next_observation)

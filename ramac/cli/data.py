@@ -11,16 +11,16 @@ SETTINGS are the task's (transitions=N horizon=N hazard=none ...), written witho
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from ramac import cli
 from ramac.data import Log
 from ramac.data.check import findings, misfits
 from ramac.data.describe import describe
@@ -34,23 +34,14 @@ from ramac.tasks import Task, configured
 
 OWN = re.compile(r"ramac/(\w+)/([\w-]+?)-(\d+)-v\d+")
 OTHER_GROUPS = re.compile(r"data=|hazard\.|hazard=(?!(v\d|\w+-v\d|none)$)")  # settings that are not the task's
-MB = 1e6
-
-
-class Shown(NamedTuple):
-    """What `data show` prints."""
-
-    log: Log
-    title: str
-    place: Path | None = None  # where the data lie on disk
-    task: Task | None = None
+Shown = tuple[Log, str, Path | None, Task | None]  # what `data show` prints: the data, a title, their place, their task
 
 
 def main(arguments: list[str]) -> int:
     """Run `ramac data ARGUMENTS`; returns the exit status. Raises InputError."""
     words = [word for word in arguments if "=" not in word or os.path.exists(word)]
     settings = [word for word in arguments if word not in words]
-    if not words or words[0] in ("-h", "--help", "help"):
+    if not words:
         print(__doc__)
         return 0
     actions = {"list": show_list, "show": show, "build": build, "check": check}
@@ -82,18 +73,7 @@ def task_of(name: str, settings: list[str]) -> Task:
 
 def size(path: Path) -> str:
     """MB of a file, or of all files in a folder."""
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-    return f"{sum(file.stat().st_size for file in files) / MB:.1f}"
-
-
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], **options: Any) -> Table:
-    """A table; the first column is text, the others numbers."""
-    made = Table(title=escape(title), title_justify="left", **options)
-    for index, column in enumerate(columns):
-        made.add_column(column, justify="right" if index else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(escape(str(cell)) for cell in row))
-    return made
+    return f"{sum(file.stat().st_size for file in (path, *path.rglob('*')) if file.is_file()) / 1e6:.1f}"
 
 
 def show_list(_: list[str], __: list[str]) -> int:
@@ -104,12 +84,11 @@ def show_list(_: list[str], __: list[str]) -> int:
     for name, about in minari.list_local_datasets().items():
         environment = re.search(r'"id": "([^"]+)"', str(about.get("env_spec", "")))
         counts = about.get("total_episodes", ""), about.get("total_steps", "")
-        rows.append((name, environment[1] if environment else "", *counts, size(place(name))))
-    title, columns = f"Minari datasets in {place()}", ("id", "environment", "episodes", "steps", "MB")
-    console.print(table(title, columns, rows) if rows else escape(f"no {title}"))
-    built = {name: tasks.build(name) for name in buildable()}
-    states = ((name, "on disk" if exists(task.dataset_id) else "not built") for name, task in built.items())
-    console.print(table("tasks that build their own data (not D4RL)", ("task", "data"), states))
+        rows.append((escape(name), escape(environment[1]) if environment else "", *counts, size(place(name))))
+    title, columns = escape(f"Minari datasets in {place()}"), ("id", "environment", "episodes", "steps", "MB")
+    console.print(cli.table(title, columns, rows) if rows else f"no {title}")
+    states = ((name, "on disk" if exists(tasks.build(name).dataset_id) else "not built") for name in buildable())
+    console.print(cli.table("tasks that build their own data (not D4RL)", ("task", "data"), states))
     hint = "build one: ramac data build TASK; public data: data=ID downloads it, e.g. data=mujoco/hopper/expert-v0"
     console.print(hint, highlight=False)
     return 0
@@ -132,13 +111,12 @@ def show(names: list[str], settings: list[str]) -> int:
     (name,), console = names, Console()
     if (match := OWN.fullmatch(name)) and (task := f"{match[1]}-{match[2]}") in tasks and exists(name):
         name, settings = task, [f"transitions={match[3]}", *settings]
-    shown = of_task(name, settings) if name in tasks else of_source(name, settings)
-    horizon = shown.task.horizon if shown.task else None
-    rows = described(describe(shown.log, horizon), shown)
-    made = table(shown.title, ("", ""), rows, show_header=False)
+    log, title, path, task = of_task(name, settings) if name in tasks else of_source(name, settings)
+    horizon = task.horizon if task else None
+    made = cli.table(escape(title), ("", ""), described(describe(log, horizon), path, task), show_header=False)
     made.columns[1].justify = "left"
     console.print(made)
-    console.print(histogram(shown.log.returns(horizon)), highlight=False)
+    console.print(histogram(log.returns(horizon)), highlight=False)
     return 0
 
 
@@ -149,21 +127,21 @@ def of_task(name: str, settings: list[str]) -> Shown:
     if own and not exists(own):
         raise InputError(f"{own} is not built yet: ramac data build {' '.join([name, *settings])}")
     data = task.dataset()
-    return Shown(data.log, data.origin, place(own) if own else None, task)
+    return data.log, data.origin, place(own) if own else None, task
 
 
 def of_source(name: str, settings: list[str]) -> Shown:
     """A Minari dataset, a file, or what else `data=` takes. Raises InputError."""
-    path = Path(name) if os.path.exists(name) else None
-    if not path and not ID.fullmatch(name) and not set("+:") & set(name):
+    path = Path(name) if os.path.exists(name) else place(name) if ID.fullmatch(name) else None
+    if not path and not set("+:") & set(name):
         raise InputError(f"{name!r} is no task, no Minari id and no file{nearest(name, [*tasks, *on_disk()])}")
     if settings:
         raise InputError(f"{settings[0]!r} goes with a task; choose from {', '.join(buildable())}")
-    return Shown(load(name), name, path or (place(name) if ID.fullmatch(name) else None))
+    return load(name), name, path, None
 
 
-def described(found: dict[str, Any], shown: Shown) -> Iterator[tuple[str, str]]:
-    """Rows of the table: the statistics of `describe` and where the data lie."""
+def described(found: dict[str, Any], path: Path | None, task: Task | None) -> Iterator[tuple[str, str]]:
+    """Rows of the table: the statistics of `describe`, and where the data lie."""
     yield "episodes", "{episodes}, {terminal} end in a terminal state".format(**found)
     yield "episode length", "{length_mean:.0f} steps ({length_min} to {length_max})".format(**found)
     over = "whole episode" if found["horizon"] is None else f"first {found['horizon']} steps"
@@ -174,32 +152,28 @@ def described(found: dict[str, Any], shown: Shown) -> Iterator[tuple[str, str]]:
     yield "worst to best", "{return_min:.1f} to {return_max:.1f}".format(**found)
     if "hazard_rate" in found:
         yield "risky steps", "{hazard_rate:.1%}, {penalties} penalties".format(**found)
-        score = shown.task.score(found["clean_return_mean"]) if shown.task else None
+        score = task.score(found["clean_return_mean"]) if task else None
         with_score = "" if score is None else f", D4RL score {score:.1f}"
         yield "clean return (whole episode)", f"{found['clean_return_mean']:.1f}{with_score}"
-    if shown.place:
-        yield "size", f"{found['steps']} steps, {size(shown.place)} MB in {shown.place}"
+    if path:
+        yield "size", escape(f"{found['steps']} steps, {size(path)} MB in {path}")
 
 
 def histogram(returns: np.ndarray, bins: int = 12, width: int = 50) -> str:
     """Episodes per interval of the return, one line each, the worst first."""
     counts, edges = np.histogram(returns, bins)
-    marks = [f"{left:>9.0f} to {right:>7.0f}" for left, right in itertools.pairwise(edges)]
-    bars = ["█" * round(width * count / counts.max()) or ("▏" if count else "") for count in counts]
-    lines = [f"{mark} {bar} {count}" for mark, bar, count in zip(marks, bars, counts, strict=True)]
-    return "\n".join(["return of an episode, and how many episodes", *lines])
+    lines = ["return of an episode, and how many episodes"]
+    for count, (left, right) in zip(counts, itertools.pairwise(edges), strict=True):
+        bar = "█" * round(width * count / counts.max()) or ("▏" if count else "")
+        lines.append(f"{left:>9.0f} to {right:>7.0f} {bar} {count}")
+    return "\n".join(lines)
 
 
 def check(names: list[str], settings: list[str]) -> int:
     """Print one line per finding; 1 when the data cannot be learned from."""
-    environment = None
-    for setting in settings:
-        key, _, environment = setting.partition("=")
-        if key != "environment":
-            raise InputError(f"data check has no setting {key!r}; choose from environment")
+    _, given = cli.settings(settings, "data check", ["environment"])
     log = load(names[0])
-    low, high = np.full(log.action.shape[1], -1.0), np.full(log.action.shape[1], 1.0)
-    if judge := environment or log.environment:
+    if judge := given.get("environment") or log.environment:
         env = make(judge)
         if wrong := list(misfits(log, env)):
             print("\n".join(f"error    this dataset {text}" for text in wrong))
@@ -208,6 +182,8 @@ def check(names: list[str], settings: list[str]) -> int:
         low, high = env.action_space.low, env.action_space.high
     else:
         print("the box of actions is taken to be [-1, 1]; environment=ID names another")
+        high = np.ones(log.action.shape[1])
+        low = -high
     found = list(findings(log, low, high))
     for finding in found:
         print(f"{finding.level:<8} {finding.text}")

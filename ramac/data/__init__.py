@@ -1,7 +1,7 @@
 """Logged data as flat arrays: one form for every source (Minari, D4RL files, plain arrays)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -41,9 +41,14 @@ class Log:
         return np.append(self.start[1:], len(self.reward))
 
     @property
+    def lengths(self) -> np.ndarray:
+        """Steps of each episode: [episodes]."""
+        return self.stop - self.start
+
+    @property
     def episode(self) -> np.ndarray:
         """Index of the episode of each step: [T]."""
-        return np.repeat(np.arange(len(self.start)), self.stop - self.start)
+        return np.repeat(np.arange(len(self.start)), self.lengths)
 
     def returns(self, horizon: int | None = None) -> np.ndarray:
         """Return of each episode over its first `horizon` steps (None: all): [episodes]."""
@@ -54,7 +59,7 @@ class Log:
     def returns_to_go(self, gamma: float) -> np.ndarray:
         """Discounted return from each step to the end of its episode: [T]."""
         result = self.reward.astype(np.float64)
-        lengths = self.stop - self.start
+        lengths = self.lengths
         for step in range(int(lengths.max()) - 2, -1, -1):  # all episodes that have a step after this one at once
             rows = self.start[lengths > step + 1] + step
             result[rows] += gamma * result[rows + 1]
@@ -73,21 +78,21 @@ class Log:
 
     def spec(self, action_space: gymnasium.spaces.Box, gamma: float) -> Spec:
         """Sizes, action box and statistics; 1e-3 is added to deviations of observations as in TD3+BC."""
-        low, high = (bound.astype(np.float32).tolist() for bound in (action_space.low, action_space.high))
-        mean = self.observation.mean(0, dtype=np.float64).astype(np.float32)
-        std = self.observation.std(0, dtype=np.float64).astype(np.float32) + np.float32(1e-3)
+        mean, std = (measure(self.observation, 0, dtype=np.float64) for measure in (np.mean, np.std))
+        parts = action_space.low, action_space.high, mean, std.astype(np.float32) + np.float32(1e-3)
+        low, high, mean, std = (tuple(part.astype(np.float32).tolist()) for part in parts)
         sizes = self.observation.shape[1], self.action.shape[1]
-        bounds = tuple(low), tuple(high), tuple(mean.tolist()), tuple(std.tolist())
-        return Spec(*sizes, *bounds).of_returns(self.returns_to_go(gamma))
+        return Spec(*sizes, low, high, mean, std).of_returns(self.returns_to_go(gamma))
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The arrays with one row per step, by name."""
+        return {name: part for name, part in vars(self).items() if isinstance(part, np.ndarray) and name != "start"}
 
     def keep(self, kept: np.ndarray) -> "Log":
         """Only the steps where `kept` [T] is true; episodes without any are dropped."""
         start = np.flatnonzero(np.diff(self.episode[kept], prepend=-1))
-        parts = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(
-            self,
-            **{k: v[kept] for k, v in parts.items() if k != "start" and isinstance(v, np.ndarray)} | {"start": start},
-        )
+        return replace(self, start=start, **{name: column[kept] for name, column in self.columns.items()})
 
 
 @dataclass
@@ -113,23 +118,21 @@ class Dataset:
 
 def concatenate(logs: Sequence[Log]) -> Log:
     """Join logs in order; arrays that only some of them have are left out. Raises InputError for unequal sizes."""
-    first = logs[0]
-    for log in logs[1:]:
-        for part in ("observation", "action"):
-            a, b = getattr(first, part).shape[1], getattr(log, part).shape[1]
-            if a != b:
-                raise InputError(f"data of different shapes cannot be joined: {part}s of {a} and of {b} numbers")
+    if len(logs) == 1:
+        return logs[0]
+    for part in ("observation", "action"):
+        sizes = list(dict.fromkeys(getattr(log, part).shape[1] for log in logs))
+        if len(sizes) > 1:
+            raise InputError(
+                f"data of different shapes cannot be joined: {part}s of {sizes[0]} and of {sizes[1]} numbers"
+            )
     environments = {log.environment.name: log.environment for log in logs if log.environment}
     if len(environments) > 1:
         raise InputError(f"data of different environments cannot be joined: {' and '.join(environments)}")
-    columns: dict[str, Any] = {}
-    for field in fields(Log):
-        parts = [getattr(log, field.name) for log in logs]
-        if all(isinstance(part, np.ndarray) for part in parts):
-            columns[field.name] = np.concatenate(parts)
-    offsets = np.cumsum([0, *(len(log.reward) for log in logs[:-1])])
-    start = np.concatenate([log.start + offset for log, offset in zip(logs, offsets, strict=True)])
-    return Log(**columns | {"start": start}, environment=next(iter(environments.values()), None))
+    common = [name for name in logs[0].columns if all(name in log.columns for log in logs)]
+    joined: dict[str, Any] = {name: np.concatenate([log.columns[name] for log in logs]) for name in common}
+    lengths = np.concatenate([log.lengths for log in logs])
+    return Log(**joined, start=np.cumsum(lengths) - lengths, environment=next(iter(environments.values()), None))
 
 
 def from_arrays(
@@ -144,40 +147,41 @@ def from_arrays(
     """
     given = {"observations": observations, "actions": actions, "rewards": rewards}
     given |= {"terminals": terminals, "timeouts": timeouts}
-    given |= {} if next_observations is None else {"next_observations": next_observations}
-    wide = {"observations", "actions", "next_observations"}
-    arrays: dict[str, np.ndarray] = {}
-    for key, value in given.items():
-        kind = bool if key in ("terminals", "timeouts") else np.float32
-        try:
-            plain = np.asarray(value)
-            if plain.dtype.kind not in "fiub":
-                raise ValueError(f"numbers are needed, got {plain.dtype}")
-            if kind is bool and not np.isin(plain, (0, 1)).all():
-                raise ValueError("only 0 and 1 are flags")
-            arrays[key] = array = np.ascontiguousarray(plain, kind)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"{key} cannot be used: {error}") from error
-        if key not in wide and array.shape[1:] == (1,):
-            arrays[key] = array = array[:, 0]  # some files keep a column
-        if array.ndim != 1 + (key in wide):
-            raise InputError(f"{key} must have shape {'[T, n]' if key in wide else '[T]'}, got {list(array.shape)}")
-        if len(array) != len(arrays["observations"]) or not len(array):
-            count = len(arrays["observations"])
+    arrays = {key: _array(key, value) for key, value in given.items()}
+    observation, action, reward, terminated, timeout = arrays.values()
+    for key, array in arrays.items():
+        if len(array) != len(observation) or not len(array):
+            count = len(observation)
             raise InputError(f"{key} have {len(array)} steps, observations {count}; all need the same, at least 1")
-    observation, terminated = arrays["observations"], arrays["terminals"]
-    end = terminated | arrays["timeouts"]
-    start = np.flatnonzero(np.concatenate([[True], end[:-1]]))
-    after = arrays.get("next_observations")
-    if after is not None and after.shape != observation.shape:
-        raise InputError(f"next_observations have shape {list(after.shape)}, observations {list(observation.shape)}")
-    if after is not None:
-        return Log(observation, arrays["actions"], arrays["rewards"], after, terminated, start)
+    end = terminated | timeout
+    start = np.flatnonzero(np.append(True, end[:-1]))
+    if next_observations is not None:
+        after = _array("next_observations", next_observations)
+        if (shape := list(after.shape)) != (wanted := list(observation.shape)):
+            raise InputError(f"next_observations have shape {shape}, observations {wanted}")
+        return Log(observation, action, reward, after, terminated, start)
     after = np.concatenate([observation[1:], observation[-1:]])
     after[terminated] = observation[terminated]
-    log = Log(observation, arrays["actions"], arrays["rewards"], after, terminated, start)
     cut = end & ~terminated
     cut[-1] = not terminated[-1]
     if cut.all():
         raise InputError("no step has a next observation: every step is a timeout and next_observations are missing")
-    return log.keep(~cut)
+    return Log(observation, action, reward, after, terminated, start).keep(~cut)
+
+
+def _array(key: str, value: Any) -> np.ndarray:
+    flag, wide = key in ("terminals", "timeouts"), key in ("observations", "actions", "next_observations")
+    try:
+        plain = np.asarray(value)
+        if plain.dtype.kind not in "fiub":
+            raise ValueError(f"numbers are needed, got {plain.dtype}")
+        if flag and not np.isin(plain, (0, 1)).all():
+            raise ValueError("only 0 and 1 are flags")
+        array = np.ascontiguousarray(plain, bool if flag else np.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{key} cannot be used: {error}") from error
+    if not wide and array.shape[1:] == (1,):
+        return array[:, 0]  # some files keep a column
+    if array.ndim != 1 + wide:
+        raise InputError(f"{key} must have shape {'[T, n]' if wide else '[T]'}, got {list(array.shape)}")
+    return array

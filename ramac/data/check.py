@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Box
 
 from ramac.data import Log
 from ramac.errors import InputError
@@ -34,32 +35,13 @@ def errors(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
 
 def findings(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
     """All findings about a log whose actions belong in the box [low, high], each [A]."""
-    steps, episodes, lengths = len(log.reward), len(log.start), log.stop - log.start
+    steps, episodes = len(log.reward), len(log.start)
     sizes = f"{log.observation.shape[1]} numbers per observation, {log.action.shape[1]} per action"
     yield Finding("ok", f"{steps} steps in {episodes} episodes; {sizes}")
-    wrong = list(errors(log, low, high))
-    yield from wrong or [Finding("ok", f"all numbers finite, all actions inside [{low.min():g}, {high.max():g}]")]
-    last = log.stop - 1
-    inner = np.ones(steps, bool)
-    inner[last] = False
-    if (early := inner & log.terminated).any():
-        text = f"{early.sum()} steps are terminal and have a successor in their episode, first at step {early.argmax()}"
-        yield Finding("error", text)
-    ended = int(log.terminated[last].sum())
-    yield Finding("ok", f"{ended} episodes end in a terminal state, {episodes - ended} are cut and bootstrap")
-    if episodes == 1 and steps > 1:
-        yield Finding("warning", "one episode only: are terminals and timeouts set?")
-    rows = np.flatnonzero(inner)
-    jump = rows[(np.abs(log.next_observation[rows] - log.observation[rows + 1]) > 1e-4).any(-1)]
-    if len(jump):
-        text = (
-            f"{len(jump)} steps are not followed by their next observation, first at step {jump[0]}: a missing timeout?"
-        )
-        yield Finding("error", text)
-    else:
-        yield Finding("ok", "each next observation is the following step's observation")
-    again = steps - len(np.unique(_hash(np.hstack([log.observation, log.action]))))
-    if again:
+    fine = Finding("ok", f"all numbers finite, all actions inside [{low.min():g}, {high.max():g}]")
+    yield from list(errors(log, low, high)) or [fine]
+    yield from _ends(log)
+    if again := repeated(log):
         yield Finding("warning", f"{again} steps ({again / steps:.1%}) repeat the observation and action of another")
     else:
         yield Finding("ok", "no step repeats another's observation and action")
@@ -68,25 +50,41 @@ def findings(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
             yield Finding("warning", f"{part} never varies in coordinates {constant}")
     if np.ptp(log.reward) == 0:
         yield Finding("warning", f"every reward is {log.reward[0]:g}")
-    if lengths.max() > 10 * np.median(lengths):
-        text = f"the longest episode has {lengths.max()} steps, the median {np.median(lengths):g}: a missing end?"
-        yield Finding("warning", text)
+    if (longest := log.lengths.max()) > 10 * (median := np.median(log.lengths)):
+        yield Finding("warning", f"the longest episode has {longest} steps, the median {median:g}: a missing end?")
 
 
-def _hash(rows: np.ndarray) -> np.ndarray:
-    """rows [n, d] float32 -> [n] 64-bit hashes; two different rows collide with probability 1e-19."""
-    odd = np.random.default_rng(0).integers(2**63, size=rows.shape[1], dtype=np.uint64) | np.uint64(1)
-    bits = np.ascontiguousarray(rows + np.float32(0)).view(np.uint32)  # + 0 turns -0 into 0
-    total = np.zeros(len(rows), np.uint64)
-    for column, factor in zip(bits.T, odd, strict=True):  # column by column: no [n, d] array of 64 bits
-        total = (total ^ (column * factor)) * np.uint64(0x9E3779B97F4A7C15)
-    return total
+def _ends(log: Log) -> Iterator[Finding]:
+    steps, episodes, last = len(log.reward), len(log.start), log.stop - 1
+    rows = np.delete(np.arange(steps), last)  # steps with a successor in their episode
+    if len(early := rows[log.terminated[rows]]):
+        text = f"{len(early)} steps are terminal and have a successor in their episode, first at step {early[0]}"
+        yield Finding("error", text)
+    ended = int(log.terminated[last].sum())
+    yield Finding("ok", f"{ended} episodes end in a terminal state, {episodes - ended} are cut and bootstrap")
+    if episodes == 1 and steps > 1:
+        yield Finding("warning", "one episode only: are terminals and timeouts set?")
+    jump = rows[(np.abs(log.next_observation[rows] - log.observation[rows + 1]) > 1e-4).any(-1)]
+    if len(jump):
+        text = f"{len(jump)} steps are not followed by their next observation, first at step {jump[0]}"
+        yield Finding("error", f"{text}: a missing timeout?")
+    else:
+        yield Finding("ok", "each next observation is the following step's observation")
+
+
+def repeated(log: Log) -> int:
+    """Number of steps that have an earlier step's observation and action, found by 64-bit hashes."""
+    from pandas import DataFrame
+    from pandas.util import hash_pandas_object
+
+    rows = DataFrame(np.hstack([log.observation, log.action]) + np.float32(0))  # + 0 turns -0 into 0
+    return int(hash_pandas_object(rows, index=False).duplicated().sum())
 
 
 def misfits(log: Log, env: gymnasium.Env) -> Iterator[str]:
     """Reasons why these data do not fit `env`; each continues the words "dataset NAME"."""
     box, environment = env.action_space, env.spec.id if env.spec else str(env)
-    if not isinstance(box, gymnasium.spaces.Box) or len(box.shape) != 1 or not np.isfinite([box.low, box.high]).all():
+    if not isinstance(box, Box) or len(box.shape) != 1 or not np.isfinite([box.low, box.high]).all():
         yield f"cannot be used in {environment}: its actions are {box}, not numbers within bounds"
         return
     if log.environment and env.spec and log.environment.name != env.spec.name:
@@ -102,6 +100,6 @@ def refuse(log: Log, name: str, env: gymnasium.Env) -> None:
     for text in misfits(log, env):
         raise InputError(f"dataset {name!r} {text}")
     box = env.action_space
-    assert isinstance(box, gymnasium.spaces.Box)
+    assert isinstance(box, Box)
     for finding in errors(log, box.low, box.high):
         raise InputError(f"dataset {name!r}: {finding.text}")

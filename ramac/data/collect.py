@@ -47,7 +47,7 @@ class BehaviourPolicy:
             for key, array in self.arrays.items():
                 if key != "obs_clip" and array.dtype.kind == "f" and not np.isfinite(array).all():
                     raise ValueError(f"{key} is nan or infinite")
-            if not (np.asarray(self.std) > 0).all():
+            if not (self.std > 0).all():
                 raise ValueError("obs_std must be positive")
             if self.act(np.zeros((1, self.sizes[0])), np.random.default_rng(0)).shape != (1, self.sizes[1]):
                 raise ValueError("the layers do not fit together")
@@ -135,12 +135,10 @@ def collected(path: Path, parts: Iterator[EpisodeBuffer]) -> Iterator[EpisodeBuf
         os.replace(path.with_suffix(".tmp.npz"), path)
     with np.load(path) as file:
         flat = dict(file)
-    first = 0
-    for i, length in enumerate(flat["lengths"]):
-        rows = slice(first, first + length)
-        observations = flat["observations"][rows.start + i : rows.stop + i + 1]  # one more than steps per episode
-        yield EpisodeBuffer(None, None, None, observations, *(flat[key][rows] for key in COLUMNS[1:]))
-        first = rows.stop
+    ends = np.cumsum(flat["lengths"])[:-1]
+    stops = dict.fromkeys(COLUMNS, ends) | {"observations": ends + np.arange(1, len(ends) + 1)}  # one more each
+    for parts in zip(*(np.split(flat[key], stops[key]) for key in COLUMNS), strict=True):
+        yield EpisodeBuffer(None, None, None, *parts)
 
 
 def build(
@@ -151,49 +149,43 @@ def build(
     Raises InputError when a policy does not fit the environment or the disk cannot take the dataset.
     """
     env = make(environment_id)
-    observation_size, action_size = [(space.shape or (0,))[0] for space in (env.observation_space, env.action_space)]
+    sizes = [(space.shape or (0,))[0] for space in (env.observation_space, env.action_space)]
     for policy in policies:
-        for size, found, what in zip(
-            (observation_size, action_size), policy.sizes, ("observations", "actions"), strict=True
-        ):
+        for size, found, what in zip(sizes, policy.sizes, ("observations", "actions"), strict=True):
             if size != found:
                 raise InputError(f"policy {policy.name} takes {found} {what}, {environment_id} has {size}")
-    names = ", ".join(policy.name for policy in policies)
     share = -(-transitions // len(policies))
     total = share * len(policies)
-    needed = 3 * total * 4 * (observation_size + action_size + 2)  # parts, dataset, and room to spare
-    buffers: Any  # Minari asks for a list, and takes any iterable: memory stays flat
-    spaces = {
-        "observation_space": gymnasium.spaces.Box(-np.inf, np.inf, env.observation_space.shape, np.float32),
-        "action_space": env.action_space,
-    }
+    needed = 3 * total * 4 * (sum(sizes) + 2)  # parts, dataset, and room to spare
     pause = 0.5 if sys.stderr.isatty() else 30  # in a log file
     label = f"building {dataset_id}"
+
+    def all_episodes() -> Iterator[EpisodeBuffer]:
+        for i, policy in enumerate(policies):  # numbered seeds keep the policies' episodes apart
+            fresh = episodes(environment_id, policy, share, seed + i, bar)
+            yield from collected(part / f"{i}-{policy.digest}.npz", fresh)
+            bar.n = max(bar.n, (i + 1) * share)  # includes the shares that an earlier build has left
+
     with staged(dataset_id, needed) as part, tqdm(total=total, unit="step", desc=label, mininterval=pause) as bar:
-        if exists(dataset_id):  # another process has made it meanwhile
-            return place(dataset_id)
-
-        def all_episodes() -> Iterator[EpisodeBuffer]:
-            for i, policy in enumerate(policies):  # numbered seeds keep the policies' episodes apart
-                yield from collected(
-                    part / f"{i}-{policy.digest}.npz", episodes(environment_id, policy, share, seed + i, bar)
-                )
-                bar.n = max(bar.n, (i + 1) * share)  # includes the shares that an earlier build has left
-
-        buffers = all_episodes()
-        with datasets_root(part):
-            create_dataset_from_buffers(
-                dataset_id,
-                buffers,
-                env=environment_id,
-                eval_env=environment_id,
-                algorithm_name=names,
-                author="ramac",
-                author_email="none",
-                code_permalink="none",
-                description=f"{share} steps of each of {names}, sampled actions, clean rewards. Not D4RL data. "
-                + json.dumps({"seed": seed, "mujoco": version("mujoco"), "gymnasium": version("gymnasium")}),
-                requirements=[f"mujoco=={version('mujoco')}", f"gymnasium=={version('gymnasium')}"],
-                **spaces,
-            )  # fmt: skip
+        if not exists(dataset_id):  # another process may have made it meanwhile
+            buffers: Any = all_episodes()  # Minari asks for a list, and takes any iterable: memory stays flat
+            with datasets_root(part):
+                create_dataset_from_buffers(dataset_id, buffers, **_metadata(env, policies, share, seed))
     return place(dataset_id)
+
+
+def _metadata(env: gymnasium.Env, policies: list[BehaviourPolicy], share: int, seed: int) -> dict[str, Any]:
+    names = ", ".join(policy.name for policy in policies)
+    versions = {name: version(name) for name in ("mujoco", "gymnasium")}
+    assert env.spec
+    return {
+        **dict.fromkeys(("env", "eval_env"), env.spec.id),
+        "observation_space": gymnasium.spaces.Box(-np.inf, np.inf, env.observation_space.shape, np.float32),
+        "action_space": env.action_space,
+        "algorithm_name": names,
+        "author": "ramac",
+        **dict.fromkeys(("author_email", "code_permalink"), "none"),
+        "description": f"{share} steps of each of {names}, sampled actions, clean rewards. Not D4RL data. "
+        + json.dumps({"seed": seed, **versions}),
+        "requirements": [f"{name}=={number}" for name, number in versions.items()],
+    }

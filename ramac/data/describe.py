@@ -13,7 +13,7 @@ def describe(log: Log, horizon: int | None = None) -> dict[str, Any]:
 
     With hazards also the share of risky steps, the number of penalties and the mean clean return of whole episodes.
     """
-    returns, lengths = log.returns(horizon), log.stop - log.start
+    returns, lengths = log.returns(horizon), log.lengths
     found = {
         "episodes": len(returns), "steps": len(log.reward), "horizon": horizon,
         "length_mean": float(lengths.mean()), "length_min": int(lengths.min()), "length_max": int(lengths.max()),

@@ -1,14 +1,11 @@
 """Out-of-distribution (OOD) actions: those far from the logged actions of the most similar states."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ramac.data import Act, Log
 from ramac.errors import InputError
-
-if TYPE_CHECKING:
-    from scipy.spatial import KDTree
 
 MOST = 1_000  # neighbours to search before a tree without the step's own episode is built
 
@@ -25,13 +22,14 @@ class Detector:
     def __init__(
         self, log: Log, *, neighbours: int = 10, kappa: float = 3.0, queries: int = 5_000, seed: int = 0
     ) -> None:
-        if (others := len(log.reward) - int((log.stop - log.start).max())) < neighbours:
+        if (others := len(log.reward) - int(log.lengths.max())) < neighbours:
             raise InputError(f"{neighbours} logged steps of other episodes are needed, there are {others}")
+        from scipy.spatial import KDTree  # heavy: a tenth of a second
+
         random, steps = np.random.default_rng(seed), len(log.reward)
         self.log, self.neighbours, self.queries = log, neighbours, queries
-        self.mean, self.std = log.observation.mean(0), log.observation.std(0) + 1e-3
-        self.episode = log.episode
-        self.tree = self.tree_of(log.observation)
+        self.mean, self.std, self.episode = log.observation.mean(0), log.observation.std(0) + 1e-3, log.episode
+        self.tree = KDTree(self.scale(log.observation))
         self.steps = np.sort(random.choice(steps, min(queries, steps), replace=False))  # where policies are evaluated
         self.own = self.nearest(log.observation[self.steps], self.episode[self.steps])
         distance = self.distance(self.own, log.action[self.steps])
@@ -44,20 +42,13 @@ class Detector:
         """Observations [n, O] with zero mean and unit variance."""
         return (observation - self.mean) / self.std
 
-    def tree_of(self, observation: np.ndarray) -> "KDTree":
-        """Search tree of observations [n, O], scaled."""
-        from scipy.spatial import KDTree  # heavy: a tenth of a second
-
-        return KDTree(self.scale(observation))
-
     def nearest(self, observation: np.ndarray, episode: np.ndarray | None = None) -> np.ndarray:
         """Logged steps nearest to observations [n, O], outside the step's own `episode` [n]: [n, neighbours]."""
         wanted, found = self.neighbours, np.empty((len(observation), self.neighbours), int)
         left, count = np.arange(len(observation)), wanted if episode is None else 4 * wanted
         while len(left) and count <= MOST:
             count = min(count, len(self.episode))
-            _, near = self.tree.query(self.scale(observation[left]), count, workers=-1)
-            near = np.asarray(near).reshape(len(left), count)  # scipy drops the axis of a single neighbour
+            _, near = self.tree.query(self.scale(observation[left]), range(1, count + 1), workers=-1)
             other = np.ones(near.shape, bool) if episode is None else self.episode[near] != episode[left, None]
             enough = (other.sum(1) >= wanted) | (count == len(self.episode))
             order = np.argsort(~other[enough], axis=1, kind="stable")[:, :wanted]  # others first, nearest first
@@ -66,8 +57,9 @@ class Detector:
         owner = self.episode if episode is None else episode
         for own in np.unique(owner[left]):  # surrounded by their own episode
             others, rows = np.flatnonzero(self.episode != own), left[owner[left] == own]
-            _, near = self.tree_of(self.log.observation[others]).query(self.scale(observation[rows]), wanted)
-            found[rows] = others[np.asarray(near).reshape(len(rows), wanted)]
+            tree = type(self.tree)(self.tree.data[others])
+            _, near = tree.query(self.scale(observation[rows]), range(1, wanted + 1))
+            found[rows] = others[near]
         return found
 
     def distance(self, near: np.ndarray, action: np.ndarray) -> np.ndarray:

@@ -41,10 +41,8 @@ def datasets_root(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["MINARI_DATASETS_PATH"]
-        else:
-            os.environ["MINARI_DATASETS_PATH"] = before
+        del os.environ["MINARI_DATASETS_PATH"]
+        os.environ.update({} if before is None else {"MINARI_DATASETS_PATH": before})
 
 
 @contextmanager
@@ -58,11 +56,9 @@ def staged(dataset_id: str, needed: int = 0) -> Iterator[Path]:
     final, root = place(dataset_id), place()
     if final.exists() and not exists(dataset_id):
         raise InputError(f"{final} is in the way: it holds no dataset; move or delete it")
-    name = dataset_id.replace("/", "_")
-    part = root / f".part-{name}"
-    lock = Path(
-        tempfile.gettempdir(), f"ramac-{os.getuid()}-{hashlib.sha256(str(part).encode()).hexdigest()[:16]}.lock"
-    )
+    part = root / f".part-{dataset_id.replace('/', '_')}"
+    digest = hashlib.sha256(str(part).encode()).hexdigest()[:16]
+    lock = Path(tempfile.gettempdir(), f"ramac-{os.getuid()}-{digest}.lock")
     try:
         if needed > (free := shutil.disk_usage(root).free):
             raise InputError(
@@ -81,12 +77,10 @@ def staged(dataset_id: str, needed: int = 0) -> Iterator[Path]:
                 shutil.rmtree(part, ignore_errors=True)
                 raise
             shutil.rmtree(part)
-    except InputError:
-        raise
     except Exception as error:
-        what = "the disk is full" if full_disk(error) else str(error) if isinstance(error, PermissionError) else None
-        if what is None:
+        if not (full := full_disk(error)) and not isinstance(error, PermissionError):
             raise
+        what = "the disk is full" if full else str(error)
         raise InputError(
             f"{dataset_id} cannot be written in {root}: {what}; nothing was kept; make room or set MINARI_DATASETS_PATH"
         ) from error

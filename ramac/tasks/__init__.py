@@ -17,8 +17,8 @@ from ramac.data.check import refuse
 from ramac.data.ood import Detector
 from ramac.data.sources import load
 from ramac.environments import make
-from ramac.errors import InputError
-from ramac.hazards import Hazard, HazardWrapper
+from ramac.errors import InputError, at_least
+from ramac.hazards import Hazard, HazardWrapper, NoHazard
 from ramac.registry import hazards, tasks
 
 __all__ = ["Act", "Column", "Dataset", "LoggedTask", "Task", "configured"]
@@ -48,11 +48,10 @@ class Task(ABC):
 
     def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None) -> None:
         """Replace the task's own data or hazard. Raises InputError when it makes them itself."""
-        if data is not None or hazard is not None:
-            what = "data" if data is not None else "hazard"
-            raise InputError(
-                f"{type(self).__name__} makes its own {what}; {what}= goes with task=gymnasium or one of MuJoCo's"
-            )
+        for what, given in (("data", data), ("hazard", hazard)):
+            if given is not None:
+                hint = f"{what}= goes with task=gymnasium or one of MuJoCo's"
+                raise InputError(f"{type(self).__name__} makes its own {what}; {hint}")
 
     @property
     def dataset_id(self) -> str | None:
@@ -96,11 +95,13 @@ class LoggedTask(Task):
     """
 
     columns = (Column("score", "D4RL score", "D4RL's normalised score of the mean return, mean over runs", ".1f"),)
-    environment_id: str | EnvSpec | None
-    hazard: Hazard
-    hazard_seed: int
-    gamma: float
+    environment_id: str | EnvSpec | None = None
     reference: ClassVar[tuple[float, float] | None] = None  # return of a random and of an expert policy
+
+    def __init__(self, *, hazard_seed: int = 0, steps: int = 10_000, gamma: float = 0.99) -> None:  # gamma: RADAC
+        at_least(0, hazard_seed=hazard_seed)
+        self.hazard: Hazard = NoHazard()
+        self.hazard_seed, self.gamma = hazard_seed, gamma
 
     def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None) -> None:
         self.source = self.source if data is None else data
@@ -116,10 +117,17 @@ class LoggedTask(Task):
             return self.source, "arrays from Python"
         return load(self.source), f"dataset {self.source}"
 
+    def judge(self, log: Log | None = None) -> str | EnvSpec:
+        """The environment: the task's own, or the one that the data name. Raises InputError where they name none."""
+        if not self.environment_id:
+            self.environment_id = (log or self.clean()[0]).environment
+        if self.environment_id is None:
+            raise InputError("these data do not say what environment they are of; set task.environment=ID")
+        return self.environment_id
+
     def dataset(self) -> Dataset:
         log, origin = self.clean()
-        self.environment_id = self.environment_id or _environment_of(log)
-        env = make(self.environment_id)
+        env = make(self.judge(log))
         if self.horizon is None and env.spec and env.spec.max_episode_steps is None:
             raise InputError(f"{env.spec.id} never cuts an episode; set task.horizon=STEPS for the evaluation")
         refuse(log, str(self.source) if isinstance(self.source, str) else origin, env)
@@ -129,11 +137,9 @@ class LoggedTask(Task):
         return Dataset(log, log.spec(env.action_space, self.gamma), log.returns(self.horizon), origin)
 
     def environment(self, render_mode: str | None = None) -> gym.Env:
-        if self.environment_id is None:
-            self.environment_id = _environment_of(self.clean()[0])
-        options: dict[str, Any] = {} if self.horizon is None else {"max_episode_steps": self.horizon}
-        options |= {} if render_mode is None else {"render_mode": render_mode}
-        return HazardWrapper(make(self.environment_id, disable_env_checker=True, **options), self.hazard)
+        options = {} if render_mode is None else {"render_mode": render_mode}
+        env = make(self.judge(), disable_env_checker=True, max_episode_steps=self.horizon, **options)
+        return HazardWrapper(env, self.hazard)
 
     def score(self, mean: float) -> float | None:
         """D4RL's normalised score 100 (R - random) / (expert - random) of a return, where the environment has one."""
@@ -156,9 +162,3 @@ class LoggedTask(Task):
         except InputError as error:
             print(f"no share of out-of-distribution actions: {error}", file=sys.stderr)
             return {}
-
-
-def _environment_of(log: Log) -> EnvSpec:
-    if log.environment is None:
-        raise InputError("these data do not say what environment they are of; set task.environment=ID")
-    return log.environment

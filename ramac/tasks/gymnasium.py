@@ -1,7 +1,8 @@
 """Your own data and any Gymnasium environment to judge a policy in."""
 
+from typing import Any
+
 from ramac.errors import at_least
-from ramac.hazards import NoHazard
 from ramac.registry import tasks
 from ramac.tasks import LoggedTask
 
@@ -13,16 +14,8 @@ class GymnasiumTask(LoggedTask):
     `environment`: its id; a Minari dataset names its own. `horizon`: steps of an evaluation episode.
     """
 
-    def __init__(
-        self,
-        *,
-        environment: str | None = None,
-        horizon: int | None = None,
-        hazard_seed: int = 0,
-        steps: int = 10_000,
-        gamma: float = 0.99,  # RADAC
-    ) -> None:
-        at_least(0, hazard_seed=hazard_seed)
-        at_least(1, **({} if horizon is None else {"horizon": horizon}))
+    def __init__(self, *, environment: str | None = None, horizon: int | None = None, **more: Any) -> None:
+        super().__init__(**more)
+        if horizon is not None:
+            at_least(1, horizon=horizon)
         self.environment_id, self.horizon = environment, horizon
-        self.hazard, self.hazard_seed, self.gamma = NoHazard(), hazard_seed, gamma

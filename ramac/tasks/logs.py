@@ -10,7 +10,6 @@ import numpy as np
 from ramac.data import Act, Dataset, Log
 from ramac.data.check import errors
 from ramac.errors import InputError, at_least
-from ramac.hazards import NoHazard
 from ramac.registry import tasks
 from ramac.tasks import LoggedTask
 
@@ -32,11 +31,10 @@ class LogsTask(LoggedTask):
         split_seed: int = 0,
         low: float | None = None,
         high: float | None = None,
-        hazard_seed: int = 0,
-        steps: int = 10_000,
-        gamma: float = 0.99,  # RADAC
+        **more: Any,
     ) -> None:
-        at_least(0, hazard_seed=hazard_seed, split_seed=split_seed)
+        super().__init__(**more)
+        at_least(0, split_seed=split_seed)
         if not 0 < held_out < 1:
             raise ValueError(f"held_out must be inside (0, 1), got {held_out}")
         for name, bound in (("low", low), ("high", high)):
@@ -45,8 +43,6 @@ class LogsTask(LoggedTask):
         if low is not None and high is not None and not low < high:
             raise ValueError(f"low must be below high, got {low:g} and {high:g}")
         self.held_out, self.split_seed, self.low, self.high = held_out, split_seed, low, high
-        self.environment_id, self.horizon = None, None
-        self.hazard, self.hazard_seed, self.gamma = NoHazard(), hazard_seed, gamma
 
     def dataset(self) -> Dataset:
         log, origin = self.clean()
@@ -62,13 +58,12 @@ class LogsTask(LoggedTask):
 
     def box(self, log: Log, origin: str) -> gymnasium.spaces.Box:
         """Bounds of actions. Raises InputError where a coordinate of the logged ones leaves no width."""
-        size = log.action.shape[1]
-        low = log.action.min(0) if self.low is None else np.full(size, self.low, np.float32)
-        high = log.action.max(0) if self.high is None else np.full(size, self.high, np.float32)
-        if len(flat := np.flatnonzero(low >= high)):
-            first, at = flat[0], (low[flat[0]], high[flat[0]])
+        least, most = log.action.min(0), log.action.max(0)
+        low = least if self.low is None else np.full_like(least, self.low)
+        high = most if self.high is None else np.full_like(most, self.high)
+        for first in np.flatnonzero(low >= high)[:1]:
             raise InputError(
-                f"{origin}: action coordinate {first} would be bounded by {at[0]:g} and {at[1]:g};"
+                f"{origin}: action coordinate {first} would be bounded by {low[first]:g} and {high[first]:g};"
                 " set task.low and task.high to the actions' true bounds"
             )
         return gymnasium.spaces.Box(low, high, dtype=np.float32)
@@ -79,14 +74,9 @@ class LogsTask(LoggedTask):
         count = round(self.held_out * episodes)
         if not 0 < count < episodes:
             what = "none" if count == 0 else "all"
-            raise InputError(
-                f"task.held_out={self.held_out:g} of {episodes} episodes holds out {what};"
-                + (
-                    f" choose a share from {1 / episodes:.2g} to {1 - 1 / episodes:.2g}"
-                    if episodes > 1
-                    else " at least 2 episodes are needed"
-                )
-            )
+            choice = f"choose a share from {1 / episodes:.2g} to {1 - 1 / episodes:.2g}"
+            choice = choice if episodes > 1 else "at least 2 episodes are needed"
+            raise InputError(f"task.held_out={self.held_out:g} of {episodes} episodes holds out {what}; {choice}")
         chosen = np.zeros(episodes, bool)
         chosen[np.random.default_rng(self.split_seed).choice(episodes, count, replace=False)] = True
         rows = chosen[log.episode]

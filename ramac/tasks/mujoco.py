@@ -44,11 +44,7 @@ HAZARDS: Mapping[str, Mapping[str, dict[str, Any]]] = {  # task -> version -> en
         "ramac-v2": velocity(10, -70),
         "oraac-v0": oraac_velocity(10, -60),
     },
-    "halfcheetah-mixed": {
-        "v1": velocity(4, -60),
-        "ramac-v2": velocity(5, -60),
-        "oraac-v0": oraac_velocity(4, -70),
-    },
+    "halfcheetah-mixed": {"v1": velocity(4, -60), "ramac-v2": velocity(5, -60), "oraac-v0": oraac_velocity(4, -70)},
     "hopper-medium-expert": {
         "v1": pose(-0.17, 0.04, -50, fall=0.2),
         "ramac-v2": pose(-0.17, 0.04, -50, fall=4.0, fall_in_data=False),
@@ -87,7 +83,7 @@ class MuJoCoTask(LoggedTask):
     mix: ClassVar[str]  # key of MIXES
 
     def __init_subclass__(cls, stem: str | None = None, mix: str | None = None) -> None:
-        """Take reference scores and docstring of the task `stem`-`mix` from the tables; else keep the parent's."""
+        """Register the task `stem`-`mix`, documented and scored by the tables; other subclasses keep their parent's."""
         if stem is None or mix is None:
             return
         environment, horizon, cls.reference = ENVIRONMENTS[stem]
@@ -98,31 +94,29 @@ class MuJoCoTask(LoggedTask):
             f"{-hazard['penalty']} strikes with {100 * hazard['probability']:.0f} % per step.\n\n"
             f"Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, {MIXES[mix][0]})."
         )
+        tasks.register(f"{stem}-{mix}")(cls)
 
     def __init__(
         self,
         *,
         transitions: int = 100_000,
         hazard: Literal["v1", "ramac-v2", "oraac-v0", "none"] = "v1",
-        hazard_seed: int = 0,
         horizon: int | None = None,
         behaviour: tuple[str, ...] = (),
         policies: str | None = None,
-        steps: int = 10_000,
-        gamma: float = 0.99,  # RADAC
+        **more: Any,
     ) -> None:
-        at_least(1, transitions=transitions, **({} if horizon is None else {"horizon": horizon}))
-        at_least(0, hazard_seed=hazard_seed)
+        super().__init__(**more)
+        self.environment_id, paper_horizon, _ = ENVIRONMENTS[self.stem]
+        self.horizon = paper_horizon if horizon is None else horizon
+        at_least(1, transitions=transitions, horizon=self.horizon)
         at_most(10**9, transitions=transitions)
         if bool(behaviour) != bool(policies):
             raise ValueError("behaviour (names) and policies (their folder) go together")
-        self.transitions, self.hazard_seed, self.gamma = transitions, hazard_seed, gamma
-        self.environment_name, paper_horizon, _ = ENVIRONMENTS[self.stem]
-        self.environment_id, self.horizon = self.environment_name, horizon or paper_horizon
         self.hazard = hazards.build("none" if hazard == "none" else HAZARDS[f"{self.stem}-{self.mix}"][hazard])
         _, levels = MIXES[self.mix]
         own = tuple(f"{self.stem}-{gait}-{level}" for level, gait in product(levels, GAITS))  # the weakest first
-        self.policies, self.behaviour = policies, behaviour or own
+        self.transitions, self.policies, self.behaviour = transitions, policies, behaviour or own
 
     @property
     def dataset_id(self) -> str:
@@ -149,29 +143,23 @@ class MuJoCoTask(LoggedTask):
         from ramac.data import collect  # imports minari
 
         if not exists(self.dataset_id):
-            collect.build(self.dataset_id, self.environment_name, self.found(), self.transitions)
+            collect.build(self.dataset_id, ENVIRONMENTS[self.stem][0], self.found(), self.transitions)
         return str(place(self.dataset_id))
 
 
-@tasks.register("halfcheetah-medium-expert")
 class HalfCheetahMediumExpert(MuJoCoTask, stem="halfcheetah", mix="medium-expert"): ...
 
 
-@tasks.register("halfcheetah-mixed")
 class HalfCheetahMixed(MuJoCoTask, stem="halfcheetah", mix="mixed"): ...
 
 
-@tasks.register("hopper-medium-expert")
 class HopperMediumExpert(MuJoCoTask, stem="hopper", mix="medium-expert"): ...
 
 
-@tasks.register("hopper-mixed")
 class HopperMixed(MuJoCoTask, stem="hopper", mix="mixed"): ...
 
 
-@tasks.register("walker2d-medium-expert")
 class Walker2dMediumExpert(MuJoCoTask, stem="walker2d", mix="medium-expert"): ...
 
 
-@tasks.register("walker2d-mixed")
 class Walker2dMixed(MuJoCoTask, stem="walker2d", mix="mixed"): ...

@@ -25,8 +25,7 @@ def load(source: str) -> Log:
     Raises InputError when a part is missing, damaged, or of other shapes than the rest.
     """
     whole = "+" not in source or exists(expanduser(choose(source)[1]))
-    logs = [_one(part) for part in ([source] if whole else source.split("+"))]
-    return logs[0] if len(logs) == 1 else concatenate(logs)
+    return concatenate([_one(part) for part in ([source] if whole else source.split("+"))])
 
 
 def choose(source: str) -> tuple[str, str]:

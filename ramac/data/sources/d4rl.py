@@ -28,13 +28,11 @@ class D4RL(Source):
             near = sorted(str(p) for p in path.parent.glob("*.h*5")) if path.parent.is_dir() else []
             raise InputError(f"no file {str(path)!r}{nearest(str(path), near)}")
         try:
-            arrays = _arrays(path)
-        except (OSError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} cannot be read: {reason(error)}") from error
-        try:
-            return from_arrays(**arrays)
+            return from_arrays(**_arrays(path))
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+        except (OSError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} cannot be read: {reason(error)}") from error
 
 
 def _arrays(path: Path) -> dict[str, Any]:
@@ -43,13 +41,13 @@ def _arrays(path: Path) -> dict[str, Any]:
 
     with h5py.File(path, "r") as file:
         keys = list(file)
-        if missing := [key for key in KEYS if not isinstance(file.get(key), h5py.Dataset)]:
-            if missing[0] in keys:
-                raise InputError(f"{path}: {missing[0]!r} is a group of arrays, not one array")
+        if missing := next((key for key in KEYS if not isinstance(file.get(key), h5py.Dataset)), None):
+            if missing in keys:
+                raise InputError(f"{missing!r} is a group of arrays, not one array")
             hint = "; it is Minari's storage: name the dataset's folder" if "episode_0" in keys else ""
             found = ", ".join(keys[:12]) + (", ..." if len(keys) > 12 else "")
             raise InputError(
-                f"{path} has no {missing[0]!r}{nearest(missing[0], keys)}; a D4RL file has {', '.join(KEYS)}"
+                f"the file has no {missing!r}{nearest(missing, keys)}; a D4RL file has {', '.join(KEYS)}"
                 f" and perhaps next_observations; this one has {found or 'nothing'}{hint}"
             )
         nodes: dict[str, Any] = {key: file[key] for key in (*KEYS, "next_observations") if key in keys}

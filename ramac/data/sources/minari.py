@@ -8,8 +8,8 @@ from os.path import isdir
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
+from gymnasium.spaces import Box
 
 from ramac.data import Log
 from ramac.data.sources import Source
@@ -29,7 +29,13 @@ class Minari(Source):
 
     def load(self, place: str) -> Log:
         folder = Path(place).expanduser() / "data"
-        return read(folder if isdir(folder) else download(place), place)
+        path = folder if isdir(folder) else download(place)
+        try:
+            return read(path, place)
+        except InputError:
+            raise
+        except Exception as error:  # a damaged file raises whatever the storage layer raises
+            raise InputError(f"dataset {place!r} cannot be read: {reason(error)}") from error
 
 
 def download(dataset_id: str) -> Path:
@@ -69,37 +75,24 @@ def on_disk() -> list[str]:
 
 
 def read(path: Path, name: str) -> Log:
-    """Every episode of a Minari dataset, in float32. Raises InputError when it is damaged or not made of arrays."""
-    try:
-        return _read(path, name)
-    except InputError:
-        raise
-    except Exception as error:  # a damaged file raises whatever the storage layer raises
-        raise InputError(f"dataset {name!r} cannot be read: {reason(error)}") from error
-
-
-def _read(path: Path, name: str) -> Log:
+    """Every episode of a Minari dataset, in float32. Raises InputError when it is not made of flat arrays."""
     import minari
 
     dataset = minari.MinariDataset(path)
     steps = int(dataset.total_steps)
     space, actions = dataset.observation_space, dataset.action_space
-    if not isinstance(space, gymnasium.spaces.Box) or not isinstance(actions, gymnasium.spaces.Box):
-        raise InputError(f"dataset {name!r}: observations and actions must be arrays, got {space} and {actions}")
-    if len(space.shape) != 1 or len(actions.shape) != 1:
-        raise InputError(f"dataset {name!r}: observations and actions must be flat, got {space} and {actions}")
+    if not all(isinstance(each, Box) and len(each.shape) == 1 for each in (space, actions)):
+        raise InputError(f"dataset {name!r}: observations and actions must be flat arrays, got {space} and {actions}")
     if not steps:
         raise InputError(f"dataset {name!r} has no steps")
-    log = Log(
-        np.empty((steps, *space.shape), np.float32), np.empty((steps, *actions.shape), np.float32),
-        np.empty(steps, np.float32), np.empty((steps, *space.shape), np.float32),
-        np.empty(steps, bool), np.empty(0, int), environment=dataset.spec.env_spec,
-    )  # fmt: skip
+    before, after = (np.empty((steps, *space.shape), np.float32) for _ in range(2))
+    action, reward = np.empty((steps, *actions.shape), np.float32), np.empty(steps, np.float32)
+    log = Log(before, action, reward, after, np.empty(steps, bool), np.empty(0, int), environment=dataset.spec.env_spec)
     starts, first = [], 0
-    for observations, action, reward, terminated in _episodes(dataset, path):
-        rows = slice(first, first + len(reward))
+    for observations, actions, rewards, terminated in _episodes(dataset, path):
+        rows = slice(first, first + len(rewards))
         log.observation[rows], log.next_observation[rows] = observations[:-1], observations[1:]
-        log.action[rows], log.reward[rows], log.terminated[rows] = action, reward, terminated
+        log.action[rows], log.reward[rows], log.terminated[rows] = actions, rewards, terminated
         starts.append(first)
         first = rows.stop
     if first != steps:
