@@ -83,7 +83,7 @@ class MuJoCoTask(LoggedTask):
     mix: ClassVar[str]  # key of MIXES
 
     def __init_subclass__(cls, stem: str | None = None, mix: str | None = None) -> None:
-        """Register the task `stem`-`mix`, documented and scored by the tables; other subclasses keep their parent's."""
+        """Document and score the task `stem`-`mix` by the tables; other subclasses keep their parent's."""
         if stem is None or mix is None:
             return
         environment, horizon, cls.reference = ENVIRONMENTS[stem]
@@ -94,7 +94,6 @@ class MuJoCoTask(LoggedTask):
             f"{-hazard['penalty']} strikes with {100 * hazard['probability']:.0f} % per step.\n\n"
             f"Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL, {MIXES[mix][0]})."
         )
-        tasks.register(f"{stem}-{mix}")(cls)
 
     def __init__(
         self,
@@ -147,19 +146,25 @@ class MuJoCoTask(LoggedTask):
         return str(place(self.dataset_id))
 
 
+@tasks.register("halfcheetah-medium-expert")
 class HalfCheetahMediumExpert(MuJoCoTask, stem="halfcheetah", mix="medium-expert"): ...
 
 
+@tasks.register("halfcheetah-mixed")
 class HalfCheetahMixed(MuJoCoTask, stem="halfcheetah", mix="mixed"): ...
 
 
+@tasks.register("hopper-medium-expert")
 class HopperMediumExpert(MuJoCoTask, stem="hopper", mix="medium-expert"): ...
 
 
+@tasks.register("hopper-mixed")
 class HopperMixed(MuJoCoTask, stem="hopper", mix="mixed"): ...
 
 
+@tasks.register("walker2d-medium-expert")
 class Walker2dMediumExpert(MuJoCoTask, stem="walker2d", mix="medium-expert"): ...
 
 
+@tasks.register("walker2d-mixed")
 class Walker2dMixed(MuJoCoTask, stem="walker2d", mix="mixed"): ...
