@@ -18,27 +18,28 @@ RETURN = "discounted return (reward units)"
 def return_figure(returns: np.ndarray, behaviour: np.ndarray, horizon: int | None, title: str, path: Path) -> None:
     """Histograms of the policy's and the behaviour's episode returns, each with its worst tenth shaded."""
     figure = Figure(figsize=(8, 6), layout="constrained")
-    edges = np.histogram_bin_edges(np.concatenate([returns, behaviour]), 40).tolist()
+    figure.suptitle(title, fontsize=10)
+    edges = np.histogram_bin_edges(np.concatenate([returns, behaviour]), 40)
     upper, lower = figure.subplots(2, 1, sharex=True)
-    upper.set_title(title, fontsize=10)
-    panel(upper, returns, edges, f"policy, {len(returns)} episodes", BLUE)
-    panel(lower, behaviour, edges, f"behaviour data, {len(behaviour)} episodes", ORANGE)
+    for axes, part, name, colour in ((upper, returns, "policy", BLUE), (lower, behaviour, "behaviour data", ORANGE)):
+        return_histogram(axes, part, edges, TAIL, colour)
+        numbers = f"mean {part.mean():.0f}, CVaR {TAIL} {float(cvar(part, TAIL)):.0f}"
+        axes.set_title(f"{name}, {len(part)} episodes: {numbers}", fontsize=10)
+        axes.set_ylabel("share of episodes")
+        axes.legend(fontsize=8)
     over = "" if horizon is None else f" over {horizon} steps"
     lower.set_xlabel(f"return of an episode{over}, hazards included (reward units)")
     save(figure, path)
 
 
-def panel(axes: Axes, returns: np.ndarray, edges: list[float], label: str, colour: str) -> None:
-    """One histogram with mean, CVaR and the worst tenth marked."""
-    weights = np.full(len(returns), 1 / len(returns))
-    axes.hist(returns, edges, weights=weights, color=colour, alpha=0.85, label=label)
-    worst = np.sort(returns)[: max(1, round(TAIL * len(returns)))]
-    axes.hist(worst, edges, weights=weights[: len(worst)], color=RED, label=f"worst {TAIL:.0%}")
-    axes.axvline(returns.mean(), color="black", lw=1.2, label=f"mean {returns.mean():.0f}")
-    tail = float(cvar(returns, TAIL))
-    axes.axvline(tail, color="black", lw=1.2, ls="--", label=f"CVaR {TAIL} {tail:.0f}")
-    axes.set_ylabel("share of episodes")
-    axes.legend(fontsize=8)
+def return_histogram(axes: Axes, returns: np.ndarray, edges: np.ndarray, alpha: float, colour: str) -> None:
+    """Share of episodes by return; the worst `alpha` of them in another colour, mean and CVaR marked."""
+    worst = np.sort(returns)[: max(1, round(alpha * len(returns)))]
+    share, worst = (np.histogram(part, edges)[0] / len(returns) for part in (returns, worst))
+    axes.stairs(share, edges, fill=True, color=colour, label="episodes")
+    axes.stairs(worst, edges, fill=True, color=RED, hatch="////", ec="white", lw=0, label=f"worst {alpha:.0%}")
+    axes.axvline(returns.mean(), color="black", lw=1.1, label="mean")
+    axes.axvline(float(cvar(returns, alpha)), color="black", lw=1.1, ls="--", label=f"CVaR_{alpha:g}")
 
 
 def critic_figure(pictures: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]], critic: str, path: Path) -> None:

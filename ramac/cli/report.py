@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from ramac.errors import InputError, nearest
 
-OPTIONS = ("--by", "--baseline", "--alpha", "--out")
+DEFAULTS = {"--by": "", "--baseline": "", "--alpha": 0.1, "--out": None}
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,25 +26,23 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise InputError instead of printing and exiting."""
         unknown = re.match(r"unrecognized arguments: (--[\w-]+)", message)
-        close = nearest(unknown[1], OPTIONS) if unknown else ""
-        raise InputError(f"report: {message}; options are {', '.join(OPTIONS)}{close}")
+        close = nearest(unknown[1], DEFAULTS) if unknown else ""
+        raise InputError(f"report: {message}; options are {', '.join(DEFAULTS)}{close}")
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
     """Paths and options. Raises InputError for an unknown option, and one without a value or with a wrong one."""
     parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("paths", nargs="*")
-    parser.add_argument("--by", default="")
-    parser.add_argument("--baseline", default="")
-    parser.add_argument("--alpha", default=0.1, type=float)
-    parser.add_argument("--out")
+    for option, default in DEFAULTS.items():
+        parser.add_argument(option, default=default, type=float if option == "--alpha" else str)
     return parser.parse_intermixed_args(arguments)  # paths may stand on both sides of an option
 
 
 def main(arguments: list[str]) -> int:
     """Write a report. Raises InputError."""
-    options = parsed(arguments)
+    options = vars(parsed(arguments))
     from ramac.reporting import report  # matplotlib and pandas take a second to import: only for options that are right
 
-    report(**vars(options))
+    report(**options)
     return 0

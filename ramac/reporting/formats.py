@@ -49,12 +49,6 @@ class Table:
     notes: list[str] = field(default_factory=list)
     reference: int = 0
 
-    def __post_init__(self) -> None:
-        """Drop the columns without a value."""
-        groups = self.frame.iloc[: len(self.frame) - self.reference]
-        self.columns = [column for column in self.columns if groups[column.names[0]].notna().any()]
-        self.frame = self.frame[["task", *(name for column in self.columns for name in column.names)]]
-
     def cells(self, escape: Callable[[str], str], strong: Callable[[str], str]) -> list[list[str]]:
         """Rows of text; `escape` is for all of it, `strong` for what is bold."""
         return [list(row) for row in zip(*(self.shown(column, escape, strong) for column in self.columns), strict=True)]

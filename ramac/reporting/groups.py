@@ -33,7 +33,8 @@ class Group:
     @cached_property
     def episodes(self) -> pd.DataFrame:
         """The last step's episodes of all runs, with a column `seed`."""
-        return pd.concat([run.result.assign(seed=run.settings["seed"]) for run in self.runs], ignore_index=True)
+        parts = [run.episodes.assign(seed=run.settings["seed"]) for run in self.runs]
+        return pd.concat([part[part["step"] == part["step"].max()] for part in parts], ignore_index=True)
 
     @property
     def returns(self) -> np.ndarray:
@@ -69,12 +70,8 @@ def varies(runs: Sequence[Run], key: str) -> bool:
 
 def determined(runs: Iterable[Run], key: str, by: Sequence[str]) -> bool:
     """Whether a setting has one value wherever the settings `by` agree."""
-    found: dict[tuple[str | None, ...], str] = {}
-    for run in runs:
-        cell = tuple(run.settings.get(name) for name in by)
-        if key in run.settings and found.setdefault(cell, run.settings[key]) != run.settings[key]:
-            return False
-    return True
+    found = {(*(run.settings.get(name) for name in by), run.settings[key]) for run in runs if key in run.settings}
+    return len({cell[:-1] for cell in found}) == len(found)
 
 
 def chosen_keys(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[str], str]:
@@ -91,33 +88,30 @@ def chosen_keys(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[str], str]
                 f"--by={key}: no such setting; choose from {', '.join(HEADLINE)} or a key of config.yaml such as "
                 f"actor.steps{nearest(key, everything)}"
             )
-    fixed = ["task", "recipe"]
-    names = [key for key in differing if key in HEADLINE or any(key in run.named for run in runs)]
-    # a column of a csv file that differs always counts: runs of one's own lack it, and must not be pooled with its rows
-    chosen = [
-        key for key in by or names if by or key in fixed or key not in HEADLINE or not determined(runs, key, fixed)
-    ]
-    if "task" in differing:
-        chosen = ["task", *(key for key in chosen if key != "task")]
+    fixed, chosen = ["task", "recipe"], list(by)
     if not by:
+        # a column of a csv file that differs always counts: runs of one's own lack it, and must not join its rows
+        columns = {key for run in runs for key in run.named} - set(HEADLINE)
+        free = [key for key in HEADLINE if key in fixed or not determined(runs, key, fixed)]
+        chosen = [key for key in differing if key in columns or key in free]
         for key in differing:
             if not determined(runs, key, chosen):
                 chosen.append(key)
-    rest = [key for key in differing if key not in chosen]
-    pooled = [key for key in rest if not determined(runs, key, chosen)]
-    along = [key for key in rest if not by and not determined(runs, key, fixed)]
-    note = ""
-    if pooled := outermost(pooled, chosen):
-        note = "Groups pool runs that differ in " + ", ".join(f"{k} ({', '.join(known(runs, k)[:6])})" for k in pooled)
-    elif along := outermost(along, chosen):
-        note = f"Settings that differ along with the keys shown: {', '.join(along)}"
-    return chosen, note
+    if "task" in differing:
+        chosen = ["task", *(key for key in chosen if key != "task")]
+    rest = outermost([key for key in differing if not determined(runs, key, chosen if by else fixed)], chosen)
+    if not rest:
+        return chosen, ""
+    if by:
+        several = [f"{key} ({', '.join(known(runs, key)[:6])})" for key in rest]
+        return chosen, f"Groups pool runs that differ in {', '.join(several)}"
+    return chosen, f"Settings that differ along with the keys shown: {', '.join(rest)}"
 
 
 def outermost(keys: Sequence[str], chosen: Sequence[str]) -> list[str]:
-    """Keys that are neither inside a chosen or an earlier one, nor another name of the number of updates."""
+    """Keys that are neither chosen nor inside a chosen or an earlier one, nor another name of the number of updates."""
     kept: list[str] = []
-    for key in keys:
+    for key in (key for key in keys if key not in chosen):
         parents = {key.partition(".")[0], *(["steps"] if key == "trainer.steps" else [])}
         if not parents & {*chosen, *kept} - {key}:
             kept.append(key)
@@ -132,14 +126,13 @@ def make_groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
     cells = dict(sorted(cells.items(), key=lambda cell: [natural(value) for value in cell[0]]))
     shown = [i for i, key in enumerate(keys) if key != "task" and len({cell[i] for cell in cells}) > 1]
     titles = short(keys)
-    found = {cell: {keys[i]: cell[i] for i in shown} for cell in cells}
-    labels = [label_of((titles[key], value) for key, value in each.items()) for each in found.values()]
-    meant = [", ".join(f"{key}={value}" for key, value in each.items()) for each in found.values()]
+    found = [{keys[i]: cell[i] for i in shown} for cell in cells]
+    labels = [label_of((titles[key], value) for key, value in each.items()) for each in found]
+    meant = [", ".join(f"{key}={value}" for key, value in each.items()) for each in found]
     if len(set(labels)) < len(set(meant)):
         labels = meant
-    return [
-        Group(each, label or "all runs", cells[cell]) for (cell, each), label in zip(found.items(), labels, strict=True)
-    ]
+    parts = zip(found, labels, cells.values(), strict=True)
+    return [Group(each, label or "all runs", part) for each, label, part in parts]
 
 
 def label_of(pairs: Iterable[tuple[str, str]]) -> str:
@@ -168,13 +161,12 @@ def duplicates(groups: Iterable[Group]) -> str:
 
 def baselines(groups: Sequence[Group], wanted: str) -> dict[str, Group]:
     """The group that agrees with `key=value,...`, by task. Raises InputError when there is none or several."""
-    found: dict[str, Group] = {}
     runs = [run for group in groups for run in group.runs]
     pairs = [pair.partition("=") for pair in re.split(r",(?=[^,\[\]=]+=)", wanted)]
     for key, equals, value in pairs:
         values = known(runs, key)
         if not equals or not values:
-            keys = groups[0].keys or dict.fromkeys(HEADLINE, "")
+            keys = list(groups[0].keys) or HEADLINE
             raise InputError(
                 f"--baseline: no setting {key!r}; write key=value with {', '.join(keys)}{nearest(key, keys)}"
             )
@@ -182,17 +174,15 @@ def baselines(groups: Sequence[Group], wanted: str) -> dict[str, Group]:
             raise InputError(
                 f"--baseline: no run has {key}={value}; there are {', '.join(values)}{nearest(value, values)}"
             )
+    found: dict[str, Group] = {}
     for group in groups:
-        if all(run.settings.get(key) == value for run in group.runs for key, _, value in pairs):
-            if group.task in found:
-                add = ", ".join(key for key in group.keys if key not in {pair[0] for pair in pairs})
-                raise InputError(
-                    f"--baseline={wanted} matches several groups, such as {found[group.task].label!r} and "
-                    f"{group.label!r}; add {add or 'a key to --by'}"
-                )
-            found[group.task] = group
+        if not all(run.settings.get(key) == value for run in group.runs for key, _, value in pairs):
+            continue
+        if (other := found.setdefault(group.task, group)) is not group:
+            add = ", ".join(key for key in group.keys if key not in {pair[0] for pair in pairs}) or "a key to --by"
+            both = f"{other.label!r} and {group.label!r}"
+            raise InputError(f"--baseline={wanted} matches several groups, such as {both}; add {add}")
     if not found:
-        raise InputError(
-            f"--baseline={wanted} matches no group; the groups are {'; '.join(g.label for g in groups[:8])}"
-        )
+        labels = "; ".join(group.label for group in groups[:8])
+        raise InputError(f"--baseline={wanted} matches no group; the groups are {labels}")
     return found

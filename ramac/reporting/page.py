@@ -1,5 +1,7 @@
 """The page: sections of tables and figures, and beside it the files for a paper, each written whole."""
 
+import io
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +15,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from ramac.errors import InputError
-from ramac.reporting import drawing, plots, tables
+from ramac.reporting import plots, tables
 from ramac.reporting.formats import Table, counted, frame_of, latex, markdown
 from ramac.reporting.groups import Group, baselines, chosen_keys, duplicates, known, make_groups
 from ramac.reporting.runs import HEADLINE, Reading, gather
@@ -30,6 +33,13 @@ FILES = {"table": "results", "comparison": "comparison", "compute": "compute"}  
 FIGURES = {  # function of `plots` and beginning of the file's name, and heading
     "learning-curves": "Learning curves", "losses": "Losses", "distributions": "Return distributions",
     "heat-maps": "Heat maps", "calibration": "Critic calibration",
+}  # fmt: skip
+PRINT: dict[Any, Any] = {
+    "font.size": 8, "axes.titlesize": 8, "legend.fontsize": 8, "axes.spines.top": False, "axes.spines.right": False,
+    "pdf.fonttype": 42,  # fonts embedded as TrueType, as journals ask
+    "svg.fonttype": "path",  # letters as outlines: the same everywhere, no font needed
+    "svg.hashsalt": "ramac",  # the same file for the same numbers
+    "text.parse_math": False,  # a $ in a setting is a dollar
 }  # fmt: skip
 
 
@@ -53,12 +63,12 @@ class Picture:
     name: str
     task: str
     caption: str
-    files: dict[str, bytes]
+    files: dict[str, bytes]  # by ending
 
     @property
     def svg(self) -> Markup:
         """The SVG element, for the page."""
-        content = self.files[f"{self.name}.svg"]
+        content = self.files["svg"]
         return Markup(content[content.index(b"<svg") :].decode())
 
 
@@ -87,7 +97,7 @@ def report(
         raise InputError(f"alpha must be in (0, 1], got {alpha:g}")
     by = [key for key in by.split(",") if key] if isinstance(by, str) else list(by)
     words, first = list(map(str, paths)), Path(paths[0])
-    folder = Path(out) if out else (first if first.is_dir() else first.parent) / "report"
+    folder = Path(out or (first if first.is_dir() else first.parent) / "report")
     reading = gather(words)
     keys, note = chosen_keys(reading.runs, by)
     groups = make_groups(reading.runs, keys)
@@ -101,9 +111,8 @@ def report(
     options = {"--by": ",".join(by), "--baseline": baseline, "--alpha": f"{alpha:g}", "--out": str(out or "")}
     command = ["ramac", "report", *words, *(f"{key}={value}" for key, value in options.items() if value)]
     write(
-        folder, found, [picture for section in sections for picture in section.pictures],
-        size=size, facts=[*facts(groups, reading, alpha), *reading.notes], problems=reading.problems,
-        sections=sections, command=shlex.join(command), version=version("ramac"),
+        folder, found, sections, size=size, facts=[*facts(groups, reading, alpha), *reading.notes],
+        problems=reading.problems, command=shlex.join(command), version=version("ramac"),
     )  # fmt: skip
     made = Report(folder, {FILES[file]: frame_of(part) for file, part in found.items()}, warnings, size)
     if not quiet:
@@ -136,38 +145,38 @@ def compose(groups: Sequence[Group], baseline: str, alpha: float) -> list[Sectio
 def draw(name: str, tasks: Mapping[str, Sequence[Group]], alpha: float) -> list[Picture]:
     """One figure of each task that has something to show."""
     function, pictures = getattr(plots, name.replace("-", "_")), []
-    with matplotlib.rc_context(drawing.PRINT):
+    with matplotlib.rc_context(PRINT):
         for task, groups in tasks.items():
             if drawn := function(groups, alpha):
-                slug = drawing.slug(name, task)
-                pictures.append(Picture(slug, task, drawn[1], drawing.files(drawn[0], slug)))
+                slug = re.sub(r"[^\w.]+", "-", f"{name}-{task}").strip("-")
+                pictures.append(Picture(slug, task, drawn[1], files(drawn[0])))
     return pictures
+
+
+def files(figure: Figure) -> dict[str, bytes]:
+    """The figure as PDF and SVG, by ending."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, not for each format
+    found = {}
+    for kind, date in (("pdf", "CreationDate"), ("svg", "Date")):
+        file = io.BytesIO()
+        figure.savefig(file, format=kind, metadata={date: None})
+        found[kind] = file.getvalue()
+    return found
 
 
 def facts(groups: Sequence[Group], reading: Reading, alpha: float) -> list[str]:
     """What was read, in sentences."""
     runs, counts = reading.runs, [len(part) for group in groups for part in group.by_seed]
     low, high = min(counts), max(counts)
-    tasks, seeds = known(runs, "task"), known(runs, "seed")
+    values = {key: known(runs, key) for key in HEADLINE}
+    seeds, tasks = ", ".join(values.pop("seed")), values["task"]
     per_seed = f"{low}" if low == high else f"{low} to {high}, {np.median(counts):.0f} in the median"
-    lines = [
-        f"{len(runs)} runs in {len(groups)} groups; seeds {', '.join(seeds)}; episodes per group and seed: {per_seed}"
-    ]
-    values = {key: known(runs, key) for key in HEADLINE if key != "seed"}
+    lines = [f"{len(runs)} runs in {len(groups)} groups; seeds {seeds}; episodes per group and seed: {per_seed}"]
     same = [f"{key}={found[0]}" for key, found in values.items() if len(found) == 1 and found != ["none"]]
     lines += [f"the same in all runs that name it: {', '.join(same)}"] if same else []
     lines += [f"tasks: {', '.join(tasks)}"] if len(tasks) > 1 else []
     return [*lines, f"CVaR_{alpha:g} is the mean of the worst {alpha:.3g} of the episodes; returns: higher is better"]
-
-
-def put(path: Path, content: bytes) -> None:
-    """Write a file atomically. Raises InputError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as part:
-            part.write_bytes(content)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def refuse_others(folder: Path) -> None:
@@ -180,27 +189,29 @@ def refuse_others(folder: Path) -> None:
             raise InputError(f"{folder} holds a {name} that no report wrote; --out names another folder")
 
 
-def write(folder: Path, found: Mapping[str, Sequence[Table]], pictures: Sequence[Picture], **page: Any) -> None:
-    """Write tables, figures and, last, index.html; remove what an earlier report wrote and this one does not.
+def write(folder: Path, found: Mapping[str, Sequence[Table]], sections: Sequence[Section], **page: Any) -> None:
+    """Write tables, figures and, last, index.html; then remove what an earlier report wrote and this one does not.
 
     Raises InputError when the folder cannot be written to.
     """
     refuse_others(folder)
-    figures = folder / "figures"
-    files = {figures / name: content for picture in pictures for name, content in picture.files.items()}
+    figures, drawn = folder / "figures", [picture for section in sections for picture in section.pictures]
+    contents = {figures / f"{each.name}.{kind}": data for each in drawn for kind, data in each.files.items()}
     for name, part in found.items():
-        for kind, render in FORMATS.items() if part else ():
-            files[folder / f"{name}.{kind}"] = render(part).encode()
-    for path, content in files.items():
-        put(path, content)
-    earlier = [folder / f"{name}.{kind}" for name in FILES for kind in FORMATS]
-    earlier += [path for name in FIGURES for kind in ("pdf", "svg") for path in figures.glob(f"{name}*.{kind}")]
-    for path in set(earlier) - set(files):
-        path.unlink(missing_ok=True)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ramac", "reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+        contents |= {folder / f"{name}.{kind}": render(part).encode() for kind, render in FORMATS.items() if part}
+    source = Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8")
+    template = jinja2.Template(source, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     meanings = {column.title: column.meaning for part in found.values() for table in part for column in table.columns}
     cells = partial(Table.cells, escape=Markup.escape, strong=Markup("<strong>{}</strong>").format)
-    html = environment.get_template("page.html.j2").render(page, meanings=meanings, cells=cells)
-    put(folder / "index.html", html.encode())
+    contents[folder / "index.html"] = template.render(page, sections=sections, meanings=meanings, cells=cells).encode()
+    for path, content in contents.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole(path) as unfinished:
+                unfinished.write_bytes(content)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror}") from error
+    earlier = [folder / f"{name}.{kind}" for name in FILES for kind in FORMATS]
+    earlier += [path for name in FIGURES for kind in ("pdf", "svg") for path in figures.glob(f"{name}*.{kind}")]
+    for path in set(earlier) - set(contents):
+        path.unlink(missing_ok=True)

@@ -5,25 +5,56 @@ Each function returns a figure of the groups of one task and its caption, None w
 
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ramac.plotting import BLUE, RED
-from ramac.reporting.drawing import COLOURS, PANELS, foremost, grid, legend
+from ramac.plotting import BLUE, ORANGE, RED, return_histogram
 from ramac.reporting.formats import decimals
 from ramac.reporting.groups import Group, natural, short
-from ramac.reporting.runs import number
+from ramac.reporting.runs import Run, number
 from ramac.statistics import cvar
 
+COLOURS = (BLUE, RED, "#009E73", "#CC79A7", ORANGE, "#56B4E9", "#000000")  # Okabe and Ito's but yellow, pale as a line
 STYLES = ("-", "--", "-.", ":")  # for print in grey
-POINTS = 200  # of a line: more do not show in a panel of five centimetres
-COLUMNS = 3  # of small multiples across a page
-WIDTH = 44  # letters of a title above a panel; matplotlib's own wrapping reads $ as a formula
+PANELS, COLUMNS = 24, 3  # small multiples on a page, and across it
 MAPS = 6  # pairs of heat maps: a page's height
+
+
+def grid(panels: int, columns: int, height: float, **shared: Any) -> tuple[Figure, list[Any]]:
+    """A figure with this number of panels, as wide as a page of text, and the panels."""
+    columns = min(columns, panels)
+    rows = math.ceil(panels / columns)
+    width = 7.2 if columns > 1 else 4.5  # inches: the text of a page
+    figure = Figure(figsize=(width, height * rows + 0.4), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
+    for spare in axes[panels:]:
+        spare.set_visible(False)
+    return figure, axes[:panels]
+
+
+def foremost(groups: Sequence[Group], count: int, alpha: float) -> tuple[list[Group], str]:
+    """The `count` groups of highest CVaR in their own order, and a sentence on the others."""
+    if len(groups) <= count:
+        return list(groups), ""
+    ranked = sorted(groups, key=lambda group: -float(cvar(group.returns, alpha)))[:count]
+    left = len(groups) - count
+    return [g for g in groups if g in ranked], f" The {count} groups of highest CVaR_{alpha:g}; {left} left out."
+
+
+def legend(figure: Figure, panels: Iterable[Any], order: Iterable[Group] = ()) -> None:
+    """One legend below the panels, each label once, in the order of the groups where they are given."""
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if labels := [group.label for group in order if group.label in found] or list(found):
+        columns = max(1, min(4, 100 // (max(map(len, labels)) + 8)))  # a line of the figure holds about 100 letters
+        handles = [found[label] for label in labels]
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def measures(alpha: float) -> dict[str, Callable[[Any], float]]:
@@ -31,16 +62,24 @@ def measures(alpha: float) -> dict[str, Callable[[Any], float]]:
     return {"mean": lambda returns: float(np.mean(returns)), f"CVaR_{alpha:g}": lambda part: float(cvar(part, alpha))}
 
 
-def band(axes: Any, lines: Sequence[pd.Series], index: int, label: str) -> None:
-    """Mean of lines (values by step) as a line, lowest to highest as a band, on the steps that all have."""
-    frame = pd.concat(lines, axis=1, join="inner").sort_index()
-    frame = frame.iloc[:: max(1, len(frame) // POINTS)]
-    values, colour = frame.to_numpy(), COLOURS[index % len(COLOURS)]
-    style = STYLES[index % len(STYLES)] if len(values) > 1 else "."
-    if len(values):
-        axes.plot(frame.index, values.mean(1), style, color=colour, lw=1.4, label=label)
-        if len(lines) > 1:
-            axes.fill_between(frame.index, values.min(1), values.max(1), color=colour, alpha=0.15, lw=0)
+def over_steps(
+    groups: Sequence[Group], lines: Mapping[str, Callable[[Run], pd.Series | None]], height: float
+) -> Figure:
+    """Lines of the runs over gradient steps, one panel per title: their mean, and a band from lowest to highest."""
+    figure, panels = grid(len(lines), COLUMNS, height)
+    for axes, (title, line) in zip(panels, lines.items(), strict=True):
+        for index, group in enumerate(groups):
+            found = [values for run in group.runs if (values := line(run)) is not None]
+            frame = pd.concat(found, axis=1, join="inner").sort_index() if found else pd.DataFrame()
+            frame = frame.iloc[:: max(1, len(frame) // 200)]  # more points do not show in a panel of five centimetres
+            values, colour = frame.to_numpy(), COLOURS[index % len(COLOURS)]
+            style = STYLES[index % len(STYLES)] if len(values) > 1 else "."
+            if len(values):
+                axes.plot(frame.index, values.mean(1), style, color=colour, lw=1.4, label=group.label)
+                axes.fill_between(frame.index, values.min(1), values.max(1), color=colour, alpha=0.15, lw=0)
+        axes.set(title=title, xlabel="gradient steps")
+    legend(figure, panels, groups)
+    return figure
 
 
 def learning_curves(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
@@ -49,14 +88,12 @@ def learning_curves(groups: Sequence[Group], alpha: float) -> tuple[Figure, str]
     if not several:
         return None
     drawn, left = foremost(several, len(COLOURS), alpha)
-    figure, panels = grid(2, 2, 2.6)
-    for axes, (title, measure) in zip(panels, measures(alpha).items(), strict=True):
-        for index, group in enumerate(drawn):
-            lines = [run.episodes.groupby("step")["return"].agg(measure) for run in group.runs]
-            band(axes, lines, index, group.label)
-        axes.set(ylabel=f"{title} of the return", xlabel="gradient steps")
-    legend(figure, panels, [group.label for group in drawn])
-    return figure, f"Evaluation during training: mean over seeds, band from the lowest to the highest seed.{left}"
+    lines = {
+        f"{title} of the return": lambda run, measure=measure: run.episodes.groupby("step")["return"].agg(measure)
+        for title, measure in measures(alpha).items()
+    }
+    caption = "Evaluation during training: mean over seeds, band from the lowest to the highest seed."
+    return over_steps(drawn, lines, 2.6), caption + left
 
 
 def losses(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
@@ -65,15 +102,10 @@ def losses(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
     names = sorted({name for g in drawn for run in g.runs for name in run.metrics if name.startswith("loss_")})
     if not names:
         return None
-    figure, panels = grid(len(names), COLUMNS, 1.9)
-    for axes, name in zip(panels, names, strict=True):
-        for index, group in enumerate(drawn):
-            if found := [run.metrics[name] for run in group.runs if name in run.metrics]:
-                band(axes, found, index, group.label)
-        axes.set(title=name, xlabel="gradient steps")
-    legend(figure, panels, [group.label for group in drawn])
     caption = "Losses: mean over seeds, band from the lowest to the highest seed. Scales differ between methods."
-    return figure, caption + left
+    return over_steps(
+        drawn, {name: lambda run, name=name: run.metrics.get(name) for name in names}, 1.9
+    ), caption + left
 
 
 def distributions(groups: Sequence[Group], alpha: float) -> tuple[Figure, str]:
@@ -82,14 +114,9 @@ def distributions(groups: Sequence[Group], alpha: float) -> tuple[Figure, str]:
     edges = np.histogram_bin_edges(np.concatenate([group.returns for group in drawn]), 40)
     figure, panels = grid(len(drawn), COLUMNS, 1.5, sharex=True)
     for axes, group in zip(panels, drawn, strict=True):
-        returns = np.sort(group.returns)
-        share = np.histogram(returns, edges)[0] / len(returns)
-        worst = np.histogram(returns[: max(1, round(alpha * len(returns)))], edges)[0] / len(returns)
-        axes.stairs(share, edges, fill=True, color=BLUE, label="episodes")
-        axes.stairs(worst, edges, fill=True, color=RED, hatch="////", ec="white", lw=0, label=f"worst {alpha:.0%}")
-        axes.axvline(returns.mean(), color="black", lw=1.1, label="mean")
-        axes.axvline(float(cvar(returns, alpha)), color="black", lw=1.1, ls="--", label=f"CVaR_{alpha:g}")
-        axes.set_title(textwrap.fill(f"{group.label} (n = {len(returns)})", WIDTH))
+        return_histogram(axes, group.returns, edges, alpha, BLUE)
+        # 44 letters fit above a panel; matplotlib's own wrapping reads $ as a formula
+        axes.set_title(textwrap.fill(f"{group.label} (n = {len(group.returns)})", 44))
     figure.supylabel("share of episodes", fontsize=8)
     for axes in panels[-COLUMNS:]:  # the lowest of each column
         axes.tick_params(labelbottom=True)  # a shared axis hides its labels above an empty place
@@ -105,8 +132,9 @@ def heat_maps(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | Non
     if len(levels) < 2:
         return None
     first, second = sorted(levels, key=lambda key: -len(levels[key]))[:2]
-    crossed = {(group.keys[first], group.keys[second]) for group in groups}
-    if len(crossed) < len(levels[first]) * len(levels[second]) / 2:  # a list drawn as a map, such as recipes by actor
+    rows, columns = levels[first], levels[second]
+    # a list is not drawn as a map, such as recipes by actor
+    if len({(group.keys[first], group.keys[second]) for group in groups}) < len(rows) * len(columns) / 2:
         return None
     rest = [key for key in levels if key not in (first, second)]
     titles = short(list(levels))
@@ -114,17 +142,12 @@ def heat_maps(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | Non
     for group in groups:
         maps.setdefault(", ".join(f"{titles[key]}={group.keys[key]}" for key in rest), []).append(group)
     drawn, left = dict(list(maps.items())[:MAPS]), max(0, len(maps) - MAPS)
-    rows, columns = levels[first], levels[second]
     figure, panels = grid(2 * len(drawn), 2, max(1.6, 0.28 * len(rows) + 0.8))
     for side, (title, measure) in enumerate(measures(alpha).items()):
-        values = {
-            name: pd.Series({(g.keys[first], g.keys[second]): measure(g.returns) for g in part}).unstack()
-            for name, part in drawn.items()
-        }
-        numbers = np.concatenate([each.to_numpy().ravel() for each in values.values()])
-        for index, (name, each) in enumerate(values.items()):
-            axes = panels[2 * index + side]
-            heat_map(axes, each.reindex(rows, columns=columns).to_numpy(), np.nanmin(numbers), np.nanmax(numbers))
+        parts = ({(g.keys[first], g.keys[second]): measure(g.returns) for g in part} for part in drawn.values())
+        values = [pd.Series(part).unstack().reindex(rows, columns=columns).to_numpy() for part in parts]
+        for axes, name, each in zip(panels[side::2], drawn, values, strict=True):
+            heat_map(axes, each, np.nanmin(values), np.nanmax(values))
             axes.set_title(f"{title}, {name}" if name else title)
             axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=90 if max(map(len, columns)) > 6 else 0)
             axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
@@ -154,8 +177,7 @@ def calibration(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | N
     figure, panels = grid(len(drawn), COLUMNS, 1.9, sharey=True)
     for axes, group in zip(panels, drawn, strict=True):
         asked = [run.calibration for run in group.runs if run.calibration]
-        lines = [line for each in asked for line in each["cvar"]]
-        alphas = sorted({number(line, "alpha") for line in lines}, reverse=True)
+        alphas = sorted({number(line, "alpha") for each in asked for line in each["cvar"]}, reverse=True)
         for index, each in enumerate(asked):
             shift = 0.12 * (index - (len(asked) - 1) / 2)
             for line in each["cvar"]:

@@ -4,7 +4,7 @@ import csv
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,7 @@ from ramac.experiment.config import flat
 from ramac.experiment.folder import RunFolder
 from ramac.system.untrusted import read_json, read_yaml, regular
 
-HEADLINE = (
-    "task",
-    "recipe",
-    "actor",
-    "critic",
-    "risk",
-    "loss",
-    "steps",
-    "seed",
-)  # keys of summary.json that name a run
+HEADLINE = ("task", "recipe", "actor", "critic", "risk", "loss", "steps", "seed")  # keys of summary.json
 MEASURED = ("episode", "step", "return", "length", "risky_steps", "penalties")  # columns of episodes; others: settings
 SKIPPED = {"checkpoint", "checkpoints", "evaluations", "report"}  # folders that never hold a run
 
@@ -36,16 +27,11 @@ class Run:
 
     source: str
     settings: dict[str, str]  # dotted keys of config.yaml and the names of summary.json, as text
-    episodes: pd.DataFrame  # columns MEASURED where known, one row per episode
+    episodes: pd.DataFrame  # columns MEASURED where known, among others, one row per episode
     summary: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, pd.Series] = field(default_factory=dict)  # name -> values, indexed by gradient step
     calibration: dict[str, Any] = field(default_factory=dict)
     named: tuple[str, ...] = ()  # settings that are columns of a csv file
-
-    @property
-    def result(self) -> pd.DataFrame:
-        """The episodes of the last step."""
-        return self.episodes[self.episodes["step"] == self.episodes["step"].max()]
 
 
 @dataclass
@@ -86,10 +72,10 @@ def add_task(reading: Reading) -> None:
     tasks = {run.settings["task"] for run in reading.runs if "task" in run.settings and not run.named}
     if len(tasks) == 1:
         (task,) = tasks
-        lacking = [run.source for run in reading.runs if "task" not in run.settings]
-        reading.runs = [replace(run, settings={"task": task, **run.settings}) for run in reading.runs]
-        note = "{} names no task; it is taken to be {}, the run folders' only one"
-        reading.notes += [note.format(source, task) for source in dict.fromkeys(lacking)]
+        for source in dict.fromkeys(run.source for run in reading.runs if "task" not in run.settings):
+            reading.notes.append(f"{source} names no task; it is taken to be {task}, the run folders' only one")
+        for run in reading.runs:
+            run.settings.setdefault("task", task)
 
 
 def run_folders(root: Path) -> Iterator[Path]:
@@ -109,11 +95,9 @@ def read(place: Path, reading: Reading) -> None:
         elif (state := folder.state) == "finished":
             reading.runs.append(finished(folder, reading))
         elif state == "failed":
-            reason = read_json(folder.failure_file, place).get("reason", "unknown")
-            reading.problems.append((str(place), f"failed: {reason}"))
+            raise InputError(f"failed: {read_json(folder.failure_file, place).get('reason', 'unknown')}")
         else:
-            kind = "running" if state == "running" else "unfinished"
-            reading.problems.append((str(place), f"{kind}: no {folder.summary_file.name}"))
+            raise InputError(f"{'running' if state == 'running' else 'unfinished'}: no {folder.summary_file.name}")
     except InputError as error:
         reading.problems.append((str(place), str(error)))
 
@@ -121,16 +105,14 @@ def read(place: Path, reading: Reading) -> None:
 def finished(folder: RunFolder, reading: Reading) -> Run:
     """A run folder with a result. A damaged side file becomes one of the reading's problems. Raises InputError."""
     summary = folder.summary
-    table = rows(folder.episodes_file, ("step", "episode", "return"))
+    episodes, metrics, calibration = rows(folder.episodes_file, ("step", "episode", "return")), {}, {}
     # plain settings, not RunConfig: a plug-in of somebody else need not be here to compare its episodes
     settings = {key: text(value) for key, value in flat(read_yaml(folder.config_file, folder.path)).items()}
-    settings |= {key: text(summary[key]) for key in HEADLINE if key in summary}
-    settings["recipe"] = text(summary.get("recipe", "none"))
+    settings |= {key: text(value) for key, value in ({"recipe": "none"} | summary).items() if key in HEADLINE}
     if isinstance(summary.get("loss"), list):
         settings["loss"] = "+".join(map(text, summary["loss"]))
     if missing := [key for key in ("task", "actor", "seed") if key not in settings]:
         raise InputError(f"{folder.summary_file} has no {missing[0]!r}")
-    episodes, metrics, calibration = numbers(table, MEASURED, folder.episodes_file.name), {}, {}
     try:
         metrics, calibration = curves(folder.metrics_file), predictions(folder.calibration_file)
     except InputError as error:
@@ -142,12 +124,9 @@ def curves(path: Path) -> dict[str, pd.Series]:
     """Each metric's values by gradient step; of a step that is there twice, the last. Raises InputError."""
     if not path.exists():
         return {}
-    table = rows(path, ("step", "name", "value"), empty=True)
-    values = numbers(table, ("step", "value"), path.name, finite=False)
-    return {
-        str(name): part.drop_duplicates("step", keep="last").set_index("step")["value"]
-        for name, part in values.groupby(table["name"])
-    }
+    values = rows(path, ("step", "name", "value"), ("step", "value"), strict=False)
+    values = values.drop_duplicates(["name", "step"], keep="last").set_index("step")
+    return {str(name): part for name, part in values.groupby("name")["value"]}
 
 
 def predictions(path: Path) -> dict[str, Any]:
@@ -162,51 +141,46 @@ def predictions(path: Path) -> dict[str, Any]:
 def foreign(path: Path) -> list[Run]:
     """Other people's episodes: one run per combination of settings and seed. Raises InputError."""
     table = rows(path, ("episode", "return"))
-    table = table.assign(**{name: value for name, value in (("step", "0"), ("seed", "0")) if name not in table})
-    values = numbers(table, MEASURED, path.name)
-    keys = [str(name) for name in table if name not in MEASURED and name != "seed"]
+    table = table.assign(**{name: value for name, value in (("step", 0.0), ("seed", "0")) if name not in table})
+    keys = [str(name) for name in table if name not in (*MEASURED, "seed")]
     runs = []
     for (*cell, seed), part in table.groupby([*keys, "seed"], sort=False):
         named = dict(zip(keys, map(str, cell), strict=True)) or {"method": path.stem}
-        runs.append(Run(str(path), named | {"seed": str(seed)}, values.loc[part.index], named=tuple(named)))
+        runs.append(Run(str(path), named | {"seed": str(seed)}, part, named=tuple(named)))
     return runs
 
 
-def rows(path: Path, needed: Sequence[str], empty: bool = False) -> pd.DataFrame:
-    """Rows of a csv file as text. Raises InputError when it cannot be used.
+def rows(path: Path, needed: Sequence[str], numeric: Sequence[str] = MEASURED, strict: bool = True) -> pd.DataFrame:
+    """Rows of a csv file, its `numeric` columns as floats and the others as text. Raises InputError.
 
-    Rows of a wrong length are refused: pandas.read_csv would shift or fill them without a word.
+    `strict` refuses a file without rows, nan and infinity. Rows of a wrong length are always refused: pandas.read_csv
+    would shift or fill them without a word.
     """
     try:
         with regular(path).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             reader = csv.DictReader(file)
-            table = list(reader)
-            names = [str(name) for name in reader.fieldnames or ()]
+            found, names = list(reader), [str(name) for name in reader.fieldnames or ()]
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path.name} cannot be read: {error}") from error
     for name in needed:
         if name not in names:
             raise InputError(f"{path.name} has no column {name!r}; it has {', '.join(names)}{nearest(name, names)}")
-    for count, row in enumerate(table, 1):
+    for count, row in enumerate(found, 1):
         if wrong := "more" if None in row else "fewer" if None in row.values() else "":
             raise InputError(f"{path.name}: row {count} has {wrong} than the {len(names)} columns of the first line")
-    if not table and not empty:
+    if strict and not found:
         raise InputError(f"{path.name} has no rows")
-    return pd.DataFrame(table, columns=list(dict.fromkeys(names)), dtype=object)
-
-
-def numbers(table: pd.DataFrame, names: Sequence[str], file: str, finite: bool = True) -> pd.DataFrame:
-    """The columns of these names that there are, as floats. Raises InputError for what is not a (finite) number."""
-
-    found = table[[name for name in table if name in names]].apply(pd.to_numeric, errors="coerce").astype(float)
-    for name, values in found.items():
-        bad = ~np.isfinite(values) if finite else values.isna() & (table[name].str.lower() != "nan")
+    table = pd.DataFrame(found, columns=list(dict.fromkeys(names)), dtype=object)
+    for name in [name for name in table if name in numeric]:
+        values = pd.to_numeric(table[name], errors="coerce").astype(float)
+        bad = ~np.isfinite(values) if strict else values.isna() & (table[name].str.lower() != "nan")
         if bad.any():
             raise InputError(
-                f"{file}: {name} is {table[name][bad].iloc[0]} in {bad.sum()} of {len(bad)} rows, first in row "
-                f"{bad.argmax() + 1}; it must be a {'finite ' * finite}number"
+                f"{path.name}: {name} is {table[name][bad].iloc[0]} in {bad.sum()} of {len(bad)} rows, first in row "
+                f"{bad.argmax() + 1}; it must be a {'finite ' * strict}number"
             )
-    return found
+        table[name] = values
+    return table
 
 
 def number(tree: Any, *keys: str) -> float:

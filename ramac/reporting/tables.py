@@ -20,14 +20,10 @@ BOOTSTRAP = f"{100 * LEVEL:.0f} % bootstrap interval over the episodes of each s
 
 
 def table(
-    name: str,
-    caption: str,
-    groups: Sequence[Group],
-    columns: list[Column],
-    rows: list[Row],
+    name: str, caption: str, groups: Sequence[Group], columns: Sequence[Column], rows: Sequence[Row],
     reference: Sequence[Row] = (),
-) -> Table:
-    """Rows of the groups with their keys in front, and `reference` rows for the behaviour data below them."""
+) -> Table:  # fmt: skip
+    """Rows of the groups with their keys in front, `reference` rows of behaviour data last; no empty column."""
     shared = [key for key in groups[0].keys if any(group.keys[key] != ABSENT for group in groups)]
     given = [{key: group.keys[key] for key in shared} or {"group": group.label} for group in groups]
     titles = short(list(given[0]))
@@ -38,17 +34,17 @@ def table(
     frame = pd.DataFrame([a | b for a, b in zip(cells, [*rows, *reference], strict=True)])
     frame = frame.astype({column.key: "Int64" for column in columns if column.style == "d"})
     frame.insert(0, "task", groups[0].task)
-    return Table(name, groups[0].task, caption, keys + columns, frame, reference=len(reference))
+    filled = [column for column in (*keys, *columns) if frame[column.names[0]].iloc[: len(rows)].notna().any()]
+    frame = frame[["task", *(name for column in filled for name in column.names)]]
+    return Table(name, groups[0].task, caption, filled, frame, reference=len(reference))
 
 
 def estimates(statistics: Mapping[str, Statistic], *sides: Sequence[np.ndarray]) -> Row:
     """Each statistic of all episodes and the ends of its interval; a side is the returns [episodes] per seed."""
     row: Row = {}
     for name, statistic in statistics.items():
-        value = float(statistic(*map(np.concatenate, sides)))
-        row |= zip(
-            (name + ending for ending in INTERVAL), (value, *interval(sides[0], statistic, *sides[1:])), strict=True
-        )
+        row[name] = float(statistic(*map(np.concatenate, sides)))
+        row[f"{name}_low"], row[f"{name}_high"] = interval(sides[0], statistic, *sides[1:])
     return row
 
 
@@ -80,11 +76,8 @@ def results(groups: Sequence[Group], alpha: float) -> Table:
     keys = [each.key for each in added]
     rows = [result(group, alpha) | {key: group.summarised(key).mean() for key in keys} for group in groups]
     found = table("table", caption, groups, columns, rows, behaviour(groups, alpha, keys))
-    thin: dict[str, list[str]] = {}
-    for label, warning in warnings.items():
-        if warning:
-            thin.setdefault(warning, []).append(label)
-    found.notes = [f"† {warning}: {'; '.join(labels)}" for warning, labels in thin.items()]
+    for warning in dict.fromkeys(filter(None, warnings.values())):
+        found.notes.append(f"† {warning}: {'; '.join(label for label in warnings if warnings[label] == warning)}")
     return found
 
 
