@@ -41,7 +41,7 @@ def test_a_sound_folder_is_accepted(run):
 
 
 BYTES = {
-    "no text": (b"\xff\xfe{}", "no UTF-8 text"),
+    "no text": (b"\xff\xfe{}", "not UTF-8 text"),
     "no JSON": (b"{", "is not valid JSON"),
     "a list": (b"[]", "holds no settings, but list"),
     "a name twice": (b'{"actor": {}, "actor": {}}', "'actor' appears twice"),
@@ -69,7 +69,7 @@ WEIGHTS = {
     "another type": (at("actor.scaling.centre", torch.zeros(2, dtype=torch.float64)), r"is F64 \[2\], not F32 \[2\]"),
     "another shape": (at("actor.scaling.centre", torch.zeros(3)), r"is F32 \[3\], not F32 \[2\]"),
     "one missing": (lambda s: s.pop("actor.scaling.centre"), "has no 'actor.scaling.centre'"),
-    "one too many": (at("actor.scaling.center", torch.zeros(2)), "has no place.*did you mean 'actor.scaling.centre'"),
+    "one too many": (at("actor.scaling.center", torch.zeros(2)), "does not belong.*did you mean 'actor.scaling.centre'"),
 }
 
 

@@ -48,7 +48,7 @@ def test_a_damaged_list_is_refused_and_its_runs_are_kept(monkeypatch):
     assert ramac_m(monkeypatch, "actor=gaussian", "seed=0,1", "grid_dir=g") == 0
     assert command(["status", "g"]) == 0
     Path("g/grid.json").write_text("{")
-    with pytest.raises(InputError, match=r"grid\.json is no JSON"):
+    with pytest.raises(InputError, match=r"grid\.json is not valid JSON"):
         command(["status", "g"])
     assert ramac_m(monkeypatch, "actor=gaussian", "seed=0,1", "grid_dir=g") == 2
     assert len(done("g")) == 2
