@@ -65,15 +65,26 @@ def settings(words: Sequence[str], command: str, allowed: Collection[str]) -> tu
     return plain, found
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], **options: Any) -> Any:
-    """A rich table; the first column is text, the others numbers. Text of others is escaped before it comes here."""
-    from rich.table import Table
+def run_of(words: Sequence[str], command: str) -> Path:
+    """The one run folder that a command takes. Raises InputError."""
+    if len(words) != 1:
+        raise InputError(f"{command} takes one run folder, got {len(words)}: ramac {command} RUN")
+    return Path(words[0])
 
-    made = Table(title=title, title_justify="left", **options)
+
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], cells: Any = "right", **options: Any
+) -> Any:
+    """A rich table; `cells` is where those after the first column stand. Only a `rich.text.Text` is not escaped."""
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=escape(title), title_justify="left", **options)
     for index, column in enumerate(columns):
-        made.add_column(column, justify="right" if index else "left", overflow="fold")
+        made.add_column(escape(column), justify=cells if index else "left", overflow="fold")
     for row in rows:
-        made.add_row(*map(str, row))
+        made.add_row(*(cell if isinstance(cell, Text) else escape(str(cell)) for cell in row))
     return made
 
 

@@ -3,7 +3,6 @@
 from typing import Any, Literal, get_args, get_origin
 
 from rich.console import Console
-from rich.markup import escape
 
 from ramac.cli import table
 from ramac.errors import known_group
@@ -33,13 +32,11 @@ def arguments(registry: Registry, name: str) -> str:
 def rows_of(group: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and rows of a group of entries or presets."""
     if group in ABOUT:
-        texts = {name: about(path) for name, path in presets(group).items()}
-        keys = ABOUT[group]
+        keys, texts = ABOUT[group], {name: about(path) for name, path in presets(group).items()}
         return (group, *keys), [(name, *(str(text.get(key, "")) for key in keys)) for name, text in texts.items()]
     registry = SLOTS[group]
-    columns = ("entry", "arguments", "what it is", "paper")
     rows = [(name, arguments(registry, name), summary(entry), paper(entry)) for name, entry in registry.items()]
-    return columns, rows
+    return ("entry", "arguments", "what it is", "paper"), rows
 
 
 def main(arguments: list[str]) -> int:
@@ -49,9 +46,5 @@ def main(arguments: list[str]) -> int:
         known_group(group, known)
     console = Console()
     for group in arguments or known:
-        columns, rows = rows_of(group)
-        made = table(f"{group}=", columns, [[escape(text) for text in row] for row in rows], show_lines=True)
-        for column in made.columns:
-            column.justify = "left"
-        console.print(made)
+        console.print(table(f"{group}=", *rows_of(group), cells="left", show_lines=True))
     return 0
