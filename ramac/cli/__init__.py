@@ -72,19 +72,15 @@ def run_of(words: Sequence[str], command: str) -> Path:
     return Path(words[0])
 
 
-def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], cells: Any = "right", **options: Any
-) -> Any:
-    """A rich table; `cells` is where those after the first column stand. Only a `rich.text.Text` is not escaped."""
-    from rich.markup import escape
+def table(title: str, columns: Sequence[str], rows: Iterable[Any], others: Any = "right", **options: Any) -> Any:
+    """A rich table, the first column at the left, `others` at the right. Text from outside must come escaped."""
     from rich.table import Table
-    from rich.text import Text
 
-    made = Table(title=escape(title), title_justify="left", **options)
+    made = Table(title=title, title_justify="left", **options)
     for index, column in enumerate(columns):
-        made.add_column(escape(column), justify=cells if index else "left", overflow="fold")
+        made.add_column(column, justify=others if index else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else escape(str(cell)) for cell in row))
+        made.add_row(*map(str, row))
     return made
 
 

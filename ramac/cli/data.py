@@ -11,7 +11,7 @@ SETTINGS are the task's (transitions=N horizon=N hazard=none ...), written witho
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +19,8 @@ import numpy as np
 from gymnasium.spaces import Box
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
-from ramac.cli import table
 from ramac.data import Log
 from ramac.data.check import findings, misfits
 from ramac.data.describe import describe
@@ -86,6 +86,16 @@ def size(path: Path) -> str:
     return f"{sum(file.stat().st_size for file in files) / MB:.1f}"
 
 
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], **options: Any) -> Table:
+    """A table; the first column is text, the others numbers."""
+    made = Table(title=escape(title), title_justify="left", **options)
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="right" if index else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(escape(str(cell)) for cell in row))
+    return made
+
+
 def show_list(_: list[str], __: list[str]) -> int:
     """Print what can be built and what is on disk."""
     import minari
@@ -125,7 +135,9 @@ def show(names: list[str], settings: list[str]) -> int:
     shown = of_task(name, settings) if name in tasks else of_source(name, settings)
     horizon = shown.task.horizon if shown.task else None
     rows = described(describe(shown.log, horizon), shown)
-    console.print(table(shown.title, ("", ""), rows, cells="left", show_header=False))
+    made = table(shown.title, ("", ""), rows, show_header=False)
+    made.columns[1].justify = "left"
+    console.print(made)
     console.print(histogram(shown.log.returns(horizon)), highlight=False)
     return 0
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.text import Text
 
 from ramac.cli import run_of, settings, table
 from ramac.cli.estimate import miscalibration, predictions
@@ -30,7 +29,7 @@ def main(arguments: list[str]) -> int:
     keep_memory()
     report = examine(arguments)
     show_critic(report)
-    return int(bool(report["failed"]))
+    return 1 if report["failed"] else 0
 
 
 def show_run(report: dict[str, Any]) -> None:
@@ -38,7 +37,7 @@ def show_run(report: dict[str, Any]) -> None:
     console, count = Console(highlight=False), report["episodes"]
     title = "{run_dir}: discounted return from the first step, {episodes} episodes, gamma {gamma:g}".format(**report)
     columns = ("", "predicted", "realised", "95 % interval of realised")
-    console.print(table(title, columns, predictions(report["cvar"])))
+    console.print(table(escape(title), columns, predictions(report["cvar"])))
     if (worst := min(row["alpha"] for row in report["cvar"])) * count < ENOUGH:
         console.print(f"CVaR {worst:g} rests on {worst * count:.1f} episodes; more: ramac doctor RUN episodes=1000")
     console.print(miscalibration(report))
@@ -58,14 +57,14 @@ def show_critic(report: dict[str, Any]) -> None:
     console.print(f"{verdict}; everything is in [bold]{escape(report['run_dir'])}[/bold]")
 
 
-def figures(report: dict[str, Any]) -> Iterator[list[Any]]:
+def figures(report: dict[str, Any]) -> Iterator[list[str]]:
     """Name, mark and values of each figure of the questions."""
     rows, marks = report["questions"], report["marks"]
     failed = [failures(row) for row in rows]
 
-    def judged(name: str, key: str, values: list[str]) -> list[Any]:
+    def judged(name: str, key: str, values: list[str]) -> list[str]:
         signs = ["[red]✗[/red]" if key in missed else "[green]✓[/green]" for missed in failed]
-        cells = (Text.from_markup(f"{value} {sign}") for value, sign in zip(values, signs, strict=True))
+        cells = (f"{value} {sign}" for value, sign in zip(values, signs, strict=True))
         return [f"{name} ({marks.get(key, marks['risk']):.0%})", *cells]
 
     yield ["gradient steps", *(str(row["steps"]) for row in rows)]

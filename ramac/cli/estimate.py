@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.text import Text
 
 from ramac.cli import run_of, settings, table
 from ramac.evaluation.calibration import cvar_name
@@ -27,13 +26,12 @@ def main(arguments: list[str]) -> int:
 def show(report: dict[str, Any]) -> None:
     """Print the estimate, the check on the behaviour, the ranking of several checkpoints, and the verdict."""
     console, policy, behaviour = Console(highlight=False), report["policy"], report["behaviour"]
-    kind = "held-out" if behaviour["held_out"] else "training"
-    title = f"{report['run_dir']}: estimated discounted return of the policy, first states of {policy['starts']} {kind}"
+    run, kind = escape(report["run_dir"]), "held-out" if behaviour["held_out"] else "training"
+    first = f"first states of {policy['starts']} {kind} episodes, gamma {report['gamma']:g}"
     columns = ("", "estimate", "95 % over first states", "members")
-    rows = [
-        (cvar_name(row["alpha"]), f"{row['estimate']:.2f}", span(row), span(row, "member_")) for row in policy["cvar"]
-    ]
-    console.print(table(f"{title} episodes, gamma {report['gamma']:g}", columns, rows))
+    levels = policy["cvar"]
+    rows = ((cvar_name(row["alpha"]), f"{row['estimate']:.2f}", span(row), span(row, "member_")) for row in levels)
+    console.print(table(f"{run}: estimated discounted return of the policy, {first}", columns, rows))
     title = f"the same estimator on the behaviour, against {behaviour['episodes']} {kind} episodes"
     columns = ("", "estimate", "returned", "95 % interval of returned")
     console.print(table(title, columns, predictions(behaviour["cvar"])))
@@ -41,7 +39,7 @@ def show(report: dict[str, Any]) -> None:
     if choice := report.get("choice"):
         console.print(ranking(choice))
     console.print(f"[bold]{report['verdict']}[/bold]")
-    console.print(f"figure and numbers: [bold]{escape(report['run_dir'])}/estimate.*[/bold]")
+    console.print(f"figure and numbers: [bold]{run}/estimate.*[/bold]")
 
 
 def notes(report: dict[str, Any]) -> list[str]:
@@ -67,11 +65,11 @@ def span(row: dict[str, Any], prefix: str = "") -> str:
     return f"{row[prefix + 'low']:.2f} to {row[prefix + 'high']:.2f}"
 
 
-def predictions(cvar: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+def predictions(cvar: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     """Name, prediction, realised value and its interval of each row; a missed prediction is red."""
     for row in cvar:
         met = row.get("met", row["low"] <= row["predicted"] <= row["high"])
-        predicted = Text(f"{row['predicted']:.2f}", "" if met else "red")
+        predicted = f"{row['predicted']:.2f}" if met else f"[red]{row['predicted']:.2f}[/red]"
         yield cvar_name(row["alpha"]), predicted, f"{row['realised']:.2f}", span(row)
 
 

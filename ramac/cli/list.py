@@ -3,6 +3,7 @@
 from typing import Any, Literal, get_args, get_origin
 
 from rich.console import Console
+from rich.markup import escape
 
 from ramac.cli import table
 from ramac.errors import known_group
@@ -46,5 +47,6 @@ def main(arguments: list[str]) -> int:
         known_group(group, known)
     console = Console()
     for group in arguments or known:
-        console.print(table(f"{group}=", *rows_of(group), cells="left", show_lines=True))
+        columns, rows = rows_of(group)
+        console.print(table(f"{group}=", columns, (map(escape, row) for row in rows), others="left", show_lines=True))
     return 0
