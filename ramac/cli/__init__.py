@@ -73,7 +73,7 @@ def run_of(words: Sequence[str], command: str) -> Path:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Any], others: Any = "right", **options: Any) -> Any:
-    """A rich table, the first column at the left, `others` at the right. Text from outside must come escaped."""
+    """A rich table; `others`: justification of the columns after the first. Text from outside must come escaped."""
     from rich.table import Table
 
     made = Table(title=title, title_justify="left", **options)
