@@ -65,13 +65,20 @@ def settings(words: Sequence[str], command: str, allowed: Collection[str]) -> tu
     return plain, found
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], **options: Any) -> Any:
-    """A rich table; the first column is text, the others numbers. Text of others is escaped before it comes here."""
+def run_of(words: Sequence[str], command: str) -> Path:
+    """The one run folder that a command takes. Raises InputError."""
+    if len(words) != 1:
+        raise InputError(f"{command} takes one run folder, got {len(words)}: ramac {command} RUN")
+    return Path(words[0])
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Any], others: Any = "right", **options: Any) -> Any:
+    """A rich table; `others`: justification of the columns after the first. Text from outside must come escaped."""
     from rich.table import Table
 
     made = Table(title=title, title_justify="left", **options)
     for index, column in enumerate(columns):
-        made.add_column(column, justify="right" if index else "left", overflow="fold")
+        made.add_column(column, justify=others if index else "left", overflow="fold")
     for row in rows:
         made.add_row(*map(str, row))
     return made

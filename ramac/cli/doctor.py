@@ -6,15 +6,13 @@ critic=NAME [KEY=VALUE]   a new critic on problems with known answers; settings 
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from ramac.cli import settings, table
+from ramac.cli import run_of, settings, table
 from ramac.cli.estimate import miscalibration, predictions
-from ramac.errors import InputError
 from ramac.evaluation.critic_check import failures
 from ramac.experiment.calibrate import calibrate, examine
 from ramac.registry import critics
@@ -26,9 +24,7 @@ def main(arguments: list[str]) -> int:
     """Check a run's critic, or a new one; exit status 1 when a figure of a new one misses its mark."""
     if arguments and "=" not in arguments[0]:
         words, given = settings(arguments, "doctor", ("episodes",))
-        if len(words) > 1:
-            raise InputError(f"doctor takes one run folder, got {len(words)}: ramac doctor RUN episodes=500")
-        show_run(calibrate(Path(words[0]), **given))
+        show_run(calibrate(run_of(words, "doctor"), **given))
         return 0
     keep_memory()
     report = examine(arguments)
@@ -46,9 +42,7 @@ def show_run(report: dict[str, Any]) -> None:
         console.print(f"CVaR {worst:g} rests on {worst * count:.1f} episodes; more: ramac doctor RUN episodes=1000")
     console.print(miscalibration(report))
     if (beyond := report["beyond_horizon"]) > 0.01:
-        console.print(
-            f"episodes end at the horizon, predictions do not: {beyond:.0%} of a steady reward lies beyond it"
-        )
+        console.print(f"episodes end at the horizon, predictions do not: {beyond:.0%} of a steady reward is beyond it")
     console.print(f"figure and numbers: [bold]{escape(report['run_dir'])}/calibration.*[/bold]")
 
 
@@ -68,19 +62,19 @@ def figures(report: dict[str, Any]) -> Iterator[list[str]]:
     rows, marks = report["questions"], report["marks"]
     failed = [failures(row) for row in rows]
 
-    def judged(name: str, key: str, mark: str, texts: list[str]) -> list[str]:
-        signs = [" [red]✗[/red]" if key in missed else " [green]✓[/green]" for missed in failed]
-        return [f"{name} ({marks[mark]:.0%})", *(text + sign for text, sign in zip(texts, signs, strict=True))]
+    def judged(name: str, key: str, values: list[str]) -> list[str]:
+        signs = ["[red]✗[/red]" if key in missed else "[green]✓[/green]" for missed in failed]
+        cells = (f"{value} {sign}" for value, sign in zip(values, signs, strict=True))
+        return [f"{name} ({marks.get(key, marks['risk']):.0%})", *cells]
 
     yield ["gradient steps", *(str(row["steps"]) for row in rows)]
     for key in ("quantile error", "CRPS excess"):
-        yield judged(key, key, key, [f"{row[key]:.1%}" for row in rows])
-    deviation = [f"{row['deviation']:+.1%}" for row in rows]
-    yield judged("standard deviation", "deviation error", "deviation error", deviation)
+        yield judged(key, key, [f"{row[key]:.1%}" for row in rows])
+    yield judged("standard deviation", "deviation error", [f"{row['deviation']:+.1%}" for row in rows])
     for name in rows[0]["risk"]:
         read = [row["risk"][name] for row in rows]
-        yield [f"{name}, learned", *(f"{risk['read']:.2f}  " for risk in read)]
-        yield [f"{name}, true", *(f"{risk['truth']:.2f}  " for risk in read)]
-        yield judged(f"{name}, error", name, "risk", [f"{risk['error']:.1%}" for risk in read])
+        for key, word in (("read", "learned"), ("truth", "true")):
+            yield [f"{name}, {word}", *(f"{risk[key]:.2f}  " for risk in read)]
+        yield judged(f"{name}, error", name, [f"{risk['error']:.1%}" for risk in read])
     for key in ("crossing", "calibration"):
-        yield judged(key, key, key, [f"{row[key]:.1%}" for row in rows])
+        yield judged(key, key, [f"{row[key]:.1%}" for row in rows])

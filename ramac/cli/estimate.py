@@ -4,14 +4,13 @@ seed=N    of the estimate, by default the run's
 steps=N   gradient steps of each fit
 """
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from ramac.cli import settings, table
-from ramac.errors import InputError
+from ramac.cli import run_of, settings, table
 from ramac.evaluation.calibration import cvar_name
 from ramac.experiment.estimate import of_run
 from ramac.statistics import ENOUGH
@@ -20,34 +19,23 @@ from ramac.statistics import ENOUGH
 def main(arguments: list[str]) -> int:
     """Estimate a run. Raises InputError, and FloatingPointError when a fit diverges."""
     words, given = settings(arguments, "estimate", ("seed", "steps"))
-    if len(words) != 1:
-        raise InputError(f"estimate needs one run folder, got {len(words)}: ramac estimate RUN")
-    show(of_run(Path(words[0]), **given))
+    show(of_run(run_of(words, "estimate"), **given))
     return 0
 
 
 def show(report: dict[str, Any]) -> None:
     """Print the estimate, the check on the behaviour, the ranking of several checkpoints, and the verdict."""
-    console, run = Console(highlight=False), escape(report["run_dir"])
-    policy, behaviour = report["policy"], report["behaviour"]
-    kind = "held-out" if behaviour["held_out"] else "training"
+    console, policy, behaviour = Console(highlight=False), report["policy"], report["behaviour"]
+    run, kind = escape(report["run_dir"]), "held-out" if behaviour["held_out"] else "training"
     first = f"first states of {policy['starts']} {kind} episodes, gamma {report['gamma']:g}"
     columns = ("", "estimate", "95 % over first states", "members")
-    rows = [
-        (
-            cvar_name(row["alpha"]),
-            f"{row['estimate']:.2f}",
-            span(row, "low", "high"),
-            span(row, "member_low", "member_high"),
-        )
-        for row in policy["cvar"]
-    ]
+    levels = policy["cvar"]
+    rows = ((cvar_name(row["alpha"]), f"{row['estimate']:.2f}", span(row), span(row, "member_")) for row in levels)
     console.print(table(f"{run}: estimated discounted return of the policy, {first}", columns, rows))
     title = f"the same estimator on the behaviour, against {behaviour['episodes']} {kind} episodes"
     columns = ("", "estimate", "returned", "95 % interval of returned")
     console.print(table(title, columns, predictions(behaviour["cvar"])))
-    for line in notes(report):
-        console.print(line)
+    console.print("\n".join(notes(report)))
     if choice := report.get("choice"):
         console.print(ranking(choice))
     console.print(f"[bold]{report['verdict']}[/bold]")
@@ -72,19 +60,17 @@ def notes(report: dict[str, Any]) -> list[str]:
     return found
 
 
-def span(row: dict[str, Any], low: str, high: str) -> str:
+def span(row: dict[str, Any], prefix: str = "") -> str:
     """An interval of a row."""
-    return f"{row[low]:.2f} to {row[high]:.2f}"
+    return f"{row[prefix + 'low']:.2f} to {row[prefix + 'high']:.2f}"
 
 
-def predictions(cvar: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+def predictions(cvar: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     """Name, prediction, realised value and its interval of each row; a missed prediction is red."""
-    rows = []
     for row in cvar:
         met = row.get("met", row["low"] <= row["predicted"] <= row["high"])
         predicted = f"{row['predicted']:.2f}" if met else f"[red]{row['predicted']:.2f}[/red]"
-        rows.append((cvar_name(row["alpha"]), predicted, f"{row['realised']:.2f}", span(row, "low", "high")))
-    return rows
+        yield cvar_name(row["alpha"]), predicted, f"{row['realised']:.2f}", span(row)
 
 
 def miscalibration(report: dict[str, Any]) -> str:
@@ -96,11 +82,10 @@ def miscalibration(report: dict[str, Any]) -> str:
 
 def ranking(choice: dict[str, Any]) -> Any:
     """Table of checkpoints, the best first."""
-    alphas = list(choice["rows"][0]["cvar"])
-    columns = ("gradient step", "score", "mean", *(f"CVaR {alpha}" for alpha in alphas), "out of distribution")
+    levels = (f"CVaR {alpha}" for alpha in choice["rows"][0]["cvar"])
+    columns = ("gradient step", "score", "mean", *levels, "out of distribution")
     rows = []
     for row in choice["rows"]:
-        numbers = (row["score"], row["mean"], *(row["cvar"][alpha] for alpha in alphas))
-        ood = "" if row["ood"] is None else f"{row['ood']:.0%}"
-        rows.append((str(row["step"]), *(f"{number:.2f}" for number in numbers), ood))
+        numbers = (f"{number:.2f}" for number in (row["score"], row["mean"], *row["cvar"].values()))
+        rows.append((row["step"], *numbers, "" if row["ood"] is None else f"{row['ood']:.0%}"))
     return table(f"checkpoints by {choice['rule']}: {choice['chosen']}", columns, rows)

@@ -17,24 +17,22 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from ramac.cli import table, value_of
+from ramac.cli import run_of, table, value_of
 from ramac.cli.train import result_rows, warn_of_thin_tails
-from ramac.errors import InputError
 from ramac.experiment.evaluate import evaluate
 
 
 def main(arguments: list[str]) -> int:
     """Evaluate a run again. Raises InputError."""
     words = [word for word in arguments if "=" not in word]
-    if len(words) != 1:
-        raise InputError(f"eval needs one run folder, got {len(words)}: ramac eval RUN episodes=500")
+    run = run_of(words, "eval")
     pairs = (word.split("=", 1) for word in arguments if "=" in word)
     settings = {key: value if key == "name" else value_of(key, value) for key, value in pairs}  # a name is text: 010
-    show(words[0], evaluate(Path(words[0]), settings))
+    show(run, evaluate(run, settings))
     return 0
 
 
-def show(run: str, summary: dict[str, Any]) -> None:
+def show(run: Path, summary: dict[str, Any]) -> None:
     """Print the statistics of an evaluation."""
     console = Console()
     asked = " ".join(f"{key}={value}" for key, value in summary["settings"].items())

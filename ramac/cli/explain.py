@@ -15,18 +15,18 @@ def main(arguments: list[str]) -> int:
     """Print the table; nothing is trained or written. Raises InputError."""
     if {"-m", "--multirun"} & set(arguments):
         raise InputError("--explain is about one run; leave out -m")
-    found = explain(compose(arguments))
+    trainer, terms, together = explain(compose(arguments))
     rows = []
-    for row in found.terms:
+    for row in terms:
         weights = f"{row['weight']:.3g} -> {row['full weight']:.3g}"
         norms = [f"{row[part]:.3g}" if part in row else "-" for part in ("actor", "critic")]
         rows.append((row["term"], row["trains"], weights, *norms, described(row.get("evaluations", {}))))
     columns = ("term", "trains", "weight: now -> full", "gradient to actor", "gradient to critic", "evaluations")
     console = Console()
-    console.print(table(f"loss terms on the first batch of {found.batch_size}", columns, rows))
+    console.print(table(f"loss terms on the first batch of {trainer.batch_size}", columns, rows))
     console.print("Gradient norms are those that the optimiser gets at full weight, before clipping.")
-    every = f"; the actor's every {found.delay} gradient steps" if found.delay > 1 else ""
-    console.print(f"Evaluations per gradient step, shared samples counted once: {described(found.together)}{every}.")
+    every = f"; the actor's every {trainer.delay} gradient steps" if trainer.delay > 1 else ""
+    console.print(f"Evaluations per gradient step, shared samples counted once: {described(together)}{every}.")
     return 0
 
 

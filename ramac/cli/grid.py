@@ -45,11 +45,10 @@ def show(grid: GridFolder) -> int:
     rows, console = status(grid), Console(highlight=False, soft_wrap=True)
     counts = {state: sum(row.state == state for row in rows) for state in STATES}
     console.print(table(escape(str(grid.path)), list(counts), [list(counts.values())]))
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.state):  # the failed ones before the running ones
         if row.state == "failed":
             console.print(f"failed: {escape(' '.join(row.cell.overrides))}\n  {escape(row.reason)}")
-    for row in rows:
-        if row.state == "running":
+        elif row.state == "running":
             console.print(f"running: {escape(str(row.cell.name))}, {row.progress:.0%} of its gradient steps")
     if counts["running"] or counts["waiting"] or counts["interrupted"]:
         seconds = remaining(rows)

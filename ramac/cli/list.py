@@ -33,13 +33,11 @@ def arguments(registry: Registry, name: str) -> str:
 def rows_of(group: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and rows of a group of entries or presets."""
     if group in ABOUT:
-        texts = {name: about(path) for name, path in presets(group).items()}
-        keys = ABOUT[group]
+        keys, texts = ABOUT[group], {name: about(path) for name, path in presets(group).items()}
         return (group, *keys), [(name, *(str(text.get(key, "")) for key in keys)) for name, text in texts.items()]
     registry = SLOTS[group]
-    columns = ("entry", "arguments", "what it is", "paper")
     rows = [(name, arguments(registry, name), summary(entry), paper(entry)) for name, entry in registry.items()]
-    return columns, rows
+    return ("entry", "arguments", "what it is", "paper"), rows
 
 
 def main(arguments: list[str]) -> int:
@@ -50,8 +48,5 @@ def main(arguments: list[str]) -> int:
     console = Console()
     for group in arguments or known:
         columns, rows = rows_of(group)
-        made = table(f"{group}=", columns, [[escape(text) for text in row] for row in rows], show_lines=True)
-        for column in made.columns:
-            column.justify = "left"
-        console.print(made)
+        console.print(table(f"{group}=", columns, (map(escape, row) for row in rows), others="left", show_lines=True))
     return 0

@@ -4,16 +4,13 @@ It ends with the numbers of a run that was never interrupted, bit for bit with t
 The same command as the first time does the same; a sweep is resumed by its own command.
 """
 
-from ramac.cli import settings
+from ramac.cli import run_of, settings
 from ramac.cli.train import execute
-from ramac.errors import InputError
 from ramac.experiment.resume import SETTINGS, resumable
 
 
 def main(arguments: list[str]) -> int:
     """Resume a run. Raises InputError for what cannot be resumed, and what a run raises."""
     words, changes = settings(arguments, "resume", SETTINGS)
-    if len(words) != 1:
-        raise InputError(f"resume needs one run folder, got {len(words)}: ramac resume RUN")
-    execute(resumable(words[0], changes))
+    execute(resumable(run_of(words, "resume"), changes))
     return 0

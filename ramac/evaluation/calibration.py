@@ -30,17 +30,13 @@ def cvar_name(alpha: float) -> str:
     return "mean" if alpha == 1 else f"CVaR {alpha:g}"
 
 
-def mean_distance(value: Tensor, other: Tensor) -> Tensor:
-    """E|X - Y| of equally likely values [*b, L] and [*b, M]: [*b]."""
-    return (value.unsqueeze(-1) - other.unsqueeze(-2)).abs().mean((-2, -1))
-
-
 def crps(predicted: Tensor, outcome: Tensor) -> Tensor:
     """Mean continuous ranked probability score E|X - y| - E|X - X'| / 2: [*b, L], outcomes [*b, M] -> [*b].
 
     Lower is better; the law of the outcomes has the lowest. Paper: Gneiting & Raftery 2007.
     """
-    return mean_distance(predicted, outcome) - mean_distance(predicted, predicted) / 2
+    own, other = (torch.cdist(predicted[..., None], value[..., None], p=1) for value in (predicted, outcome))
+    return other.mean((-2, -1)) - own.mean((-2, -1)) / 2
 
 
 @dataclass(frozen=True)
@@ -80,19 +76,17 @@ class Calibration:
 
         The first row, alpha 1, is the mean.
         """
-        predicted, realised = self.predicted.numpy().ravel(), self.outcome.numpy().ravel()
-        rows = []
+        values, rows = {"predicted": self.predicted.numpy().ravel(), "realised": self.outcome.numpy().ravel()}, []
         for alpha in (1.0, *alphas):
-            low, high = interval([realised], partial(cvar, alpha=alpha))
-            read = {"predicted": float(cvar(predicted, alpha)), "realised": float(cvar(realised, alpha))}
+            low, high = interval([values["realised"]], partial(cvar, alpha=alpha))
+            read = {key: float(cvar(value, alpha)) for key, value in values.items()}
             rows.append({"alpha": alpha, **read, "low": low, "high": high})
         return rows
 
     def report(self, alphas: Sequence[float]) -> dict[str, Any]:
         """Number of episodes R (M = 1), miscalibration, what chance alone explains of it at 95 %, and the CVaR rows."""
-        chance = KOLMOGOROV / len(self.outcome) ** 0.5
-        found = {"miscalibration": self.miscalibration, "miscalibration_of_chance": chance}
-        return {"episodes": len(self.outcome), **found, "cvar": self.cvar(alphas)}
+        found = {"episodes": len(self.outcome), "miscalibration": self.miscalibration}
+        return {**found, "miscalibration_of_chance": KOLMOGOROV / len(self.outcome) ** 0.5, "cvar": self.cvar(alphas)}
 
 
 def of_episodes(predicted: np.ndarray, outcome: np.ndarray) -> Calibration:
@@ -105,11 +99,8 @@ class Watcher:
     """First observations and actions of episodes, and their discounted returns."""
 
     def __init__(self, gamma: float) -> None:
-        self.gamma = gamma
-        self.observation: list[np.ndarray] = []
-        self.action: list[np.ndarray] = []
-        self.returns: list[np.ndarray] = []
-        self.horizon = 0  # steps of the longest truncated episode
+        self.gamma, self.horizon = gamma, 0  # horizon: steps of the longest truncated episode
+        self.observation, self.action, self.returns = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
 
     def __call__(
         self, step: int, observation: np.ndarray, action: np.ndarray, reward: np.ndarray, cut: np.ndarray

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tensordict import TensorDict
-from torch import Tensor
 
 from ramac.agent import Agent
 from ramac.critics import Critic
@@ -54,11 +54,10 @@ class CriticCheck:
         torch.manual_seed(self.seed)
         risk = (
             self.risk if self.td.get("aggregation") == "risk_min" else "neutral"
-        )  # only risk_min uses the agent's own
+        )  # only this one uses the agent's own
         agent = Agent.build({"actor": "deterministic", "critic": self.critic, "risk": risk}, problem.spec)
         terms = build_terms({"td": {**self.td, "gamma": problem.gamma}}, problem.spec)
-        settings = {**self.trainer, "steps": problem.steps}
-        transitions = problem.transitions.to(self.device)
+        settings, transitions = {**self.trainer, "steps": problem.steps}, problem.transitions.to(self.device)
         return trainers.build(settings, agent.to(self.device), terms, transitions, self.seed)
 
     def run(self, folder: Path) -> dict[str, Any]:
@@ -72,11 +71,9 @@ class CriticCheck:
             for _ in progress_bar(trainer.run(), problem.steps, label, self.quiet):
                 pass
             for question in problem.questions:
-                row, truth, calibration = answer(trainer.target.critic, problem, question, self.measures)
+                row, *curves = answer(trainer.target.critic, problem, question, self.measures)
                 rows.append({"problem": question.label, "steps": problem.steps, **row})
-                pictures.append(
-                    (question.label, truth.numpy(), calibration.predicted.numpy(), calibration.curve.numpy())
-                )
+                pictures.append((question.label, *curves))
         report = {"critic": critics.plain(self.critic), "seed": self.seed, "marks": MARKS, "questions": rows}
         report["failed"] = [f"{row['problem']}: {key}" for row in rows for key in failures(row)]
         write_json(folder / "doctor.json", report)
@@ -88,8 +85,8 @@ class CriticCheck:
 @torch.no_grad()
 def answer(
     critic: Critic, problem: Problem, question: Question, measures: Mapping[str, RiskMeasure]
-) -> tuple[dict[str, Any], Tensor, Calibration]:
-    """Errors of one question in units of its scale, the true quantiles [L], and the calibration of R = E x Q rows.
+) -> tuple[dict[str, Any], np.ndarray, np.ndarray, np.ndarray]:
+    """Errors of one question in units of its scale, true quantiles [L], learned ones [R = E Q, L], and PIT curve.
 
     The scale is the standard deviation of the truth or of the logged returns, whichever is larger: a critic learns in
     the latter. Each row is scored, then the rows are averaged.
@@ -97,8 +94,8 @@ def answer(
     count, law, device = len(question.action), question.law, critic.scaling.return_mean.device
     truth = law(quantile_levels(LEVELS))
     scale = max(truth.std().item(), problem.spec.return_std)
-    pairs = TensorDict({"observation": question.observation.expand(count, -1), "action": question.action}, [count])
-    pairs = pairs.to(device)
+    asked = {"observation": question.observation.expand(count, -1), "action": question.action}
+    pairs = TensorDict(asked, [count], device=device)
     level = quantile_levels(LEVELS).float().expand(count, -1).to(device)
     learned = critic(pairs.copy(), level)["value"].movedim(1, 0).reshape(-1, LEVELS).double().cpu()
     outcome = truth.expand_as(learned)
@@ -118,7 +115,7 @@ def answer(
         exact = true_risk(measure, law, problem)
         error = (read - exact).abs().mean().item() / max(abs(exact), scale)
         row["risk"][name] = {"read": read.mean().item(), "truth": exact, "error": error}
-    return row, truth, calibration
+    return row, truth.numpy(), learned.numpy(), calibration.curve.numpy()
 
 
 def true_risk(measure: RiskMeasure, law: Law, problem: Problem) -> float:

@@ -15,7 +15,7 @@ from tensordict import TensorDict, TensorDictBase
 from ramac.agent import Agent
 from ramac.data import Act, Dataset, Log
 from ramac.data.ood import Detector
-from ramac.errors import InputError, at_least
+from ramac.errors import InputError
 from ramac.evaluation.calibration import of_episodes
 from ramac.losses.temporal import TD
 from ramac.registry import trainers
@@ -41,8 +41,7 @@ class FittedQ(TD):
         self.in_keys.append(("next", "action"))
 
     def next_pair(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> TensorDict:
-        after = {key: tensordict.get(("next", key)) for key in ("observation", "action")}
-        return TensorDict(after, tensordict.batch_size)
+        return tensordict.get("next").select("observation", "action")
 
 
 def left_over(gamma: float, steps: int) -> float:
@@ -94,14 +93,6 @@ class Estimator:
     device: torch.device
     quiet: bool = False
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.gamma <= 1:
-            raise InputError(f"gamma must be in [0, 1], got {self.gamma}")
-        try:
-            at_least(1, steps=self.steps)
-        except ValueError as error:
-            raise InputError(str(error)) from error
-
     @property
     def log(self) -> Log:
         """The held-out episodes, or all of them where none are held out."""
@@ -127,9 +118,8 @@ class Estimator:
         Draws from torch's global generator. Raises FloatingPointError when it diverges.
         """
         parts = {"actor": "deterministic", "critic": self.critic, "risk": "neutral"}
-        agent = Agent.build(parts, self.data.spec).to(self.device)
-        settings = {**trainers.plain("default"), **SETTINGS, "steps": self.steps}
-        terms = {"td": FittedQ(self.gamma)}
+        agent, terms = Agent.build(parts, self.data.spec).to(self.device), {"td": FittedQ(self.gamma)}
+        settings = {"name": "default", **SETTINGS, "steps": self.steps}
         trainer = trainers.build(settings, agent, terms, transitions.to(self.device), self.seed)
         for _ in progress_bar(trainer.run(), self.steps, label, self.quiet):
             pass
@@ -143,8 +133,7 @@ class Estimator:
         log, chosen = self.log, self.episodes
         first, last = log.start[chosen], log.stop[chosen] - 1
         with seeded(self.seed, self.device):
-            kept = behaviour_transitions(self.data.transitions, self.gamma)
-            fitted = self.fit(kept, "estimate of the behaviour")
+            fitted = self.fit(behaviour_transitions(self.data.transitions, self.gamma), "estimate of the behaviour")
             predicted, end = (
                 fitted.returns(log.observation[rows], log.action[rows], LEVELS, members=True).astype(float).mean(1)
                 for rows in (first, last)
@@ -154,8 +143,8 @@ class Estimator:
         for row in report["cvar"]:
             close = abs(row["predicted"] - row["realised"]) <= CLOSE * float(outcome.std())
             row["met"] = close or row["low"] <= row["predicted"] <= row["high"]
-        report |= {"held_out": self.data.held_out is not None, "completed": completed}
-        return {**report, "quantiles": cells(predicted), "realised": np.sort(outcome).tolist()}
+        curves = {"quantiles": mixture(predicted, len(predicted))[0].tolist(), "realised": np.sort(outcome).tolist()}
+        return {**report, "held_out": self.data.held_out is not None, "completed": completed, **curves}
 
     def completed(self, end: np.ndarray) -> tuple[np.ndarray, float]:
         """Discounted returns [n] of the chosen episodes, and the mean share gamma^T that lies beyond truncation.
@@ -181,14 +170,13 @@ class Estimator:
             transitions = policy_transitions(self.data.transitions, agent.act, self.steps)
             fitted = self.fit(transitions, "estimate of the policy")
             value = fitted.returns(observation, agent.act(observation), LEVELS, members=True).astype(float)
-        mixed, *members = (mixture(part) for part in (value.mean(1), *value.swapaxes(0, 1)))
-        alphas = (1.0, *self.alphas)
-        rows = []
+        mixed, *members = (mixture(part, DRAWS) for part in (value.mean(1), *value.swapaxes(0, 1)))
+        alphas, rows = (1.0, *self.alphas), []
         for alpha, low, high in zip(alphas, *interval_over_states(mixed, alphas, self.seed), strict=True):
             each = [float(cvar(member.ravel(), alpha)) for member in members]
             row = {"alpha": alpha, "estimate": float(cvar(mixed.ravel(), alpha)), "low": low, "high": high}
             rows.append({**row, "member_low": min(each), "member_high": max(each)})
-        return {"starts": len(mixed), "cvar": rows, "quantiles": cells(mixed)}
+        return {"starts": len(mixed), "cvar": rows, "quantiles": mixture(mixed, len(mixed))[0].tolist()}
 
     def distance(self, agent: Agent) -> dict[str, Any]:
         """Distance of the policy's actions from those logged in the same states (box [-1, 1]), and OOD shares."""
@@ -203,15 +191,12 @@ class Estimator:
         return {"action_rms": apart, "ood": ood}
 
 
-def mixture(value: np.ndarray) -> np.ndarray:
-    """Quantiles [n DRAWS, 100] of each state's draws -> quantiles of each state's mixture [n, 100], means of cells."""
-    pooled = np.sort(value.reshape(-1, DRAWS * value.shape[-1]), -1)
-    return pooled.reshape(len(pooled), value.shape[-1], DRAWS).mean(-1)
+def mixture(value: np.ndarray, count: int) -> np.ndarray:
+    """Quantiles [n count, 100] -> of the mixtures of `count` rows each [n, 100].
 
-
-def cells(value: np.ndarray) -> list[float]:
-    """Quantiles [n, 100] of n states -> of their mixture, means of 100 cells, which keep CVaR at whole hundredths."""
-    return np.sort(value, None).reshape(value.shape[-1], -1).mean(-1).tolist()
+    They are means of 100 cells, which keep CVaR at whole hundredths.
+    """
+    return np.sort(value.reshape(-1, count * LEVELS), -1).reshape(-1, LEVELS, count).mean(-1)
 
 
 def interval_over_states(value: np.ndarray, alphas: Sequence[float], seed: int) -> tuple[list[float], list[float]]:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.vector import SyncVectorEnv
 
@@ -31,15 +32,9 @@ class Evaluation:
     """
 
     def __init__(
-        self,
-        *,
-        episodes: int = 100,
-        alphas: tuple[float, ...] = (0.05, 0.1, 0.25),
-        seed: int = 0,
-        environments: int = 50,
-        every: int = 0,
-        keep: bool = False,
-    ) -> None:
+        self, *, episodes: int = 100, alphas: tuple[float, ...] = (0.05, 0.1, 0.25), seed: int = 0,
+        environments: int = 50, every: int = 0, keep: bool = False,
+    ) -> None:  # fmt: skip
         at_least(1, episodes=episodes, environments=environments)
         at_least(0, seed=seed, every=every)
         at_most(10**6, episodes=episodes)
@@ -50,20 +45,17 @@ class Evaluation:
 
     def starts(self, seed: int) -> list[int]:
         """Seeds of the episodes' environments and, as the last one, of the policy's noise; `seed` is the run's."""
-        root = np.random.SeedSequence([self.seed, seed])
-        return [int(x) for x in root.generate_state(self.episodes + 1)]
+        return np.random.SeedSequence([self.seed, seed]).generate_state(self.episodes + 1).tolist()
 
     def run(self, agent: Agent, task: Task, seed: int, watch: Watch | None = None) -> list[dict[str, Any]]:
         """One row per episode. `seed` is the run's, so that runs of several seeds see different episodes.
 
         The training's random stream is left alone, and the result does not depend on it.
         """
-        starts = self.starts(seed)
-        rows: list[dict[str, Any]] = []
-        with seeded(starts.pop(), agent.actor.scaling.centre.device):
-            while starts:
-                chunk, starts = starts[: self.environments], starts[self.environments :]
-                rows += rollout(agent, task, chunk, watch)
+        *starts, noise = self.starts(seed)
+        with seeded(noise, agent.actor.scaling.centre.device):
+            chunks = (starts[i : i + self.environments] for i in range(0, len(starts), self.environments))
+            rows = [row for chunk in chunks for row in rollout(agent, task.environment, chunk, watch)]
         return [{"episode": i, **row} for i, row in enumerate(rows)]
 
     def summary(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -83,9 +75,11 @@ class Evaluation:
         }
 
 
-def rollout(agent: Agent, task: Task, seeds: list[int], watch: Watch | None = None) -> list[dict[str, Any]]:
+def rollout(
+    agent: Agent, environment: Callable[[], gym.Env], seeds: list[int], watch: Watch | None = None
+) -> list[dict[str, Any]]:
     """First episode of one environment per seed, all stepped together; `watch` is called at every step."""
-    envs = SyncVectorEnv([task.environment] * len(seeds))
+    envs = SyncVectorEnv([environment] * len(seeds))
     observation, _ = envs.reset(seed=list(seeds))
     alive = np.ones(len(seeds), bool)
     total = {key: np.zeros(len(seeds)) for key in ("return", "length", "risky_steps", "penalties")}
@@ -102,10 +96,8 @@ def rollout(agent: Agent, task: Task, seeds: list[int], watch: Watch | None = No
             total[key] += np.where(alive, value, 0)
         alive &= ~(terminated | truncated)
     envs.close()
-    return [
-        {key: (float if key == "return" else int)(column[i]) for key, column in total.items()}
-        for i in range(len(seeds))
-    ]
+    kinds = {key: float if key == "return" else int for key in total}
+    return [{key: kind(total[key][i]) for key, kind in kinds.items()} for i in range(len(seeds))]
 
 
 def film(agent: Agent, task: Task, seeds: Sequence[int], folder: Path) -> None:
@@ -116,21 +108,15 @@ def film(agent: Agent, task: Task, seeds: Sequence[int], folder: Path) -> None:
     """
     from gymnasium.wrappers import RecordVideo  # imports a video library
 
+    def recorded(name: str) -> gym.Env:
+        settings: dict[str, Any] = {"episode_trigger": lambda _: True, "name_prefix": name, "disable_logger": True}
+        with warnings.catch_warnings(action="ignore"):  # when the folder exists, as for the second video
+            return RecordVideo(task.environment("rgb_array"), str(folder / "videos"), **settings)
+
     for i, seed in enumerate(seeds):
         try:
-            env = task.environment("rgb_array")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the recorder warns when the folder exists, as for the second video
-                settings: dict[str, Any] = {"name_prefix": f"film-{i}", "disable_logger": True}
-                video = RecordVideo(env, str(folder / "videos"), episode_trigger=lambda _: True, **settings)
             with seeded(seed, agent.actor.scaling.centre.device):
-                observation, _ = video.reset(seed=seed)
-                over = False
-                while not over:
-                    action = agent.act(np.asarray(observation)[None])[0]
-                    observation, _, terminated, truncated, _ = video.step(action)
-                    over = terminated or truncated
-            video.close()
+                rollout(agent, partial(recorded, f"film-{i}"), [seed])
         except InputError:
             raise
         except Exception as error:  # no recorder, no renderer, no display: each library has its own exceptions

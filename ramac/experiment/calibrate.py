@@ -37,15 +37,15 @@ def calibrate(run: Path, episodes: int | None = None) -> dict[str, Any]:
     if "td" not in config.loss:
         raise InputError(f"{run} was trained without loss=[td,...]: its critic predicts nothing")
     agent, task = load(run), configured(config.plain)
-    evaluation = evaluations.build({**config.evaluation, **({} if episodes is None else {"episodes": episodes})})
+    evaluation = evaluations.build(config.evaluation | ({} if episodes is None else {"episodes": episodes}))
     if not os.access(run, os.W_OK):
         raise InputError(f"{run} cannot be written to")
     folder.warn_unfinished()
     calibration, report = compare(agent, task, evaluation, config.gamma, config.seed)
     write_json(folder.calibration_file, found := {"run_dir": str(run), **report})
-    predicted, outcome, curve = (x.numpy() for x in (calibration.predicted, calibration.outcome, calibration.curve))
+    curves = (value.numpy() for value in (calibration.predicted, calibration.outcome, calibration.curve))
     title = f"{run.name}: {report['episodes']} episodes"
-    calibration_figure(predicted, outcome, curve, title, folder.calibration_file.with_suffix(".png"))
+    calibration_figure(*curves, title, folder.calibration_file.with_suffix(".png"))
     return found
 
 

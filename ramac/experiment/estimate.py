@@ -31,10 +31,10 @@ EXTRAPOLATES = 0.1  # share of out-of-distribution actions beyond the data's own
 
 def report(estimator: Estimator, agent: Agent) -> dict[str, Any]:
     """Estimate of one policy, check of the estimator, distance to the data, and a verdict in words."""
-    settings = {"gamma": estimator.gamma, "seed": estimator.seed, "steps": estimator.steps}
-    settings |= {"critic": critics.label(estimator.critic), "left_over": left_over(estimator.gamma, estimator.steps)}
+    gamma, steps, critic = estimator.gamma, estimator.steps, critics.label(estimator.critic)
+    settings = {"gamma": gamma, "seed": estimator.seed, "steps": steps, "critic": critic}
     found = {"policy": estimator.policy(agent), "behaviour": estimator.behaviour, "distance": estimator.distance(agent)}
-    return {**settings, **found, "verdict": verdict(found)}
+    return {**settings, "left_over": left_over(gamma, steps), **found, "verdict": verdict(found)}
 
 
 def verdict(found: Mapping[str, Any]) -> str:
@@ -58,10 +58,8 @@ def verdict(found: Mapping[str, Any]) -> str:
         text += "; the policy is estimated to beat the behaviour, which no held-out episode can confirm"
     if ood is None:
         return f"{text}; too few data to tell how far the policy is from them"
-    known = f"{ood['rate']:.0%} of the policy's actions are out of distribution, {ood['data']:.0%} of the logged ones"
-    if ood["rate"] > ood["data"] + EXTRAPOLATES:
-        return f"{text}; {known}: the policy's estimate is an extrapolation"
-    return f"{text}; {known}"
+    text += f"; {ood['rate']:.0%} of the policy's actions are out of distribution, {ood['data']:.0%} of the logged ones"
+    return text + ": the policy's estimate is an extrapolation" * (ood["rate"] > ood["data"] + EXTRAPOLATES)
 
 
 def rank(agents: Mapping[int, Agent], reports: Mapping[int, Mapping[str, Any]], data: Dataset) -> dict[str, Any]:
@@ -71,20 +69,19 @@ def rank(agents: Mapping[int, Agent], reports: Mapping[int, Mapping[str, Any]], 
     for step, found in reports.items():
         policy, ood = found["policy"], found["distance"]["ood"]
         standard = (torch.tensor(policy["quantiles"], dtype=torch.float64) - mean) / std  # as critics see returns
-        row = {"step": step, "score": mean + std * agents[step].risk.of_samples(standard).item()}
-        row |= {"mean": policy["cvar"][0]["estimate"]}
-        row |= {"cvar": {f"{line['alpha']:g}": line["estimate"] for line in policy["cvar"][1:]}}
+        row = {"step": step, "score": mean + std * agents[step].risk.of_samples(standard).item(), **levels(policy)}
         rows.append({**row, "action_rms": found["distance"]["action_rms"], "ood": None if ood is None else ood["rate"]})
     rows.sort(key=lambda row: row["score"], reverse=True)
     chosen = rows[0]["step"]
-    return {"rule": f"highest estimated {risk_name(agents[chosen])}", "chosen": chosen, "rows": rows}
+    risk = agents[chosen].risk
+    name = risks.label({**vars(risk), "name": label_of(risks, type(risk))})
+    return {"rule": f"highest estimated {name}", "chosen": chosen, "rows": rows}
 
 
-def risk_name(agent: Agent) -> str:
-    """Short name of an agent's risk measure with its number, if it has one: `cvar0.1`."""
-    name = label_of(risks, type(agent.risk))
-    number = getattr(agent.risk, risks.suffix.get(name) or "", None)
-    return name if number is None else f"{name}{number:g}"
+def levels(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Estimated mean, and CVaR by its level as text."""
+    mean, *tails = policy["cvar"]
+    return {"mean": mean["estimate"], "cvar": {f"{row['alpha']:g}": row["estimate"] for row in tails}}
 
 
 def checkpoints(run: Path, steps: int) -> dict[int, Agent]:
@@ -96,10 +93,8 @@ def checkpoints(run: Path, steps: int) -> dict[int, Agent]:
 
 def brief(found: Mapping[str, Any]) -> dict[str, Any]:
     """The part of an estimate that a run's summary keeps, all of discounted returns."""
-    mean, *tails = found["policy"]["cvar"]
-    kept = {"mean": mean["estimate"], "cvar": {f"{row['alpha']:g}": row["estimate"] for row in tails}}
     choice = {"chosen": found["choice"]["chosen"]} if "choice" in found else {}
-    return {**kept, **choice, "verdict": found["verdict"]}
+    return {**levels(found["policy"]), **choice, "verdict": found["verdict"]}
 
 
 def of_run(run: Path, seed: int | None = None, steps: int = STEPS, quiet: bool = False) -> dict[str, Any]:
@@ -113,8 +108,7 @@ def of_run(run: Path, seed: int | None = None, steps: int = STEPS, quiet: bool =
         whole_number("seed", seed, 0, SEEDS)
     folder = RunFolder(run)
     config = folder.config
-    finished = folder.summary_file.exists()
-    last = config.trainer["steps"] if finished else folder.step or max(folder.kept, default=0)
+    last = config.trainer["steps"] if folder.summary_file.exists() else folder.step or max(folder.kept, default=0)
     agents, task = checkpoints(run, last), configured(config.plain)
     if not os.access(run, os.W_OK):
         raise InputError(f"{run} cannot be written to")
@@ -131,21 +125,17 @@ def judge(
     from ramac.plotting import estimate_figure  # matplotlib
 
     last = max(agents)
-    device = agents[last].actor.scaling.centre.device
-    estimator = Estimator(data, gamma, alphas, seed, steps, CRITIC, device, quiet)
+    estimator = Estimator(data, gamma, alphas, seed, steps, CRITIC, agents[last].actor.scaling.centre.device, quiet)
     reports = {step: report(estimator, agent) for step, agent in agents.items()}
     found = {"run_dir": str(run), "data": data.origin, **reports[last]}
     if len(agents) > 1:
         found["choice"] = rank(agents, reports, data)
     path, behaviour = RunFolder(run).estimate_file, found["behaviour"]
     returned = f"returned, {behaviour['episodes']} {'held-out' if behaviour['held_out'] else 'training'} episodes"
-    curves = {
-        returned: behaviour["realised"],
-        "behaviour, estimate": behaviour["quantiles"],
-        "policy, estimate": found["policy"]["quantiles"],
-    }
+    names = (returned, "behaviour, estimate", "policy, estimate")
+    curves = (behaviour["realised"], behaviour["quantiles"], found["policy"]["quantiles"])
     title = f"{run.name}: estimate from logged data, gamma {gamma:g}"
     with whole(path.with_suffix(".png")) as part:
-        estimate_figure({name: np.array(value) for name, value in curves.items()}, title, part)
+        estimate_figure(dict(zip(names, map(np.array, curves), strict=True)), title, part)
     write_json(path, found)
     return found

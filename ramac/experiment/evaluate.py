@@ -1,10 +1,9 @@
 """Evaluate a finished run again: more episodes, another environment or hazard, another acting rule."""
 
-import csv
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from ramac.agent import Acting, Agent
 from ramac.checkpoint import load
 from ramac.errors import InputError, nearest, whole_number
 from ramac.evaluation.rollout import Evaluation, film
-from ramac.experiment.config import SEEDS, listed
+from ramac.experiment.config import SEEDS, RunConfig, listed
 from ramac.experiment.folder import RunFolder
-from ramac.experiment.writers import EPISODE
+from ramac.experiment.writers import EPISODE, Table
 from ramac.registry import Registry, evaluations, hazards, tasks
 from ramac.system.files import write_json
 from ramac.system.runtime import device_of
@@ -29,41 +28,27 @@ PLAIN = (*ACTING, "episodes", "step", "seed", "device", "video", "name")
 SETTINGS = (*PLAIN, "task", "hazard", "evaluation")  # the last three also with `.argument`
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to evaluate: an agent in a task's environment."""
-
-    agent: Agent
-    task: Task
-    evaluation: Evaluation
-    seed: int
-    step: int | None
-    video: int
-
-
 def changed(registry: Registry, node: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Any:
     """A configured entry with other arguments, or another entry. Raises InputError."""
     group = registry.group
-    if group in settings:
-        name = str(settings[group])
-        if node is None or registry.parse(name)[0] != node["name"]:
-            node = None
-        base = registry.config(name)
-        kept = {} if node is None else {k: v for k, v in node.items() if k not in registry.parse(name)[1]}
-    elif node is not None:
-        base, kept = registry.config(node["name"]), dict(node)
-    else:
-        if any(key.startswith(f"{group}.") for key in settings):
-            raise InputError(f"{group}= must be named too: choose from {', '.join(registry)}")
-        return None
     given = {key.partition(".")[2]: value for key, value in settings.items() if key.startswith(f"{group}.")}
-    known = registry.parameters(base["name"])
+    if group in settings:
+        label = str(settings[group])
+    elif node is not None:
+        label = node["name"]
+    elif given:
+        raise InputError(f"{group}= must be named too: choose from {', '.join(registry)}")
+    else:
+        return None
+    name, numbers = registry.parse(label)
+    kept = {k: v for k, v in node.items() if k not in numbers} if node is not None and node["name"] == name else {}
+    known = registry.parameters(name)
     for key in given:
         if key not in known:
             have = ", ".join(known) or "no settings"
-            raise InputError(f"no setting '{group}.{key}'; {group}={base['name']} has {have}{nearest(key, known)}")
+            raise InputError(f"no setting '{group}.{key}'; {group}={name} has {have}{nearest(key, known)}")
     try:
-        return OmegaConf.merge(base, {k: v for k, v in kept.items() if k in ("name", *known)}, given)
+        return OmegaConf.merge(registry.config(label), kept, given)
     except OmegaConfBaseException as error:
         raise InputError(f"{group}: {' '.join(str(error).splitlines()[0].split())}") from error
 
@@ -86,18 +71,15 @@ def agent_of(folder: RunFolder, settings: Mapping[str, Any]) -> Agent:
 def refuse_other_sizes(agent: Agent, task: Task, label: str) -> None:
     """Refuse an environment whose observations or actions do not fit the policy. Raises InputError."""
     env, spec = task.environment(), agent.actor.spec
-    for what, space, need in (
-        ("observations", env.observation_space, spec.obs_dim),
-        ("actions", env.action_space, spec.act_dim),
-    ):
+    spaces = {"observations": (env.observation_space, spec.obs_dim), "actions": (env.action_space, spec.act_dim)}
+    for what, (space, need) in spaces.items():
         if space.shape != (need,):
             raise InputError(f"the policy takes {what} of {need} numbers, task={label} {space.shape}")
     env.close()
 
 
-def request(folder: RunFolder, settings: Mapping[str, Any]) -> Request:
-    """Everything built and checked before the first episode. Raises InputError."""
-    config = folder.config
+def request(folder: RunFolder, config: RunConfig, settings: Mapping[str, Any]) -> tuple[Agent, Task, Evaluation]:
+    """The agent, its environment and how it is judged, checked before the first episode. Raises InputError."""
     for key in settings:
         if (group := key.partition(".")[0]) not in SETTINGS or (group != key and group in PLAIN):
             raise InputError(
@@ -108,19 +90,14 @@ def request(folder: RunFolder, settings: Mapping[str, Any]) -> Request:
     agent = agent_of(folder, settings)
     if "step" not in settings:
         folder.warn_unfinished()
-    parts = {
-        "task": changed(tasks, config.task, settings),
-        "hazard": changed(hazards, config.hazard, settings),
-        "data": config.data,
-    }
+    node, hazard = changed(tasks, config.task, settings), changed(hazards, config.hazard, settings)
     episodes = {"evaluation.episodes": settings["episodes"]} if "episodes" in settings else {}
     evaluation = evaluations.build(changed(evaluations, config.evaluation, {**settings, **episodes}))
-    task = configured(parts)
+    task = configured({"task": node, "hazard": hazard, "data": config.data})
     if not task.has_environment:
         raise InputError(f"{folder} has no environment to act in; ramac estimate {folder} judges it by the logged data")
-    refuse_other_sizes(agent, task, tasks.label(parts["task"]))
-    seed, video = settings.get("seed", config.seed), settings.get("video", 0)
-    return Request(agent, task, evaluation, seed, settings.get("step"), video)
+    refuse_other_sizes(agent, task, tasks.label(node))
+    return agent, task, evaluation
 
 
 def evaluate(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +110,9 @@ def evaluate(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     if not re.fullmatch(r"[\w.=,+-]+", name) or name.startswith("."):
         raise InputError(f"name={name!r} must be letters, digits and any of . = , + - _")
     run_folder = RunFolder(run)
-    want = request(run_folder, asked)
+    config = run_folder.config
+    agent, task, evaluation = request(run_folder, config, asked)
+    seed = asked.get("seed", config.seed)
     folder = run_folder.evaluations / name
     if folder.exists() and previous(folder) != asked:
         raise InputError(f"{folder} holds an evaluation with other settings; choose another name")
@@ -144,16 +123,15 @@ def evaluate(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{part.parent} cannot be written: {error.strerror}") from error
     try:
-        if want.video:
-            film(want.agent, want.task, want.evaluation.starts(want.seed)[:-1][: want.video], part)
-        rows = want.evaluation.run(want.agent, want.task, want.seed)
-        with (part / "episodes.csv").open("w", newline="") as file:
-            writer: csv.DictWriter[str] = csv.DictWriter(file, EPISODE)
-            writer.writeheader()
-            writer.writerows(rows)
-        checkpoint = source(run_folder, want)
-        summary = {"settings": asked, "seed": want.seed, "checkpoint": checkpoint, **want.evaluation.summary(rows)}
-        if (score := want.task.score(summary["return_mean"])) is not None:
+        if videos := asked.get("video"):
+            film(agent, task, evaluation.starts(seed)[:-1][:videos], part)
+        rows = evaluation.run(agent, task, seed)
+        table = Table(part / "episodes.csv", EPISODE, None)
+        table.write(rows)
+        table.file.close()
+        checkpoint = source(run_folder, asked.get("step"))
+        summary = {"settings": asked, "seed": seed, "checkpoint": checkpoint, **evaluation.summary(rows)}
+        if (score := task.score(summary["return_mean"])) is not None:
             summary["score"] = score
         write_json(part / "summary.json", summary)
         shutil.rmtree(folder, ignore_errors=True)
@@ -163,10 +141,10 @@ def evaluate(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**summary, "run_dir": str(folder)}
 
 
-def source(run: RunFolder, want: Request) -> dict[str, Any]:
+def source(run: RunFolder, step: int | None) -> dict[str, Any]:
     """Gradient step of the checkpoint, None for the last of a finished run, and why it was chosen."""
-    if want.step is not None:
-        return {"step": want.step, "rule": "asked for"}
+    if step is not None:
+        return {"step": step, "rule": "asked for"}
     return {"step": None, "rule": "last"} if run.summary_file.exists() else {"step": run.step, "rule": "unfinished run"}
 
 

@@ -1,8 +1,9 @@
 """Cost of a gradient step, counted in network evaluations per transition."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,36 +21,29 @@ def counted(loss: CompositeLoss, rows: int) -> Iterator[Counter[str]]:
     A network is a module with parameters that no other such module calls; a critic's is its trunk. Networks of loss
     terms count as `value`.
     """
-    count: Counter[str] = Counter()
-    handles: list[Any] = []
-    depth = [0]
+    count, depth = Counter[str](), 0
 
     def enter(*_: Any) -> None:
-        depth[0] += 1
+        nonlocal depth
+        depth += 1
 
-    def leave(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-            depth[0] -= 1
-            if depth[0] == 0:
-                suffix = " (no gradient)" * (not torch.is_grad_enabled())
-                count[name + suffix] += round(output.shape[-2] / rows)  # [rows, A], [E, rows, F]
+    def leave(name: str, module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        nonlocal depth
+        depth -= 1
+        if depth == 0:
+            suffix = " (no gradient)" * (not torch.is_grad_enabled())
+            count[name + suffix] += round(output.shape[-2] / rows)  # [rows, A], [E, rows, F]
 
-        return hook
-
+    watched = [("value", m) for term in loss.terms.values() for m in term.children() if list(m.parameters())]
     for agent in (loss.agent, loss.target):
         # actors, also nested ones, have methods beside forward: their networks are counted instead
-        for module in (m for m in agent.actor.modules() if not isinstance(m, Actor)):
-            handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave("actor"))]
-        trunk = agent.critic.trunk
-        handles += [trunk.register_forward_pre_hook(enter), trunk.register_forward_hook(leave("critic"))]
-    for term in loss.terms.values():
-        for module in (m for m in term.children() if any(True for _ in m.parameters())):
-            handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave("value"))]
-    try:
+        watched += [("actor", module) for module in agent.actor.modules() if not isinstance(module, Actor)]
+        watched.append(("critic", agent.critic.trunk))
+    with ExitStack() as hooks:
+        for name, module in watched:
+            hooks.enter_context(module.register_forward_pre_hook(enter))
+            hooks.enter_context(module.register_forward_hook(partial(leave, name)))
         yield count
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def evaluations_per_update(trainer: Trainer) -> dict[str, float]:

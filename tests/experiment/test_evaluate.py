@@ -180,7 +180,7 @@ def test_standard_and_hazardous_environment():
         (["video=2"], "task=bandit has nothing to film"),
         (["candidates=0"], "candidates must be a whole number from 1"),
         (["device=meta"], "device=meta cannot be used here"),
-        (["more"], "needs one run folder, got 2"),
+        (["more"], "eval takes one run folder, got 2"),
     ],
 )
 def test_bad_requests_are_refused_and_leave_nothing(run, settings, words):
