@@ -11,7 +11,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ramac.api import Result, check_critic, estimate, evaluate, load, make, report, resume, sweep, train
+    from ramac.api import Result, check_critic, estimate, evaluate, report, resume, sweep, train
+    from ramac.checkpoint import load
+    from ramac.registry import make
 
 __version__ = version("ramac")
 __all__ = [
@@ -41,7 +43,8 @@ for old, new in MOVED.items():
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("ramac.api"), name)
+        place = {"load": "ramac.checkpoint", "make": "ramac.registry"}.get(name, "ramac.api")
+        return getattr(import_module(place), name)
     raise AttributeError(f"module 'ramac' has no attribute {name!r}")
 
 

@@ -13,10 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ramac import checkpoint
-from ramac.agent import Agent
 from ramac.data import Log
-from ramac.errors import known_group
 from ramac.experiment.compose import compose
 from ramac.experiment.config import flat
 from ramac.experiment.folder import RunFolder
@@ -25,7 +22,6 @@ from ramac.experiment.grid.status import status
 from ramac.experiment.grid.sweep import quoted
 from ramac.experiment.resume import resumable
 from ramac.experiment.run import train as train_run
-from ramac.registry import GROUPS
 from ramac.system.runtime import restored
 
 if TYPE_CHECKING:
@@ -102,17 +98,6 @@ def result_of(summaries: list[dict[str, Any]]) -> Result:
         return Result(folders[0], summaries[0], tables[0])
     rows = pd.concat([table.assign(seed=one["seed"]) for table, one in zip(tables, summaries, strict=True)])
     return Result(folders[0], {**summaries[0], "runs": summaries}, rows)
-
-
-def make(group: str, entry: str, *args: Any, **kwargs: Any) -> Any:
-    """Build a registry entry: `make("risk", "cvar0.1")`, `make("actor", "flow20", Spec.unit(3, 2))`."""
-    known_group(group, GROUPS)
-    return GROUPS[group].build({**GROUPS[group].plain(entry), **kwargs}, *args)
-
-
-def load(path: str | Path) -> Agent:
-    """Agent of a run folder: `load(PATH).act(observation)`; needs neither Hydra nor the data."""
-    return checkpoint.load(path)
 
 
 @leaves_the_process

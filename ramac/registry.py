@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ramac.errors import InputError, nearest
+from ramac.errors import InputError, known_group, nearest
 
 SUFFIX = re.compile(r"([a-zA-Z_][\w-]*?)(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 Entry = TypeVar("Entry", bound=type)
@@ -188,6 +188,12 @@ sources = Registry("source", "ramac.data.sources")  # chosen inside a value: dat
 COMPOSED = (actors, critics, risks, losses, tasks, hazards, trainers, evaluations, loggers)
 GROUPS = {registry.group: registry for registry in COMPOSED}  # chosen on the command line by group=entry
 SLOTS = {**GROUPS, sources.group: sources}  # all that can be extended
+
+
+def make(group: str, entry: str, *args: Any, **kwargs: Any) -> Any:
+    """Build a registry entry: `make("risk", "cvar0.1")`, `make("actor", "flow20", Spec.unit(3, 2))`."""
+    known_group(group, GROUPS)
+    return GROUPS[group].build({**GROUPS[group].plain(entry), **kwargs}, *args)
 
 
 def label_of(registry: Registry, entry: type) -> str:

@@ -16,9 +16,26 @@ CONFIG = """task: {name: bandit}
 evaluation: {name: default, episodes: 2, alphas: [0.05, 0.1, 0.25]}
 loss: {td: {name: td, gamma: 0}}
 trainer: {name: default, steps: 2}
-seed: 0
-data: null
+actor: {name: flow}
+critic: {name: qr}
+risk: {name: cvar}
 hazard: null
+data: null
+recipe: null
+sweep: null
+candidates: 1
+temperature: 0.0
+mode: false
+seed: 0
+device: auto
+run_dir: null
+seeds: null
+grid_dir: null
+threads: null
+log_every: 100
+save_every: 1000
+save_last: 2
+deterministic: false
 """
 
 

@@ -185,9 +185,10 @@ def discount(settings: Mapping[str, Any], alias: Any, task: Any) -> Any:
 def node_of(registry: Registry, node: Any) -> Node:
     """Checked name and arguments of one entry. Raises InputError."""
     group = registry.group
-    if not isinstance(node, Mapping) or node.get("name") not in registry:
-        name = node.get("name") if isinstance(node, Mapping) else node
-        registry.parse(str(name))  # refuses what is no entry, with a number or without
+    if not isinstance(node, Mapping):
+        raise InputError(f"{group} must be the name and the arguments of an entry, got {node!r}")
+    if (name := node.get("name")) not in registry:
+        registry.parse(str(name))  # refuses an unknown entry, with a number or without
         raise InputError(f"{group}.name={name}: entries are chosen by {group}={name}")
     return registry.plain(registry.typed(node))  # an interpolation may have brought a value of another type
 

@@ -69,7 +69,10 @@ WEIGHTS = {
     "another type": (at("actor.scaling.centre", torch.zeros(2, dtype=torch.float64)), r"is F64 \[2\], not F32 \[2\]"),
     "another shape": (at("actor.scaling.centre", torch.zeros(3)), r"is F32 \[3\], not F32 \[2\]"),
     "one missing": (lambda s: s.pop("actor.scaling.centre"), "has no 'actor.scaling.centre'"),
-    "one too many": (at("actor.scaling.center", torch.zeros(2)), "does not belong.*did you mean 'actor.scaling.centre'"),
+    "one too many": (
+        at("actor.scaling.center", torch.zeros(2)),
+        "does not belong.*did you mean 'actor.scaling.centre'",
+    ),
 }
 
 

@@ -26,7 +26,7 @@ CONFIGS = {
         "task: {name: gymnasium, environment: 'evil:Env-v0'}",
         "would run the module evil; .*PLUGINS",
     ),
-    "no settings": ("task: bandit", "task holds no settings, but 'bandit'"),
+    "no settings": ("task: bandit", "task must be the name and the arguments of an entry, got 'bandit'"),
     "a key that is none": ("1: 2", "'1' is not a setting"),
 }
 
