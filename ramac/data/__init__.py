@@ -79,7 +79,7 @@ class Log:
     def spec(self, action_space: gymnasium.spaces.Box, gamma: float) -> Spec:
         """Sizes, action box and statistics; 1e-3 is added to deviations of observations as in TD3+BC."""
         mean, std = (measure(self.observation, 0, dtype=np.float64) for measure in (np.mean, np.std))
-        parts = action_space.low, action_space.high, mean, std.astype(np.float32) + np.float32(1e-3)
+        parts: tuple[Any, ...] = (action_space.low, action_space.high, mean, std.astype(np.float32) + np.float32(1e-3))
         low, high, mean, std = (tuple(part.astype(np.float32).tolist()) for part in parts)
         sizes = self.observation.shape[1], self.action.shape[1]
         return Spec(*sizes, low, high, mean, std).of_returns(self.returns_to_go(gamma))

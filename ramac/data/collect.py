@@ -137,8 +137,9 @@ def collected(path: Path, parts: Iterator[EpisodeBuffer]) -> Iterator[EpisodeBuf
         flat = dict(file)
     ends = np.cumsum(flat["lengths"])[:-1]
     stops = dict.fromkeys(COLUMNS, ends) | {"observations": ends + np.arange(1, len(ends) + 1)}  # one more each
-    for parts in zip(*(np.split(flat[key], stops[key]) for key in COLUMNS), strict=True):
-        yield EpisodeBuffer(None, None, None, *parts)
+    columns: list[Any] = [np.split(flat[key], stops[key]) for key in COLUMNS]
+    for episode in zip(*columns, strict=True):
+        yield EpisodeBuffer(None, None, None, *episode)
 
 
 def build(

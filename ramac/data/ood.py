@@ -48,7 +48,8 @@ class Detector:
         left, count = np.arange(len(observation)), wanted if episode is None else 4 * wanted
         while len(left) and count <= MOST:
             count = min(count, len(self.episode))
-            _, near = self.tree.query(self.scale(observation[left]), range(1, count + 1), workers=-1)
+            ranks: Any = range(1, count + 1)  # also one neighbour has an axis then
+            near = np.asarray(self.tree.query(self.scale(observation[left]), ranks, workers=-1)[1])
             other = np.ones(near.shape, bool) if episode is None else self.episode[near] != episode[left, None]
             enough = (other.sum(1) >= wanted) | (count == len(self.episode))
             order = np.argsort(~other[enough], axis=1, kind="stable")[:, :wanted]  # others first, nearest first
@@ -58,8 +59,8 @@ class Detector:
         for own in np.unique(owner[left]):  # surrounded by their own episode
             others, rows = np.flatnonzero(self.episode != own), left[owner[left] == own]
             tree = type(self.tree)(self.tree.data[others])
-            _, near = tree.query(self.scale(observation[rows]), range(1, wanted + 1))
-            found[rows] = others[near]
+            ranks = range(1, wanted + 1)
+            found[rows] = others[tree.query(self.scale(observation[rows]), ranks)[1]]
         return found
 
     def distance(self, near: np.ndarray, action: np.ndarray) -> np.ndarray:

@@ -43,9 +43,9 @@ def calibrate(run: Path, episodes: int | None = None) -> dict[str, Any]:
     folder.warn_unfinished()
     calibration, report = compare(agent, task, evaluation, config.gamma, config.seed)
     write_json(folder.calibration_file, found := {"run_dir": str(run), **report})
-    curves = (value.numpy() for value in (calibration.predicted, calibration.outcome, calibration.curve))
+    predicted, outcome, curve = (x.numpy() for x in (calibration.predicted, calibration.outcome, calibration.curve))
     title = f"{run.name}: {report['episodes']} episodes"
-    calibration_figure(*curves, title, folder.calibration_file.with_suffix(".png"))
+    calibration_figure(predicted, outcome, curve, title, folder.calibration_file.with_suffix(".png"))
     return found
 
 
