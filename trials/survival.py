@@ -59,6 +59,12 @@ def numbers(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.rglob("*")) if path.name in names}
 
 
+def differing(run: Path, expected: dict[str, bytes]) -> list[str]:
+    """Names of the files that are not those of `numbers`, byte for byte."""
+    found = numbers(run)
+    return sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+
+
 def stage(run: Path) -> str:
     """The stage that a run has reached, judged by its files."""
     if (run / "summary.json").exists():
@@ -102,7 +108,7 @@ def kills(count: int, seed: int | None = 0) -> Counter[str]:
                 process.join()
             output = (folder / "log.txt").read_text()
             assert (run / "summary.json").exists(), f"killed {reached}: {output}"
-            assert numbers(run) == expected, f"killed {reached}: other numbers; {output}"
+            assert not (other := differing(run, expected)), f"killed {reached}: {other} differ; {output}"
             # a run that is killed after its summary may leave unused states
             assert {path.name for path in run.iterdir()} - {"states", ".lock"} == ENDED, sorted(run.iterdir())
             found[reached] += 1
@@ -119,9 +125,9 @@ def repeated(cells: list[tuple[str, ...]]) -> int:
                 process = start(folder, cell)
                 process.join()
                 assert process.exitcode == 0, (cell, (folder / "log.txt").read_text())
-            first, second = (numbers(folder / "run") for folder in pair)
+            first = numbers(pair[0] / "run")
             assert len(first) >= 4, sorted(first)
-            assert first == second, (cell, [name for name, content in first.items() if content != second.get(name)])
+            assert not (other := differing(pair[1] / "run", first)), (cell, other)
     return len(cells)
 
 
