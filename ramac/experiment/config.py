@@ -198,4 +198,8 @@ def nodes_of(registry: Registry, nodes: Any) -> dict[str, Node]:
     group, example = registry.group, {"loss": "terms and their settings, loss=[td,bc]"}
     if not isinstance(nodes, Mapping) or not all(isinstance(node, Mapping) for node in nodes.values()):
         raise InputError(f"{group} must be {example.get(group, f'a list of entries, {group}=[csv]')}; got {nodes!r}")
+    chosen = [str(key) for key, node in nodes.items() if "name" in node]
+    for key in map(str, nodes):
+        if key not in chosen:
+            raise InputError(f"no setting '{group}.{key}'; {group} has {', '.join(chosen)}{nearest(key, chosen)}")
     return {str(key): registry.plain(registry.typed(node)) for key, node in nodes.items()}

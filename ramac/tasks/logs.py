@@ -46,6 +46,9 @@ class LogsTask(LoggedTask):
 
     def dataset(self) -> Dataset:
         log, origin = self.clean()
+        anywhere = np.full(log.action.shape[1], np.inf)
+        for finding in errors(log, -anywhere, anywhere):  # non-finite values, before a box is made of them
+            raise InputError(f"{origin}: {finding.text}")
         box = self.box(log, origin)
         for finding in errors(log, box.low, box.high):
             raise InputError(f"{origin}: {finding.text}")

@@ -174,15 +174,14 @@ class Trainer:
         while self.step_count < self.steps:
             yield self.update(self.batch())
 
-    def networks(self) -> dict[str, Tensor]:
-        """Parameters and buffers of agent, target and terms, by name."""
-        return {**dict(self.objective.named_parameters()), **dict(self.objective.named_buffers())}
+    def named_optimisers(self) -> dict[str, Optimizer]:
+        """The optimisers of the parameter groups and of the multipliers."""
+        return self.optimisers | ({"multipliers": self.multiplier_optimiser} if self.multiplier_optimiser else {})
 
     def tensors(self) -> State:
         """The live tensors of networks and optimisers, by name."""
-        extra = {"multipliers": self.multiplier_optimiser} if self.multiplier_optimiser else {}
-        networks = self.networks()
-        return networks | optimiser_state({**self.optimisers, **extra}, networks)
+        networks = {**dict(self.objective.named_parameters()), **dict(self.objective.named_buffers())}
+        return networks | optimiser_state(self.named_optimisers(), networks)
 
     def state(self) -> State:
         """Copies of all that later gradient steps depend on.

@@ -11,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.updates import data, ramac_trainer
+from ramac.experiment.compose import compose
 from ramac.experiment.presets import presets
 from ramac.training.trainer import Trainer
 
@@ -53,8 +54,8 @@ def without_values(monkeypatch: pytest.MonkeyPatch) -> None:
 def trainer_without_values(cell: str) -> Trainer:
     logged = data(100)
     logged["next", "action"], logged["next", "followed"] = logged["action"], logged["next", "terminated"]
-    alone = "guidance" in cell or "onestep" in cell or "budget" in cell
-    overrides = ["trainer.batch_size=8", "trainer.delay=1", *([] if alone else [LATE]), *cell.split()]
+    overrides = ["trainer.batch_size=8", "trainer.delay=1", *cell.split()]
+    overrides += [LATE] if "risk" in compose(overrides).loss else []
     trainer = ramac_trainer(overrides, logged.to("meta"))
     for optimiser in trainer.named_optimisers().values():
         optimiser.param_groups[0]["fused"] = False  # torch's own, which knows no meta
