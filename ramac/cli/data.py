@@ -161,6 +161,8 @@ def described(found: dict[str, Any], path: Path | None, task: Task | None) -> It
 
 def histogram(returns: np.ndarray, bins: int = 12, width: int = 50) -> str:
     """Episodes per interval of the return, one line each, the worst first."""
+    if not np.isfinite(returns).all():  # rewards so large that their sum overflows
+        return f"{(~np.isfinite(returns)).sum()} of {len(returns)} returns are non-finite"
     counts, edges = np.histogram(returns, bins)
     lines = ["return of an episode, and how many episodes"]
     for count, (left, right) in zip(counts, itertools.pairwise(edges), strict=True):
