@@ -45,7 +45,7 @@ def machine(rows: Rows) -> str:
     parts = f"{row['device']}, {row['cores']} cores, {row['threads']} threads, torch {row['torch']}, {row['date']}"
     rates = f"{number(row['square_gflops'])} GFLOPS in a square product of 2048"
     own = ", ".join(f"{number(r['own_gflops'])} in {r['recipe']}'s own" for r in rows if r["implementation"] == "ramac")
-    return f"{parts}; {rates}, {own}."
+    return f"{parts};\n{rates}, {own}."
 
 
 def recipes(rows: Rows) -> str:
