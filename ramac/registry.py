@@ -79,8 +79,11 @@ class Registry(Mapping[str, type]):
         return found
 
     def config(self, spec: str) -> DictConfig:
-        """Typed node `{name: cvar, alpha: 0.1}` of `"cvar0.1"`; Literal becomes an enumeration."""
-        name, given = self.parse(spec)
+        """Typed node `{name: cvar, alpha: 0.1}` of `"cvar0.1"`."""
+        return self.defaults(*self.parse(spec))
+
+    def defaults(self, name: str, given: Mapping[str, Any]) -> DictConfig:
+        """Typed node of an entry's arguments, some `given`, the others at their defaults; Literal is an enumeration."""
         fields: list[tuple[str, Any, Any]] = [("name", str, name)]
         for p in self.parameters(name).values():
             hint, value = p.annotation, given.get(p.name, MISSING if p.default is p.empty else p.default)
@@ -137,7 +140,7 @@ class Registry(Mapping[str, type]):
             if "${" in str(value):
                 raise InputError(f"{self.group}={name}: {key}={value!r} is an interpolation, not a value")
         try:
-            return cast("DictConfig", OmegaConf.merge(self.config(name), given, node, {"name": name}))
+            return cast("DictConfig", OmegaConf.merge(self.defaults(name, given), node, {"name": name}))
         except OmegaConfBaseException as error:
             raise InputError(f"{self.group}={name}: {str(error).splitlines()[0]}") from error
 
