@@ -187,8 +187,8 @@ def node_of(registry: Registry, node: Any) -> Node:
     group = registry.group
     if not isinstance(node, Mapping):
         raise InputError(f"{group} must be the name and the arguments of an entry, got {node!r}")
-    if (name := node.get("name")) not in registry:
-        registry.parse(str(name))  # refuses an unknown entry, with a number or without
+    if isinstance(name := node.get("name"), str) and name not in registry:
+        registry.parse(name)  # refuses an unknown entry, with a number or without
         raise InputError(f"{group}.name={name}: entries are chosen by {group}={name}")
     return registry.plain(registry.typed(node))  # an interpolation may have brought a value of another type
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ramac.cli import COMMANDS
+from ramac.cli import COMMANDS, main
 from ramac.cli.help import declared, entries
 from ramac.experiment.presets import PRESETS, presets
 from ramac.registry import GROUPS
@@ -68,5 +68,7 @@ def test_list_imports_what_it_shows():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_a_command_wherever_it_stands(name):
-    assert ramac(name, "some-run", "key=value", "--help")[0].startswith(f"ramac {name}")
+def test_help_of_a_command_wherever_it_stands(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["ramac", name, "some-run", "key=value", "--help"])
+    main()
+    assert capsys.readouterr().out.startswith(f"ramac {name}")

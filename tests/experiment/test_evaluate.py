@@ -97,11 +97,14 @@ def test_a_value_that_cannot_be_read_is_named(value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "foo"}, "config.yaml cannot be used: no task 'foo'; choose from bandit"),
-        ({"task": {"steps": 3}}, "config.yaml cannot be used: no task 'None'; choose from bandit"),
+        ({"task": "foo"}, "config.yaml cannot be used: task must be the name and the arguments of an entry, got 'foo'"),
+        ({"task": {"steps": 3}}, "config.yaml cannot be used: task has no name of an entry; choose from bandit"),
         ({"task": {"name": "foo"}}, "no task 'foo'"),
-        ({"hazard": [1]}, r"config.yaml cannot be used: no hazard '\[1\]'; choose from none"),
-        ({"evaluation": {"episodes": 3}}, "no evaluation 'None'; choose from default"),
+        (
+            {"hazard": [1]},
+            r"config.yaml cannot be used: hazard must be the name and the arguments of an entry",
+        ),
+        ({"evaluation": {"episodes": 3}}, "evaluation has no name of an entry; choose from default"),
         ({"seed": "x"}, "seed must be a whole number from 0 to 4294967295, got 'x'"),
     ],
 )
