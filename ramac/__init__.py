@@ -45,6 +45,8 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         place = {"load": "ramac.checkpoint", "make": "ramac.registry"}.get(name, "ramac.api")
         return getattr(import_module(place), name)
+    if name in ("data", "testing"):  # ramac.data.from_arrays, ramac.testing.check_actor
+        return import_module(f"ramac.{name}")
     raise AttributeError(f"module 'ramac' has no attribute {name!r}")
 
 

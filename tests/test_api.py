@@ -6,11 +6,13 @@ import sys
 import warnings
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 
 import ramac
+import ramac.data
 from ramac.api import words_of
 from ramac.errors import InputError
 
@@ -135,3 +137,15 @@ def test_the_module_is_the_command():
     assert done.stdout == f"ramac {ramac.__version__}\n"
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = ramac.trian
+
+
+def test_arrays_name_their_environment():
+    steps = np.arange(40)
+    log = ramac.data.from_arrays(
+        np.random.default_rng(0).normal(size=(40, 3)), np.linspace(-1, 1, 40)[:, None], np.ones(40),
+        np.zeros(40), steps % 10 == 9,
+    )  # fmt: skip
+    log.environment = gymnasium.spec("Pendulum-v1")
+    found = ramac.train(SMALL, "task=gymnasium", "task.horizon=3", "evaluation.episodes=2", data=log, quiet=True)
+    assert found["episodes"] == 2
+    assert "arrays from Python" in found["data"]

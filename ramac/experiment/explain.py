@@ -6,9 +6,8 @@ import torch
 from torch.nn.utils import get_total_norm
 
 from ramac.experiment.config import RunConfig
-from ramac.experiment.run import build_trainer, dry_build
+from ramac.experiment.run import Build, dry_build
 from ramac.losses import Term
-from ramac.system.runtime import device_of
 from ramac.training.cost import counted
 from ramac.training.trainer import Trainer, weighted_sum
 
@@ -40,9 +39,8 @@ def explain(config: RunConfig) -> tuple[Trainer, list[dict[str, Any]], dict[str,
 
     Nothing is trained or written. Raises InputError.
     """
-    task, _ = dry_build(config)
-    data = task.dataset()
-    trainer = build_trainer(config, data.spec, data.transitions, device_of(config.device))
+    dry_build(config)
+    trainer = Build.of(config).trainer
     rows = rows_of(trainer)
     with counted(trainer.loss, trainer.batch_size) as together:
         for group in trainer.optimisers:

@@ -41,14 +41,12 @@ def build_trainer(config: RunConfig, spec: Spec, transitions: TensorDict, device
     return trainers.build(config.trainer, agent, terms, transitions.to(device), config.seed)
 
 
-def dry_build(config: RunConfig) -> tuple[Task, Evaluation]:
-    """Task and evaluation, once every part has been built without data.
-
-    A wrong argument is refused here, before a dataset is collected. Raises InputError.
-    """
-    task, evaluation = configured(config.plain), evaluations.build(config.evaluation)
+def dry_build(config: RunConfig) -> None:
+    """Build every part without data: a wrong argument is refused before a dataset is collected. Raises InputError."""
+    device_of(config.device)
+    configured(config.plain)
+    evaluations.build(config.evaluation)
     build_trainer(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
-    return task, evaluation
 
 
 @dataclass
@@ -61,12 +59,12 @@ class Build:
     trainer: Trainer
 
     @classmethod
-    def of(cls, config: RunConfig, log: Log | None) -> "Build":
-        """Build everything, first without data. Raises InputError."""
-        device = device_of(config.device)
-        task, evaluation = dry_build(config)
-        data = (task if log is None else configured(config.plain, log)).dataset()
-        return cls(task, evaluation, data, build_trainer(config, data.spec, data.transitions, device))
+    def of(cls, config: RunConfig, log: Log | None = None) -> "Build":
+        """Build everything, on the run's device. Raises InputError."""
+        task = configured(config.plain, log)
+        data = task.dataset()
+        trainer = build_trainer(config, data.spec, data.transitions, device_of(config.device))
+        return cls(task, evaluations.build(config.evaluation), data, trainer)
 
 
 class Run:
