@@ -20,7 +20,7 @@ from ramac.experiment.folder import RunFolder
 from ramac.experiment.grid.folder import GridFolder
 from ramac.experiment.grid.status import status
 from ramac.experiment.grid.sweep import quoted
-from ramac.experiment.resume import resumable
+from ramac.experiment.resume import config_to_resume
 from ramac.experiment.run import train as train_run
 from ramac.system.runtime import restored
 
@@ -118,7 +118,7 @@ def train(
 @leaves_the_process
 def resume(run: str | Path, *, quiet: bool = False, **settings: Any) -> Result:
     """Resume an interrupted run; `threads`, `device`, `save_every` and `save_last` may change. Raises InputError."""
-    return result_of(train_run(resumable(run, settings), None, quiet))
+    return result_of(train_run(config_to_resume(run, settings), None, quiet))
 
 
 @leaves_the_process

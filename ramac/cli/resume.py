@@ -6,11 +6,11 @@ The same command as the first time does the same; a sweep is resumed by its own 
 
 from ramac.cli import run_of, settings
 from ramac.cli.train import execute
-from ramac.experiment.resume import SETTINGS, resumable
+from ramac.experiment.resume import SETTINGS, config_to_resume
 
 
 def main(arguments: list[str]) -> int:
     """Resume a run. Raises InputError for what cannot be resumed, and what a run raises."""
     words, changes = settings(arguments, "resume", SETTINGS)
-    execute(resumable(run_of(words, "resume"), changes))
+    execute(config_to_resume(run_of(words, "resume"), changes))
     return 0

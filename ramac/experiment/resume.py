@@ -13,7 +13,7 @@ from ramac.experiment.folder import RunFolder
 SETTINGS = ("threads", "device", "save_every", "save_last")  # may change: the numbers do not depend on them
 
 
-def resumable(run: str | Path, changes: Mapping[str, Any]) -> RunConfig:
+def config_to_resume(run: str | Path, changes: Mapping[str, Any]) -> RunConfig:
     """The configuration of an interrupted run, with other values of SETTINGS. Raises InputError."""
     folder = RunFolder(Path(run))
     if (folder.path / "grid.json").exists():

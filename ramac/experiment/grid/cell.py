@@ -29,7 +29,7 @@ def run(config: RunConfig, launcher: Any) -> None:
     with lock:
         if folder.summary_file.exists():
             return
-        if not resumable(folder, config):
+        if not worth_resuming(folder, config):
             folder.clear()
         folder.failure_file.unlink(missing_ok=True)
         try:
@@ -56,7 +56,7 @@ def threads_of(launcher: Any) -> int | None:
     return int(launcher.get("cpus_per_task") or 1) if "submitit" in target else None
 
 
-def resumable(folder: RunFolder, config: RunConfig) -> bool:
+def worth_resuming(folder: RunFolder, config: RunConfig) -> bool:
     """Whether the folder holds this run, interrupted, and not failed for a reason of its own."""
     try:
         if folder.failure_file.exists() and not read_json(folder.failure_file, folder.path).get("goes_on"):
