@@ -37,6 +37,7 @@ def show(run: Path, summary: dict[str, Any]) -> None:
     console = Console()
     asked = " ".join(f"{key}={value}" for key, value in summary["settings"].items())
     columns = ("episode return", f"policy ({summary['episodes']} episodes)", "95 % interval")
-    console.print(table(escape(f"{run}: {asked or 'again'}"), columns, result_rows(summary)))
+    score = [("D4RL score", f"{summary['score']:.1f}", "")] if "score" in summary else []
+    console.print(table(escape(f"{run}: {asked or 'again'}"), columns, [*result_rows(summary), *score]))
     warn_of_thin_tails(summary)
     console.print(f"everything is in [bold]{escape(summary['run_dir'])}[/bold]", highlight=False, soft_wrap=True)
