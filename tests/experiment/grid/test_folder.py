@@ -7,9 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
-from ramac.cli import main
 from ramac.cli.grid import in_words
 from ramac.cli.grid import main as command
 from ramac.errors import InputError
@@ -17,27 +15,7 @@ from ramac.experiment.folder import RunFolder, Taken
 from ramac.experiment.grid.folder import Cell, GridFolder
 from ramac.experiment.grid.status import Row, remaining
 from ramac.system.files import write_json
-
-SHORT = ("critic=qr", "trainer.steps=4", "evaluation.episodes=10", "log_every=2")
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield
-    GlobalHydra.instance().clear()
-
-
-def ramac_m(monkeypatch, *arguments) -> int:
-    """`ramac -m ...` in this process; returns the exit status."""
-    monkeypatch.setattr(sys, "argv", ["ramac", "-m", *SHORT, *arguments])
-    GlobalHydra.instance().clear()
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+from trials.sweeps import ramac_m
 
 
 def done(grid) -> list[Path]:

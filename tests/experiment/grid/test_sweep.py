@@ -9,35 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from ramac.cli import main
 from ramac.experiment.grid.cell import threads_of
 from ramac.experiment.presets import presets
 from ramac.registry import GROUPS
+from trials.sweeps import SHORT, ramac_m
 
-SHORT = ("critic=qr", "trainer.steps=4", "evaluation.episodes=10", "log_every=2")
 PROGRAM = [sys.executable, "-c", "import ramac; ramac.main()"]
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield
-    GlobalHydra.instance().clear()
-
-
-def ramac_m(monkeypatch, *arguments) -> int:
-    """`ramac -m ...` in this process; returns the exit status."""
-    monkeypatch.setattr(sys, "argv", ["ramac", "-m", *SHORT, *arguments])
-    GlobalHydra.instance().clear()
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 def attempts(run: Path) -> int:
