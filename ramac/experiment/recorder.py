@@ -139,7 +139,7 @@ class Recorder:
         names, terms = self.config.names, "+".join(self.config.loss)
         recipe = f"{names['recipe']}: " if "recipe" in names else ""
         cell = "{actor} x {critic} x {risk}".format(**names)
-        return f"{recipe}{cell}, {terms}, seed {self.config.seed}, {self.trainer.steps} gradient steps"
+        return f"{recipe}{cell}, {terms}, seed {self.config.seed}, {self.trainer.steps} steps"
 
     def estimate(self) -> dict[str, Any]:
         """The off-policy estimate of the policy of a task without an environment."""
