@@ -26,8 +26,8 @@ ROWS = 2**14  # pairs (s, a), or values of Z, that the critic computes at once
 class Acting:
     """How an agent acts: a sample of the actor, its central action (`mode`), or one of several candidates.
 
-    Of `candidates` samples it takes the best by the risk measure (IDQL; Diffusion-QL). With a `temperature` in reward
-    units it draws one, with probabilities softmax(rho / temperature).
+    Of `candidates` samples it takes the best by the risk measure (IDQL; Diffusion-QL). With a `temperature` it draws
+    one, with probabilities softmax(rho / temperature); rho counts in standard deviations of the logged returns.
     """
 
     candidates: int = 1
@@ -161,7 +161,7 @@ class Agent(nn.Module):
         """observation [B, O] -> one action [B, A] of several candidates, by the lowest member's risk measure."""
         count = self.acting.candidates
         pairs = self.actor(TensorDict({"observation": state.unsqueeze(1).expand(-1, count, -1)}, (len(state), count)))
-        rho = self.lowest_risk(pairs)  # [B, C]
+        rho = self.critic.standard_risk(pairs, self.risk).amin(-1)  # [B, C]
         if self.acting.temperature:
             above = rho - rho.amax(-1, keepdim=True)  # a tiny temperature must not divide two infinities
             chosen = torch.multinomial((above / self.acting.temperature).softmax(-1), 1)

@@ -128,3 +128,8 @@ class Scaling(nn.Module):
     def to_return(self, standard: Tensor) -> Tensor:
         """Standardised returns -> reward units."""
         return self.return_mean + self.return_std * standard
+
+    def step_to_standard(self, reward: Tensor, kept: Tensor) -> Tensor:
+        """What standardised r + g Z' has beside g z', z' standardised: (r - (1 - g) mean) / sd, r and g [*b]."""
+        mean, std = self.return_mean.double(), self.return_std.double()
+        return ((reward.double() - (1 - kept.double()) * mean) / std).to(kept.dtype)

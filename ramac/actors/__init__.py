@@ -44,7 +44,11 @@ class Actor(TensorDictModuleBase):
         raise NotImplementedError(f"{type(self).__name__} must define sample(observation)")
 
     def clone(self, observation: Tensor, action: Tensor) -> Tensor:
-        """observation [B, O], action [B, A] in [-1, 1] -> behaviour-cloning loss [B]."""
+        """observation [B, O], action [B, A] in [-1, 1] -> behaviour-cloning loss [B].
+
+        Its unit is a squared error per action dimension, of actions in [-1, 1] or of noise with unit variance, so that
+        one weight of another term means the same for every actor. A likelihood comes to it by `in_squared_error`.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define clone(observation, action)")
 
     def mode(self, observation: Tensor) -> Tensor:
@@ -70,3 +74,13 @@ class Actor(TensorDictModuleBase):
 def noise(observation: Tensor, act_dim: int) -> Tensor:
     """Standard normal start of a generative chain: [B, A]."""
     return torch.randn(observation.shape[0], act_dim, device=observation.device, dtype=observation.dtype)
+
+
+def in_squared_error(log_prob: Tensor, variance: Tensor, beta: float) -> Tensor:
+    """Cloning loss -2 variance^beta log_prob of per-dimension log densities and detached variances of the actions.
+
+    With beta 1 its gradient in the mean is that of a squared error at any variance; with 0 it is twice the negative
+    log-likelihood. Shapes are kept.
+    Paper: Seitzer et al. 2022, On the Pitfalls of Heteroscedastic Uncertainty Estimation.
+    """
+    return -2 * variance.detach().clamp_min(1e-4) ** beta * log_prob  # the floor is a deviation of 0.01

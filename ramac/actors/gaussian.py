@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
-from ramac.actors import Actor
+from ramac.actors import Actor, in_squared_error
 from ramac.nets import mlp
 from ramac.registry import actors
 from ramac.spec import Spec
@@ -15,13 +15,22 @@ from ramac.spec import Spec
 
 @actors.register("gaussian")
 class Gaussian(Actor):
-    """Tanh-squashed Gaussian a = tanh(mu(s) + sigma(s) xi); bc is -log pi(a|s).
+    """Tanh-squashed Gaussian a = tanh(mu(s) + sigma(s) xi); bc is -log pi(a|s) in the unit of a squared error.
 
-    Paper: Haarnoja et al. 2018, Soft Actor-Critic.
+    `beta` 0 leaves the likelihood as it is. Paper: Haarnoja et al. 2018, Soft Actor-Critic.
     """
 
-    def __init__(self, spec: Spec, *, hidden: tuple[int, ...] = (256, 256)) -> None:  # (256, 256): SAC, CODAC
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        beta: float = 1.0,  # the unit of the other actors; IQL: 0
+        hidden: tuple[int, ...] = (256, 256),  # SAC, CODAC
+    ) -> None:
         super().__init__(spec)
+        if not 0 <= beta <= 1:
+            raise ValueError(f"beta must be in [0, 1], got {beta}")
+        self.beta = beta
         self.net = mlp(spec.obs_dim, hidden, 2 * spec.act_dim)
 
     def distribution(self, observation: Tensor) -> TransformedDistribution:
@@ -50,8 +59,12 @@ class Gaussian(Actor):
         return self.net(observation).chunk(2, dim=-1)[0].tanh()
 
     def clone(self, observation: Tensor, action: Tensor) -> Tensor:
+        distribution = self.distribution(observation)
+        normal: Any = distribution.base_dist
+        slope = 1 - normal.mean.tanh().square()  # of tanh at the mean
         # logged actions on the boundary have an infinite pre-image; 0.999 maps to 3.8 instead
-        return -self.distribution(observation).log_prob(action.clamp(-0.999, 0.999)).sum(-1)
+        log_prob = distribution.log_prob(action.clamp(-0.999, 0.999))
+        return in_squared_error(log_prob, (slope * normal.stddev).square().clamp(max=1), self.beta).mean(-1)
 
 
 @actors.register("deterministic")

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from torch.nn.functional import gumbel_softmax, log_softmax, softplus
 
-from ramac.actors import Actor
+from ramac.actors import Actor, in_squared_error
 from ramac.errors import at_least
 from ramac.nets import mlp
 from ramac.registry import actors
@@ -14,18 +14,26 @@ from ramac.spec import Spec
 
 @actors.register("mixture", suffix="components")
 class Mixture(Actor):
-    """K tanh-squashed Gaussians with learned probabilities; bc is -log pi(a|s).
+    """K tanh-squashed Gaussians with learned probabilities; bc is -log pi(a|s) in the unit of a squared error.
 
-    A sample comes from one component; the probabilities get their gradient by straight-through Gumbel-softmax (Jang et
-    al. 2017). Paper: Bishop 1994, Mixture Density Networks.
+    `beta` as in gaussian, for the variance of the whole mixture, averaged over dimensions. A sample comes from one
+    component; the probabilities get their gradient by straight-through Gumbel-softmax (Jang et al. 2017).
+    Paper: Bishop 1994, Mixture Density Networks.
     """
 
     def __init__(
-        self, spec: Spec, *, components: int = 8, hidden: tuple[int, ...] = (256, 256)
-    ) -> None:  # 8: enough Gaussians for the bandit's ring; (256, 256): as gaussian
+        self,
+        spec: Spec,
+        *,
+        components: int = 8,  # enough Gaussians for the bandit's ring
+        beta: float = 1.0,  # as gaussian
+        hidden: tuple[int, ...] = (256, 256),  # as gaussian
+    ) -> None:
         super().__init__(spec)
         at_least(1, components=components)
-        self.components = components
+        if not 0 <= beta <= 1:
+            raise ValueError(f"beta must be in [0, 1], got {beta}")
+        self.components, self.beta = components, beta
         self.net = mlp(spec.obs_dim, hidden, components * (2 * spec.act_dim + 1))
 
     def parts(self, observation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,4 +70,14 @@ class Mixture(Actor):
         return mean[torch.arange(len(mean), device=mean.device), logits.argmax(-1)].tanh()
 
     def clone(self, observation: Tensor, action: Tensor) -> Tensor:
-        return -self.log_prob(self.parts(observation), action.clamp(-0.999, 0.999).atanh())  # as gaussian
+        parts = self.parts(observation)
+        log_prob = self.log_prob(parts, action.clamp(-0.999, 0.999).atanh()) / self.spec.act_dim  # as gaussian
+        return in_squared_error(log_prob, self.variance(parts), self.beta)
+
+    def variance(self, parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Variance of the action to first order in the components' deviations, mean over dimensions: [B]."""
+        logits, mean, std = parts
+        share, centre = logits.softmax(-1).unsqueeze(-1), mean.tanh()
+        inside = ((1 - centre.square()) * std).square().clamp(max=1)
+        middle = (share * centre).sum(1, keepdim=True)
+        return (share * (inside + (centre - middle).square())).sum(1).mean(-1)

@@ -8,7 +8,7 @@ from rich.console import Console
 from ramac.cli import table
 from ramac.errors import InputError
 from ramac.experiment.compose import compose
-from ramac.experiment.explain import explain
+from ramac.experiment.explain import PARTS, explain
 
 
 def main(arguments: list[str]) -> int:
@@ -18,13 +18,14 @@ def main(arguments: list[str]) -> int:
     trainer, terms, together = explain(compose(arguments))
     rows = []
     for row in terms:
-        weights = f"{row['weight']:.3g} -> {row['full weight']:.3g}"
-        norms = [f"{row[part]:.3g}" if part in row else "-" for part in ("actor", "critic")]
-        rows.append((row["term"], row["trains"], weights, *norms, described(row.get("evaluations", {}))))
-    columns = ("term", "trains", "weight: now -> full", "gradient to actor", "gradient to critic", "evaluations")
+        weights = " ".join(f"{weight:.3g}" for weight in row["weights"])
+        gradient = f"{row['gradient']:.3g}" if "gradient" in row else "-"
+        rows.append((row["term"], row["trains"], weights, gradient, described(row.get("evaluations", {}))))
+    moments = "weight at " + ", ".join(map(str, PARTS)) + f" % of {trainer.steps} steps"
+    columns = ("term", "trains", moments, "gradient", "evaluations")
     console = Console()
     console.print(table(f"loss terms on the first batch of {trainer.batch_size}", columns, rows))
-    console.print("Gradient norms are those that the optimiser gets at full weight, before clipping.")
+    console.print("Gradient norms are those that the optimiser gets at the last weight, before clipping.")
     every = f"; the actor's every {trainer.delay} gradient steps" if trainer.delay > 1 else ""
     console.print(f"Evaluations per gradient step, shared samples counted once: {described(together)}{every}.")
     return 0

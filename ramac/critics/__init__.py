@@ -19,9 +19,9 @@ class Critic(TensorDictModuleBase):
 
     The trunk is evaluated once per (s, a), for any number of levels: `features` [E, B, F] is the input of the heads.
     An entry works in standardised returns (zero mean, unit variance over the data), so learning rates, clipping and
-    kappa mean the same on every task; the methods on TensorDicts convert to reward units. The unit does not matter to
-    translation-invariant, positively homogeneous measures; `entropic` is not homogeneous: its beta counts per
-    standard deviation.
+    kappa mean the same on every task. So do the loss terms, by `standard_values` and `standard_risk`; `forward`,
+    `regress` and `risk` convert to reward units. The unit does not matter to translation-invariant, positively
+    homogeneous measures; `entropic` is not homogeneous: its beta counts per standard deviation.
     """
 
     levels: int = 32  # drawn by `forward` when none are given: samples of a TD target
@@ -37,6 +37,7 @@ class Critic(TensorDictModuleBase):
         self.spec, self.ensemble = spec, ensemble
         self.scaling = Scaling(spec)
         self.trunk = ensemble_mlp(ensemble, spec.obs_dim + spec.act_dim, hidden, outputs)
+        self.sharing = 1  # rows of the last features that belong to one state
 
     def default_level(self, features: Tensor) -> Tensor:
         """Default levels [B, N], equally likely: one draw in each of N equal cells of (0, 1)."""
@@ -63,34 +64,62 @@ class Critic(TensorDictModuleBase):
         """`observation` [*b, O], `action` [*b, A] -> trunk output [E, B, F] with B = prod(*b)."""
         observation = self.scaling.observe(tensordict["observation"])
         pair = torch.cat([observation, self.scaling.to_unit(tensordict["action"])], dim=-1)
+        self.sharing = math.prod(pair.shape[1:-1])
         rows = pair.reshape(math.prod(pair.shape[:-1]), pair.shape[-1])
         return self.trunk(rows.expand(self.ensemble, *rows.shape))
 
+    def draws(self, features: Tensor) -> Tensor:
+        """Stratified draws [B, K] for a risk estimate that cannot be exact.
+
+        The actions of one state share them: of estimates at levels of their own the highest would be the luckiest.
+        """
+        rows = features.shape[1] // self.sharing
+        return stratified((rows,), self.risk_levels, features).repeat_interleave(self.sharing, 0)
+
+    def standard_values(self, tensordict: TensorDictBase, level: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Levels [B, N] (default: the critic's own) and standardised Z at them [E, B, N], B = prod(*b)."""
+        features = self.features(tensordict)
+        level = self.default_level(features) if level is None else level.reshape(-1, level.shape[-1])
+        return level, self.quantile(features, level)
+
     def forward(self, tensordict: TensorDictBase, level: Tensor | None = None) -> TensorDictBase:
         """Set `level` [*b, N] (default: the critic's own) and `value` [*b, E, N] = Z at each level."""
-        features, shape = self.features(tensordict), tensordict["action"].shape[:-1]
-        level = self.default_level(features) if level is None else level.reshape(-1, level.shape[-1])
-        value = self.scaling.to_return(self.quantile(features, level)).movedim(0, 1)
+        shape = tensordict["action"].shape[:-1]
+        level, standard = self.standard_values(tensordict, level)
+        value = self.scaling.to_return(standard).movedim(0, 1)
         tensordict.set("level", level.reshape(*shape, level.shape[-1]))
         return tensordict.set("value", value.reshape(*shape, *value.shape[1:]))
 
     def regress(self, tensordict: TensorDictBase, target: Tensor) -> Tensor:
         """Loss [*b] of Z(`observation`, `action`) against equally likely returns target [*b, M]; sum over members."""
+        return self.standard_regress(tensordict, self.scaling.to_standard(target))
+
+    def standard_regress(self, tensordict: TensorDictBase, target: Tensor) -> Tensor:
+        """`regress` for standardised returns [*b, M]."""
         features, shape = self.features(tensordict), target.shape[:-1]
-        rows = self.scaling.to_standard(target).reshape(features.shape[1], -1)
-        return self.regression(features, rows).sum(0).reshape(shape)
+        return self.regression(features, target.reshape(features.shape[1], -1)).sum(0).reshape(shape)
 
     def risk(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
         """rho(Z(`observation`, `action`)) of each member: [*b, E]."""
-        value = self.scaling.to_return(self.measure(self.features(tensordict), risk)).movedim(0, 1)
+        return self.scaling.to_return(self.standard_risk(tensordict, risk))
+
+    def standard_risk(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
+        """rho of standardised Z(`observation`, `action`) of each member: [*b, E].
+
+        In a TensorDict [B, C] the C actions of one state are compared at the same random levels.
+        """
+        value = self.measure(self.features(tensordict), risk).movedim(0, 1)
         return value.reshape(*tensordict["action"].shape[:-1], self.ensemble)
 
-    def risk_of_lowest(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
-        """rho of the lowest member's Z, level by level: never above the lowest member's rho. [*b]."""
+    def standard_risk_of_lowest(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
+        """rho of the lowest member's standardised Z, level by level: never above the lowest member's rho. [*b]."""
         features = self.features(tensordict)
-        draws = stratified((features.shape[1],), self.risk_levels, features)
-        standard = risk.of_quantiles(lambda level: self.quantile(features, level).amin(0), draws)
-        return self.scaling.to_return(standard).reshape(tensordict["action"].shape[:-1])
+        standard = risk.of_quantiles(lambda level: self.quantile(features, level).amin(0), self.draws(features))
+        return standard.reshape(tensordict["action"].shape[:-1])
+
+    def warning(self) -> str | None:
+        """What a user should know about the trained critic, in one sentence."""
+        return None
 
 
 def crossed(value: Tensor) -> Tensor:

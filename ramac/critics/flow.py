@@ -10,7 +10,7 @@ from ramac.critics import Critic
 from ramac.errors import at_least, at_most
 from ramac.nets import Ensemble, EnsembleLinear, Fourier, integrate
 from ramac.registry import critics
-from ramac.risk import RiskMeasure, normal_score, stratified
+from ramac.risk import RiskMeasure, normal_score
 from ramac.spec import Spec
 
 LATE = 0.98  # where integration stops: v = (E[Z | x_t] - x_t) / (1 - t) has no value at 1
@@ -80,7 +80,7 @@ class Flow(Critic):
         return (read - target).square().mean(-1)
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
-        u = stratified((features.shape[1],), self.risk_levels, features)
+        u = self.draws(features)
         if risk.cvar_level == 1:  # the mean needs no integration: E[Z | x_0]
             x = normal_score(u).expand(features.shape[0], -1, -1)
             return self.end(features, x, x.new_zeros(1, 1, 1)).mean(-1)

@@ -9,7 +9,7 @@ from ramac.critics import Critic, quantile_huber
 from ramac.errors import at_least, at_most
 from ramac.nets import Ensemble, EnsembleLinear, EnsembleReLU
 from ramac.registry import critics
-from ramac.risk import RiskMeasure, cumulative, interpolate, midpoints, normal_score, stratified
+from ramac.risk import RiskMeasure, cumulative, interpolate, midpoints, normal_score
 from ramac.spec import Spec
 
 
@@ -57,7 +57,7 @@ class IQN(Critic):
         return quantile_huber(self.quantile(features, level), level, target, self.kappa)
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
-        draws = stratified((features.shape[1],), self.risk_levels, features)
+        draws = self.draws(features)
         return risk.of_quantiles(lambda level: self.quantile(features, level), draws)
 
 

@@ -109,6 +109,7 @@ class RunConfig:
             values["gamma"] = discount(values, terms["td"].get("gamma"), task)
             if "name" not in terms["td"]:  # version 0.1 kept the discount there, also without the term
                 values["loss"] = {key: term for key, term in terms.items() if key != "td"}
+        values["loss"] = renamed(values["loss"])
         for key in known:
             if key not in values:
                 raise InputError(f"{key} is missing: a run needs it")
@@ -180,6 +181,19 @@ def discount(settings: Mapping[str, Any], alias: Any, task: Any) -> Any:
     if gamma != own:
         raise InputError(f"gamma={gamma} and loss.td.gamma={alias} are the same setting; set one of them")
     return alias
+
+
+def renamed(terms: Any) -> Any:
+    """Loss terms with the present words for what version 0.1 called `normalise: true` and `false`."""
+    words = {True: "abs", False: "none"}
+    if not isinstance(terms, Mapping):
+        return terms
+    return {
+        key: {**node, "normalise": words[node["normalise"]]}
+        if isinstance(node, Mapping) and type(node.get("normalise")) is bool
+        else node
+        for key, node in terms.items()
+    }
 
 
 def node_of(registry: Registry, node: Any) -> Node:

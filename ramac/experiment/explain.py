@@ -1,35 +1,31 @@
-"""What each loss term does on the first batch, before anything is trained."""
+"""What each loss term does over a run and on the first batch, before anything is trained."""
 
 from typing import Any
-
-import torch
-from torch.nn.utils import get_total_norm
 
 from ramac.experiment.config import RunConfig
 from ramac.experiment.run import Build, dry_build
 from ramac.losses import Term
 from ramac.training.cost import counted
-from ramac.training.trainer import Trainer, weighted_sum
+from ramac.training.gradients import gradients, norm
+from ramac.training.trainer import Trainer
+
+PARTS = (0, 25, 50, 75, 100)  # percent of the run at which weights are shown
 
 
 def rows_of(trainer: Trainer) -> list[dict[str, Any]]:
-    """Per term: weight now and at full height, gradient norms at full height, network evaluations per update."""
+    """Per term: weights over the run, gradient norm at the last weight, network evaluations per update."""
     loss, batch = trainer.loss, trainer.batch()
-    parts = {group: loss.parameters_of(group) for group in ("actor", "critic")}
+    last = loss.step + trainer.steps - 1
     result = []
     for name, term in loss.terms.items():
         assert isinstance(term, Term)
-        full = loss.step + term.warmup + term.ramp
+        steps = [loss.step + round(part / 100 * (trainer.steps - 1)) for part in PARTS]
         row: dict[str, Any] = {"term": name, "trains": term.group or "TD's target"}
-        row |= {"weight": float(term.schedule(loss.step)), "full weight": float(term.schedule(full))}
+        row["weights"] = [float(term.weight_at(step)) for step in steps]
         if term.group:
             with counted(loss, len(batch)) as count:
-                scaled = weighted_sum({name: term}, loss(batch, [name]), full)
-            torch.autograd.backward(scaled, inputs=parts[term.group])  # as the trainer does
-            for part, parameters in parts.items():
-                row[part] = float(get_total_norm(p.grad for p in parameters if p.grad is not None))
-            loss.zero_grad()
-            row["evaluations"] = dict(count)
+                found = gradients(trainer, name, batch, last)
+            row |= {"gradient": norm(found), "evaluations": dict(count)}
         result.append(row)
     return result
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from tensordict import TensorDict
 
@@ -25,20 +26,25 @@ from ramac.spec import Spec
 from ramac.system.runtime import device_of, numerics, process_settings, progress_bar
 from ramac.system.signals import Signals
 from ramac.tasks import Task, configured
+from ramac.training.gradients import refuse_idle
 from ramac.training.nan_guard import NanGuard
 from ramac.training.trainer import Trainer
 
 
 def build_trainer(config: RunConfig, spec: Spec, transitions: TensorDict, device: torch.device) -> Trainer:
-    """Agent, loss terms and trainer of one seed. Raises InputError when parts do not go together."""
-    torch.manual_seed(config.seed)
+    """Agent, loss terms and trainer of one seed. Raises InputError when parts do not go together.
+
+    Weights and noise on one side, the order of batches on the other have streams of their own.
+    """
+    weights, batches = (int(part.generate_state(1)[0]) for part in np.random.SeedSequence(config.seed).spawn(2))
+    torch.manual_seed(weights)
     agent = Agent.build(config.plain, spec).to(device)
     terms = build_terms(config.loss, spec)
     if not any(term.group for term in terms.values()):
         raise InputError(f"loss=[{','.join(terms)}] trains nothing; choose from {', '.join(losses)}")
     if agent.acting.candidates > 1 and "td" not in terms:
         raise InputError(f"candidates={agent.acting.candidates} are judged by the critic, which only td trains")
-    return trainers.build(config.trainer, agent, terms, transitions.to(device), config.seed)
+    return trainers.build(config.trainer, agent, terms, transitions.to(device), batches)
 
 
 def dry_build(config: RunConfig) -> None:
@@ -64,6 +70,7 @@ class Build:
         task = configured(config.plain, log)
         data = task.dataset()
         trainer = build_trainer(config, data.spec, data.transitions, device_of(config.device))
+        refuse_idle(trainer)
         return cls(task, evaluations.build(config.evaluation), data, trainer)
 
 
@@ -150,7 +157,9 @@ class Run:
             self.recorder.evaluate(step)
 
     def finish(self) -> dict[str, Any]:
-        """Write the summary; returns it with `run_dir`."""
+        """Write the summary; returns it with `run_dir`. Warns of what the trained parts have to say."""
+        for text in self.trainer.warnings():
+            warnings.warn(text, stacklevel=2)
         speed = self.trainer.steps / self.clock.training_seconds
         return {**self.recorder.finish(speed, self.clock), "run_dir": str(self.folder)}
 

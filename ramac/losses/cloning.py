@@ -1,7 +1,8 @@
 """Terms that pull the actor towards actions it is given: the log's, weighted or not, and a teacher's."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 import torch
 from tensordict import TensorDictBase
@@ -10,6 +11,7 @@ from torch import Tensor
 from ramac.agent import Agent
 from ramac.errors import at_least
 from ramac.losses import DENOISED, POLICY_TEACHER, Term, draw, pair_of
+from ramac.losses.term import SetsNextValue, sets_next_value
 from ramac.registry import losses
 from ramac.spec import Spec
 
@@ -47,16 +49,19 @@ class Distill(Term):
 
 @losses.register("awr", suffix="weight")
 class AWR(Term):
-    """Behaviour cloning weighted by the risk advantage: min(exp(b A), most) L_bc, A = (rho(Z'(s, a)) - V(s)) / sd.
+    """Behaviour cloning weighted by the risk advantage: min(exp(b A), most) L_bc, A = rho(Z'(s, a)) - V(s).
 
-    V is `iql`'s value where that term is there, otherwise rho at an action of the actor; sd is the standard deviation
-    of the logged returns. The value never passes through the generative chain.
+    A counts in standard deviations of the logged returns. V is `iql`'s value where that term is there, otherwise rho at
+    an action of the actor. b is `inverse_temperature`, or for an `effective_sample_size` n in (0, 1) it is
+    sqrt(-ln n) / sd(A), so that of a batch with normal advantages the share n counts. The share that counts is
+    reported. The value never passes through the generative chain.
     Paper: Peng et al. 2019, Advantage-Weighted Regression; as here Kostrikov et al. 2022, IQL.
     """
 
     group = "actor"
     reads: ClassVar[list[Any]] = ["observation", "action"]
     needs = ("loss.td",)
+    reports = ("effective_sample_size",)
     uses_others = True
 
     def __init__(
@@ -64,26 +69,51 @@ class AWR(Term):
         spec: Spec | None = None,
         others: Sequence[Term] = (),
         *,
-        inverse_temperature: float = 3.0,  # IQL on locomotion, where it is per 1/1000 of the range of returns
+        effective_sample_size: float | None = 0.5,  # between REPS (KL 0.5: 0.37) and MPO (KL 0.1: 0.82)
+        inverse_temperature: float | None = None,  # IQL on locomotion: 3 per 1/1000 of the range of returns
         most: float = 100.0,  # IQL
         **schedule: Any,
     ) -> None:
         super().__init__(spec, others, **schedule)
-        at_least(0, inverse_temperature=inverse_temperature, most=most)
-        self.inverse_temperature, self.most = inverse_temperature, most
+        at_least(0, most=most)
+        if (effective_sample_size is None) == (inverse_temperature is None):
+            given = f"effective_sample_size={effective_sample_size}, inverse_temperature={inverse_temperature}"
+            raise ValueError(f"one of effective_sample_size and inverse_temperature is null, got {given}")
+        if inverse_temperature is not None:
+            at_least(0, inverse_temperature=inverse_temperature)
+        elif not 0 < cast("float", effective_sample_size) < 1:
+            raise ValueError(f"effective_sample_size must be inside (0, 1), got {effective_sample_size}")
+        self.effective_sample_size, self.inverse_temperature = effective_sample_size, inverse_temperature
+        self.most = most
+        self.sources = cast("list[SetsNextValue]", [term for term in self.others if sets_next_value(term)])
 
     def baseline(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
-        """V(s) in reward units: [B]."""
+        """V(s) in standardised returns: [B]."""
         observation = tensordict.get("observation")
-        for term in self.others:
-            if (value := term.next_value(observation)) is not None:
-                return value.squeeze(-1)
+        for term in self.sources:
+            return term.next_value(observation).squeeze(-1)
         own = draw(agent.actor, observation).get("action")
-        return target.critic.risk(pair_of(tensordict, own), agent.risk).amin(-1)
+        return target.critic.standard_risk(pair_of(tensordict, own), agent.risk).amin(-1)
 
-    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+    def weights(self, advantage: Tensor) -> Tensor:
+        """min(exp(b A), most) of standardised advantages [B]: [B]."""
+        if self.inverse_temperature is not None:
+            scale: Tensor | float = self.inverse_temperature
+        else:
+            assert self.effective_sample_size is not None
+            scale = math.sqrt(-math.log(self.effective_sample_size)) / advantage.std(correction=0).clamp_min(1e-6)
+        return (scale * advantage).exp().clamp(max=self.most)
+
+    def warning(self, reports: Mapping[str, float]) -> str | None:
+        found = reports["effective_sample_size"]
+        if found <= 0.95:
+            return None
+        text = f"its weights are nearly equal (effective sample size {found:.3f} at the end), so it is plain cloning"
+        return f"{text}; raise inverse_temperature or set effective_sample_size"
+
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            rho = target.critic.risk(tensordict, agent.risk).amin(-1)
-            advantage = (rho - self.baseline(tensordict, agent, target)) / agent.critic.scaling.return_std
-            weight = (self.inverse_temperature * advantage).exp().clamp(max=self.most)
-        return weight * agent.actor.bc(tensordict)
+            rho = target.critic.standard_risk(tensordict, agent.risk).amin(-1)
+            weight = self.weights(rho - self.baseline(tensordict, agent, target))
+            effective = weight.mean().square() / weight.square().mean()
+        return weight * agent.actor.bc(tensordict), effective

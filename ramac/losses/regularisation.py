@@ -58,13 +58,12 @@ class Conservative(Term):
         observation = tensordict.get("observation").unsqueeze(1).expand(-1, action.shape[1], -1)
         pairs = TensorDict({"observation": observation, "action": action}, action.shape[:2])
         if self.form == "cql":
-            value = critic.risk(pairs, Neutral()).unsqueeze(-1)  # [B, 1+K, E, 1]
+            value = critic.standard_risk(pairs, Neutral()).unsqueeze(-1)  # [B, 1+K, E, 1]
         else:
             draws = torch.rand(len(tensordict), 1, critic.levels, device=unit.device)
             order = torch.arange(critic.levels, device=unit.device)
             level = ((order + draws) / critic.levels).expand(-1, action.shape[1], -1)  # the same for all actions
-            value = critic(pairs, level).get("value")
-        value = scaling.to_standard(value)
+            value = critic.standard_values(pairs, level)[1].movedim(0, 1).unflatten(0, action.shape[:2])
         score = value[:, 1:] - density[..., None, None]
         gap = score.logsumexp(1) - math.log(density.shape[1]) - value[:, 0]
         return gap.mean(-1).sum(-1)
@@ -75,7 +74,8 @@ class Entropy(Term):
     """Entropy bonus weight * log pi(a|s) at the actor's own action, a in [-1, 1].
 
     `automatic`: the weight is a temperature that keeps the entropy at or above `-budget`; no budget is -A, for A action
-    dimensions. `backup` also takes it off the next value in TD's target.
+    dimensions. The temperature counts per standard deviation of the returns, as the weight of a value term with
+    `normalise=std`. `backup` also takes the bonus off the next value in TD's target.
     Paper: Haarnoja et al. 2018, Soft Actor-Critic Algorithms and Applications.
     """
 
@@ -91,7 +91,7 @@ class Entropy(Term):
         self.next_log_prob = self.adds_bonus = backup
 
     def bonus(self, pair: TensorDictBase, tensordict: TensorDictBase, agent: Agent) -> Tensor:
-        return -self.schedule(tensordict.get("step")[0]) * pair.get("log_prob").unsqueeze(-1)
+        return -self.weight_at(tensordict.get("step")[0]) * pair.get("log_prob").unsqueeze(-1)
 
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         return tensordict.get(POLICY_LOG_PROB)

@@ -1,7 +1,7 @@
 """Temporal-difference learning of the return distribution, and the terms that shape its target."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -10,6 +10,7 @@ from torch import Tensor
 from ramac.agent import Agent
 from ramac.errors import InputError, at_least, at_most
 from ramac.losses import Term, draw
+from ramac.losses.term import AddsBonus, SetsNextValue, adds_bonus, sets_next_value
 from ramac.nets import mlp
 from ramac.registry import losses
 from ramac.spec import Scaling, Spec
@@ -58,13 +59,15 @@ class TD(Term):
         self.gamma, self.aggregation, self.drop = gamma, aggregation, drop
         self.next_actor, self.candidates = next_actor, candidates
         self.smoothing, self.smoothing_clip = smoothing, smoothing_clip
+        self.sources = cast("list[SetsNextValue]", [term for term in self.others if sets_next_value(term)])
+        self.bonuses = cast("list[AddsBonus]", [term for term in self.others if adds_bonus(term)])
 
     def check(self, name: str, agent: Agent, terms: Mapping[str, Term]) -> None:
         super().check(name, agent, terms)
-        sources = [key for key, term in terms.items() if type(term).next_value is not Term.next_value]
+        sources = [key for key, term in terms.items() if sets_next_value(term)]
         if len(sources) > 1:
             raise InputError(f"loss: one source of the target at most, got {' and '.join(sources)}")
-        unused = [key for key, term in terms.items() if term.adds_bonus]
+        unused = [key for key, term in terms.items() if adds_bonus(term)]
         unused += ["td.smoothing"] * (self.smoothing > 0) + ["td.candidates"] * (self.candidates > 1)
         if sources and unused:
             text = f"loss={sources[0]} replaces the next action in the TD target, so {unused[0]} has no effect"
@@ -74,7 +77,8 @@ class TD(Term):
         """`candidates` next actions per transition, [B C] with `observation`, `action` and, if needed, `log_prob`."""
         actor = (target if self.next_actor == "average" else agent).actor
         observation = tensordict.get(("next", "observation")).repeat_interleave(self.candidates, 0)
-        pair = draw(actor, observation, *["log_prob"] * any(term.next_log_prob for term in self.others))
+        extras = ["log_prob"] * any(getattr(term, "next_log_prob", False) for term in self.bonuses)
+        pair = draw(actor, observation, *extras)
         if self.smoothing:
             unit = actor.scaling.to_unit(pair.get("action"))
             noise = (self.smoothing * torch.randn_like(unit)).clamp(-self.smoothing_clip, self.smoothing_clip)
@@ -82,28 +86,29 @@ class TD(Term):
         return pair
 
     def next_returns(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
-        """Equally weighted samples of Z'(s', a'), before discounting: [B, M]."""
-        for term in self.others:
-            if (value := term.next_value(tensordict.get(("next", "observation")))) is not None:
-                return value
+        """Equally weighted samples of standardised Z'(s', a'), before discounting: [B, M]."""
+        for term in self.sources:
+            return term.next_value(tensordict.get(("next", "observation")))
         pair = self.next_pair(tensordict, agent, target)
-        returns = self.aggregate(target.critic(pair).get("value"), target)
-        for term in self.others:
-            if term.adds_bonus:
-                returns = returns + term.bonus(pair, tensordict, agent)
-        if self.candidates == 1:
-            return returns
-        each = returns.unflatten(0, (-1, self.candidates))  # [B, C, M]
-        best = target.risk.of_samples(target.critic.scaling.to_standard(each)).argmax(-1)
-        return each[torch.arange(len(best), device=best.device), best]
+        bonus = torch.zeros_like(pair.get("action")[:, :1])
+        for term in self.bonuses:
+            bonus = bonus + term.bonus(pair, tensordict, agent)
+        if self.candidates > 1:
+            each = pair.unflatten(0, (-1, self.candidates))
+            rho = target.critic.standard_risk(each, target.risk).amin(-1)  # [B, C], as when acting
+            best = (rho + bonus.view_as(rho)).argmax(-1)
+            best = best + self.candidates * torch.arange(len(best), device=best.device)
+            pair, bonus = pair[best], bonus[best]
+        value = target.critic.standard_values(pair)[1].movedim(0, 1)  # [B, E, N]
+        return self.aggregate(value, target) + bonus
 
     def returns(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
-        """Equally weighted samples of r + gamma (1 - terminated) Z'(s', a'): [B, M]."""
-        reward = tensordict.get(("next", "reward"))
+        """Equally weighted samples of standardised r + gamma (1 - terminated) Z'(s', a'): [B, M]."""
+        reward, scaling = tensordict.get(("next", "reward")), target.critic.scaling
         if self.gamma == 0:  # bandit: skip sampling the next action
-            return reward
-        not_done = ~tensordict.get(("next", "terminated"))
-        return reward + self.gamma * not_done * self.next_returns(tensordict, agent, target)
+            return scaling.to_standard(reward)
+        kept = self.gamma * ~tensordict.get(("next", "terminated"))
+        return scaling.step_to_standard(reward, kept) + kept * self.next_returns(tensordict, agent, target)
 
     def aggregate(self, value: Tensor, target: Agent) -> Tensor:
         """Equally weighted returns per member [B, E, N] -> of the ensemble [B, M]; M = N, for `tqc` less than E N."""
@@ -112,7 +117,7 @@ class TD(Term):
         if self.aggregation == "mean":
             return value.mean(-2)
         if self.aggregation == "risk_min":
-            lowest = target.risk.of_samples(target.critic.scaling.to_standard(value)).argmin(-1)
+            lowest = target.risk.of_samples(value).argmin(-1)
             return value.gather(-2, lowest[..., None, None].expand(*lowest.shape, 1, value.shape[-1])).squeeze(-2)
         pooled = value.flatten(-2).sort(-1).values
         return pooled[..., : max(1, pooled.shape[-1] - round(self.drop * pooled.shape[-1]))]
@@ -120,7 +125,7 @@ class TD(Term):
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         with torch.no_grad():
             returns = self.returns(tensordict, agent, target)
-        return agent.critic.regress(tensordict, returns)
+        return agent.critic.standard_regress(tensordict, returns)
 
 
 @losses.register("critic_bc", suffix="weight")
@@ -134,6 +139,7 @@ class CriticBC(Term):
     reads: ClassVar[list[Any]] = [("next", "action"), ("next", "followed")]
     needs = ("loss.td",)
     adds_bonus = True
+    next_log_prob = False
 
     def __init__(self, *, weight: float = 0.01, **schedule: Any) -> None:  # ReBRAC: 0 to 0.5 by task, in reward units
         super().__init__(weight=weight, **schedule)
@@ -142,7 +148,7 @@ class CriticBC(Term):
         scaling, repeats = agent.critic.scaling, len(pair) // len(tensordict)
         logged, followed = (tensordict.get(key).repeat_interleave(repeats, 0) for key in self.reads)
         distance = (scaling.to_unit(pair.get("action")) - scaling.to_unit(logged)).square().sum(-1, keepdim=True)
-        return -self.schedule(tensordict.get("step")[0]) * scaling.return_std * followed * distance
+        return -self.weight_at(tensordict.get("step")[0]) * followed * distance
 
 
 @losses.register("iql", suffix="expectile")
@@ -174,15 +180,11 @@ class IQL(Term):
         self.expectile, self.scaling = expectile, Scaling(spec)
         self.net = mlp(spec.obs_dim, hidden, 1)
 
-    def standard(self, observation: Tensor) -> Tensor:
-        """V(s) of observation [B, O] in standardised returns: [B, 1]."""
-        return self.net(self.scaling.observe(observation))
-
     def next_value(self, observation: Tensor) -> Tensor:
-        return self.scaling.to_return(self.standard(observation))
+        return self.net(self.scaling.observe(observation))
 
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         with torch.no_grad():
-            rho = self.scaling.to_standard(target.critic.risk(tensordict, agent.risk).amin(-1))
-        difference = rho - self.standard(tensordict.get("observation")).squeeze(-1)
+            rho = target.critic.standard_risk(tensordict, agent.risk).amin(-1)
+        difference = rho - self.next_value(tensordict.get("observation")).squeeze(-1)
         return (self.expectile - (difference.detach() < 0).to(rho.dtype)).abs() * difference.square()

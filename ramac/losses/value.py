@@ -14,23 +14,26 @@ Members = Literal["min", "quantile_min", "mean", "first", "random"]
 
 
 class Value(Term):
-    """Base of the terms below: which members count, and a weight for returns of any size.
+    """Base of the terms below: minus rho of the standardised return, of the members that count.
 
     `members`: `min`, the lowest member's risk measure; `quantile_min`, that of the lowest member level by level
-    (RADAC); `mean` (FQL); `first` (TD3+BC); `random`, one of them in each update (Diffusion-QL). `normalise` divides
-    the weight by the detached mean |rho|, for `random` that of another member; the scale is 1 without it.
+    (RADAC); `mean` (FQL); `first` (TD3+BC); `random`, one of them in each update (Diffusion-QL).
+
+    `normalise` is the unit in which the weight counts: `std`, per standard deviation of the logged returns, so that
+    neither the unit nor the zero of the rewards matters; `abs`, per detached mean |rho| in reward units, for `random`
+    that of another member, which depends on the zero; `none`, per reward unit.
     """
 
     group = "actor"
-    scaled = True
+    reports = ("scale",)
 
     def __init__(
         self,
         *,
-        weight: float = 0.2,  # with `normalise`; measured on the bandit (docs/results/bandit.md)
-        warmup: int = 500,  # the critic knows nothing yet; RADAC: up to 300k of 2M updates
-        ramp: int = 500,
-        normalise: bool = True,  # TD3+BC, FQL
+        weight: float = 1.0,  # with `normalise=std`; measured on the bandit (docs/results/bandit.md)
+        warmup: float = 0.15,  # the critic knows nothing yet; RADAC: up to 300k of 2M updates
+        ramp: float = 0.15,
+        normalise: Literal["std", "abs", "none"] = "std",  # abs: TD3+BC, FQL, Diffusion-QL
         members: Members = "min",  # CODAC, ReBRAC
         **schedule: Any,
     ) -> None:
@@ -40,11 +43,11 @@ class Value(Term):
             self.needs = (*self.needs, "critic.differentiable_quantile")
 
     def measure(self, pair: TensorDictBase, agent: Agent) -> tuple[Tensor, Tensor]:
-        """rho(Z) of `observation` and `action`, of the members that count: [B]. Also its scale: []."""
+        """rho of standardised Z of `observation` and `action`, of the members that count: [B]. Also its scale: []."""
         if self.members == "quantile_min":
-            rho = other = agent.critic.risk_of_lowest(pair, agent.risk)
+            rho = other = agent.critic.standard_risk_of_lowest(pair, agent.risk)
         else:
-            each = agent.critic.risk(pair, agent.risk)  # [B, E]
+            each = agent.critic.standard_risk(pair, agent.risk)  # [B, E]
             if self.members == "random":
                 index = torch.randint(each.shape[-1], (1,), device=each.device)
                 rho, other = each.index_select(-1, index), each.index_select(-1, (index + 1) % each.shape[-1])
@@ -52,7 +55,15 @@ class Value(Term):
             else:
                 rho = {"min": each.amin(-1), "mean": each.mean(-1), "first": each[..., 0]}[self.members]
                 other = rho
-        return rho, other.detach().abs().mean().clamp_min(1e-6) if self.normalise else rho.new_ones(())
+        return rho, self.scale(other.detach(), agent)
+
+    def scale(self, rho: Tensor, agent: Agent) -> Tensor:
+        """The unit of the weight in standard deviations of the returns: []."""
+        if self.normalise == "std":
+            return rho.new_ones(())
+        scaling = agent.critic.scaling
+        unit = scaling.to_return(rho).abs().mean() if self.normalise == "abs" else rho.new_ones(())
+        return (unit / scaling.return_std).clamp_min(1e-6)
 
 
 @losses.register("risk", suffix="weight")

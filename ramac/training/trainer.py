@@ -18,14 +18,18 @@ from ramac.registry import trainers
 from ramac.system.runtime import matmul_precision
 from ramac.training.state import State, optimiser_state, set_rate
 
+TRAVEL = 30.0  # how far a multiplier's logarithm can move in a run; SAC's 3e-4 in a million updates: 300
+
 
 def weighted_sum(terms: Mapping[str, Term], losses: TensorDictBase, step: Tensor) -> Tensor:
     """Sum [] of the terms' mean losses, each times its weight at gradient step `step` [], over its scale if it has one.
 
     The only place where losses are averaged over the batch; `losses` [B] is the result of `CompositeLoss`.
     """
-    scale = {name: losses[f"scale_{name}"][0] if term.scaled else 1 for name, term in terms.items()}
-    parts = [term.schedule(step) / scale[name] * losses[f"loss_{name}"].mean() for name, term in terms.items()]
+    parts = []
+    for name, term in terms.items():
+        scale = losses[f"scale_{name}"][0] if "scale" in term.reports else 1
+        parts.append(term.weight_at(step) / scale * losses[f"loss_{name}"].mean())
     return torch.stack(parts).sum()
 
 
@@ -47,9 +51,12 @@ class Objective(nn.Module):
         metrics = {f"loss_{name}": losses[f"loss_{name}"].detach().mean() for name in terms}
         dual_loss = loss.new_zeros(())
         for name, term in terms.items():
-            if term.budget is not None:
-                dual_loss = dual_loss + term.dual(losses[f"loss_{name}"], step)
-                metrics[f"multiplier_{name}"] = term.schedule(step)
+            shown = [f"{report}_{name}" for report in term.reports if report != "scale"]
+            metrics |= {key: losses[key][0] for key in shown}
+            if term.multiplier is not None:
+                active = (step >= term.schedule.warmup).to(loss.dtype)
+                dual_loss = dual_loss + active * term.multiplier(losses[f"loss_{name}"])
+                metrics[f"multiplier_{name}"] = term.weight_at(step)
         return loss, dual_loss, metrics
 
 
@@ -76,11 +83,12 @@ class Trainer:
         average_decay: float = 0.995,  # RADAC, actor and critic
         clip: float = 5.0,  # RADAC: gradient norm of each group
         delay: int = 1,  # critic steps per step of the actor and the target networks; TD3, ORAAC: 2
-        multiplier_lr: float = 3e-4,  # Lagrange multipliers and temperatures: SAC, CQL
+        multiplier_lr: float | None = None,  # Lagrange multipliers and temperatures; null: TRAVEL / steps
         compile: Literal["on", "off"] = "off",  # torch.compile of the losses; gain and cost: docs/speed.md
         precision: Literal["highest", "high", "medium"] = "highest",  # matmuls of a step: docs/speed.md
     ) -> None:
         at_least(1, steps=steps, batch_size=batch_size, delay=delay)
+        multiplier_lr = TRAVEL / steps if multiplier_lr is None else multiplier_lr
         at_least(0, multiplier_lr=multiplier_lr)
         at_most(2**20, batch_size=batch_size)
         if delay > steps:
@@ -92,7 +100,7 @@ class Trainer:
         self.steps, self.batch_size, self.clip, self.delay = steps, batch_size, clip, delay
         self.agent, self.data = agent, data
         self.target, self.average_decay = copy.deepcopy(agent).requires_grad_(False), average_decay
-        self.loss = CompositeLoss(agent, self.target, terms)
+        self.loss = CompositeLoss(agent, self.target, terms, steps)
         self.objective, self.step = Objective(self.loss), self.loss.step
         self.compiled, self.precision = compile == "on", precision
         if self.compiled:
@@ -116,6 +124,8 @@ class Trainer:
             for group, optimiser in self.optimisers.items():
                 self.schedulers[group] = CosineAnnealingLR(optimiser, self.optimiser_steps[group])
         self.multiplier_optimiser = Adam(multipliers, self.multiplier_lr, fused=True) if multipliers else None
+        if self.multiplier_optimiser is not None and self.schedule == "cosine":
+            self.schedulers["multipliers"] = CosineAnnealingLR(self.multiplier_optimiser, self.steps)
 
     def minimise(self, group: str, batch: TensorDict) -> None:
         """One step of the optimiser of `group`, and of its terms' multipliers."""
@@ -158,6 +168,8 @@ class Trainer:
             for group in self.optimisers:
                 if group == "critic" or actor_too:
                     self.minimise(group, batch)
+        if "multipliers" in self.schedulers:
+            self.schedulers["multipliers"].step()
         if actor_too:
             self.update_target()
         self.step_count += 1
@@ -173,6 +185,14 @@ class Trainer:
         """Do the gradient steps that are left, yielding each one's metrics."""
         while self.step_count < self.steps:
             yield self.update(self.batch())
+
+    def warnings(self) -> list[str]:
+        """What a user should know about the trained parts, a sentence each."""
+        found = {"critic": self.agent.critic.warning()}
+        for name, term in {**self.loss.group("critic"), **self.loss.group("actor")}.items():
+            reports = {key: self.metrics[f"{key}_{name}"].item() for key in term.reports if key != "scale"}
+            found[f"loss={name}"] = term.warning(reports)
+        return [f"{name}: {text}" for name, text in found.items() if text]
 
     def named_optimisers(self) -> dict[str, Optimizer]:
         """The optimisers of the parameter groups and of the multipliers."""
@@ -204,7 +224,7 @@ class Trainer:
         for name, value in self.tensors().items():
             value.copy_(state[name])
         for group, scheduler in self.schedulers.items():
-            set_rate(scheduler, state[f"{group}.rate"].item(), step if group == "critic" else step // self.delay)
+            set_rate(scheduler, state[f"{group}.rate"].item(), step // self.delay if group == "actor" else step)
         last = TensorDict({name: torch.tensor(value) for name, value in metrics.items()})
         self.metrics, self.step_count = last.to(self.step.device), step
         self.generator.set_state(state["sampler"])

@@ -124,10 +124,10 @@ def test_flow_clones_by_matching_the_straight_path():
 
 
 def test_gaussian_density_integrates_to_one():
-    """exp(-bc) over the box is a density: the change of variables of tanh is in it."""
-    actor = Gaussian(Spec.unit(1, 1))
+    """With beta 0 exp(-bc / 2) over the box is a density: the change of variables of tanh is in it."""
+    actor = Gaussian(Spec.unit(1, 1), beta=0)
     action = torch.linspace(-0.9989, 0.9989, 20_001).unsqueeze(-1)
-    density = (-actor.clone(torch.zeros(20_001, 1), action)).exp()
+    density = (-actor.clone(torch.zeros(20_001, 1), action) / 2).exp()
     assert torch.trapezoid(density, action.squeeze(-1)).item() == pytest.approx(1, abs=0.01)
 
 
@@ -219,13 +219,62 @@ def test_shortcut_learns_leaps_from_two_halves():
 
 
 def test_mixture_density_integrates_to_one_and_is_that_of_its_samples():
-    actor = actors.build("mixture", Spec.unit(1, 1))
+    actor = actors.build({"name": "mixture", "beta": 0.0}, Spec.unit(1, 1))
     action = torch.linspace(-0.9989, 0.9989, 20_001).unsqueeze(-1)
-    density = (-actor.clone(torch.zeros(20_001, 1), action)).exp()
+    density = (-actor.clone(torch.zeros(20_001, 1), action) / 2).exp()
     assert torch.trapezoid(density, action.squeeze(-1)).item() == pytest.approx(1, abs=0.01)
     drawn, log_prob = actor.sample_with_log_prob(torch.zeros(500, 1))
     inside = drawn.abs().squeeze(-1) < 0.99
-    assert torch.allclose(log_prob[inside], -actor.clone(torch.zeros(500, 1), drawn)[inside], atol=1e-3)
+    assert torch.allclose(log_prob[inside], -actor.clone(torch.zeros(500, 1), drawn)[inside] / 2, atol=1e-3)
+
+
+@pytest.mark.parametrize("std", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("entry", ["gaussian", "mixture1"])
+def test_a_likelihood_clones_in_the_unit_of_a_squared_error(entry, std):
+    """The gradient in the mean is that of the mean over dimensions of (tanh mu - a)^2, whatever the deviation."""
+    actor = actors.build(entry, Spec.unit(1, 3))
+    last, mean = actor.net[-1], torch.tensor([-0.4, 0.0, 0.3])
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(torch.cat([torch.zeros(int(entry == "mixture1")), mean, torch.full((3,), np.log(std))]))
+    action = mean.tanh() + std * torch.tensor([[0.1, -0.2, 0.1]])  # near the mean, where tanh is linear
+    (found,) = torch.autograd.grad(actor.clone(torch.zeros(1, 1), action).sum(), last.bias)
+    leaf = mean.clone().requires_grad_()
+    (plain,) = torch.autograd.grad((leaf.tanh() - action).square().mean(), leaf)
+    if entry == "gaussian":
+        assert torch.allclose(found[:3], plain, rtol=0.05)
+    else:  # one variance for all dimensions, the mean of theirs
+        variance = ((1 - mean.tanh() ** 2) * std).square()
+        assert torch.allclose(found[1:4], plain * variance.mean() / variance, rtol=0.05)
+
+
+@pytest.mark.parametrize("entry", ["gaussian", "mixture"])
+def test_beta_is_in_its_range(entry):
+    with pytest.raises(InputError, match=rf"actor={entry}: beta must be in \[0, 1\], got 2"):
+        actors.build({"name": entry, "beta": 2.0}, SPEC)
+
+
+class Nats(Gaussian):
+    """A Gaussian whose cloning loss is a plain likelihood, summed over dimensions."""
+
+    def clone(self, observation, action):
+        return -self.distribution(observation).log_prob(action.clamp(-0.999, 0.999)).sum(-1)
+
+
+def test_a_cloning_loss_in_another_unit_is_found(monkeypatch):
+    monkeypatch.setitem(actors.entries, "nats", Nats)
+    monkeypatch.setitem(actors.suffix, "nats", None)
+    with pytest.raises(AssertionError, match="its unit must be that of a squared error"):
+        check_actor("nats")
+
+
+@pytest.mark.parametrize("schedule", ["vp", "cosine"])
+@pytest.mark.parametrize("steps", [2, 5, 19, 20])
+def test_dpmsolver_is_finite_with_any_number_of_its_levels(schedule, steps):
+    actor = actors.build({"name": "dpmsolver", "steps": steps, "train_steps": 20, "schedule": schedule}, SPEC)
+    levels = actor.scheduler.timesteps.tolist()
+    assert levels[0] == 19 and levels[-1] == 0 and len(set(levels)) == steps
+    assert actor.sample(torch.randn(50, 3)).isfinite().all()
 
 
 def test_a_mixture_draws_each_component_as_often_as_it_says():

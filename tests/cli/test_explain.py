@@ -19,14 +19,12 @@ def rows(batch, *overrides):
 
 def test_it_says_what_a_term_sends_where(batch):
     found = rows(batch, "recipe=rafmac", "trainer.batch_size=32", "task.gamma=0.9")
-    assert found["td"]["actor"] == 0 < found["td"]["critic"]
-    assert found["bc"]["critic"] == 0 < found["bc"]["actor"]
-    assert found["risk"]["critic"] == 0 < found["risk"]["actor"]
+    assert [found[term]["trains"] for term in ("td", "bc", "risk")] == ["critic", "actor", "actor"]
+    assert all(found[term]["gradient"] > 0 for term in found)
     iql = rows(batch, "recipe=iql", "trainer.batch_size=32", "task.gamma=0.9")
-    assert iql["iql"]["critic"] > 0  # its value network is the critic's group
+    assert iql["iql"]["trains"] == "critic" and iql["iql"]["gradient"] > 0  # its value network is in that group
     assert iql["iql"]["evaluations"] == {"critic (no gradient)": 1, "value": 1}
-    assert found["risk"]["weight"] == 0
-    assert found["risk"]["full weight"] == pytest.approx(0.2)
+    assert found["risk"]["weights"] == pytest.approx([0, 0.67, 1, 1, 1], abs=0.01)  # 0.15 and 0.15 of the run
 
 
 def test_it_counts_network_evaluations(batch):

@@ -89,13 +89,13 @@ def iqn_critic(case):
 
 
 def ramac_actor(weight):
-    """BC - eta / mean |CVaR| * CVaR_0.1 of min_j Z_j(s, a; tau), tau ~ U(0, 0.1)."""
+    """BC - eta / sd * CVaR_0.1 of min_j Z_j(s, a; tau), tau ~ U(0, 0.1), sd = 3."""
 
     def plain(case):
         a = case.policy(case.online.actor, case.s)
         bc = case.online.actor.bc(case.batch).mean()
         cvar = z(case.online.critic, case.s, a, 0.1 * levels(8)).amin(0).mean(-1)
-        return bc - weight * cvar.mean() / cvar.abs().mean().detach()
+        return bc - weight * (cvar.mean() - 2) / 3
 
     return plain
 
@@ -108,15 +108,15 @@ def oraac_actor(case):
     a = (b + 0.25 * actor.correction(torch.cat([case.s, b], -1)).tanh()).clamp(-1, 1)
     bc = actor.prior.clone(case.s, case.a).mean()
     cvar = z(case.online.critic, case.s, a, 0.1 * levels(8))[0].mean(-1)
-    return bc - 0.2 * cvar.mean() / cvar.abs().mean().detach()
+    return bc - (cvar.mean() - 2) / 3
 
 
 def sac_actor(rho):
-    """alpha log pi - rho at the actor's own action; alpha is 1 before it has moved."""
+    """alpha log pi - rho / sd at the actor's own action; alpha is 0.1 before it has moved."""
 
     def plain(case):
         a, log_prob = case.online.actor.sample_with_log_prob(case.s)
-        return (log_prob - rho(case, a)).mean()
+        return (0.1 * log_prob - (rho(case, a) - 2) / 3).mean()
 
     return plain
 
@@ -144,7 +144,7 @@ def codac_critic(case):
     a2, log_prob = case.online.actor.sample_with_log_prob(case.s2)
     z2 = z(case.target.critic, case.s2, a2, levels(32)).amin(0)
     grid = (torch.arange(32) + 0.5) / 32
-    td = pinball(features(case.online.critic, case.s, case.a), grid, case.y(z2 - log_prob.unsqueeze(-1)))
+    td = pinball(features(case.online.critic, case.s, case.a), grid, case.y(z2 - 0.1 * 3 * log_prob.unsqueeze(-1)))
     a, density, s = proposals(case)
     tau = (torch.arange(32) + torch.rand(32, 1, 32)) / 32
     each = (z(case.online.critic, s, a, tau.expand(-1, 12, -1).reshape(-1, 32)) - 2).reshape(2, 32, 12, 32) / 3
@@ -175,16 +175,16 @@ def rebrac_critic(case):
 
 
 def td3_actor(case):
-    """(pi - a)^2 - 2.5 / mean |Q_1| * Q_1."""
+    """(pi - a)^2 - 2 / sd * Q_1; the paper has 2.5 / mean |Q_1|."""
     a = case.policy(case.online.actor, case.s)
     value = q(case.online.critic, case.s, a)[:, 0]
-    return ((a - case.a) ** 2).mean() - 2.5 * value.mean() / value.abs().mean().detach()
+    return ((a - case.a) ** 2).mean() - 2 * (value.mean() - 2) / 3
 
 
 def rebrac_actor(case):
     a = case.policy(case.online.actor, case.s)
     value = q(case.online.critic, case.s, a).amin(-1)
-    return 0.5 * ((a - case.a) ** 2).mean() - value.mean() / value.abs().mean().detach()
+    return 0.5 * ((a - case.a) ** 2).mean() - (value.mean() - 2) / 3
 
 
 def dql_critic(case):
@@ -193,12 +193,12 @@ def dql_critic(case):
 
 
 def dql_actor(case):
-    """BC - Q_i / mean |Q_j|, i drawn and j the other."""
+    """BC - Q_i / sd, i drawn; the paper has mean |Q_j| for sd, j the other."""
     a = case.policy(case.online.actor, case.s)
     bc = case.online.actor.bc(case.batch).mean()
     i = int(torch.randint(2, (1,)))
     value = q(case.online.critic, case.s, a)
-    return bc - value[:, i].mean() / value[:, 1 - i].abs().mean().detach()
+    return bc - (value[:, i].mean() - 2) / 3
 
 
 def fql_critic(case):
@@ -212,7 +212,7 @@ def fql_actor(case):
     teacher = case.online.actor.carry(noise, case.s).detach()
     flow = case.online.actor.clone(case.s, case.a).mean()
     value = q(case.online.critic, case.s, student.clamp(-1, 1)).mean(-1)
-    return flow + 10 * ((student - teacher) ** 2).mean() - value.mean() / value.abs().mean().detach()
+    return flow + 10 * ((student - teacher) ** 2).mean() - (value.mean() - 2) / 3
 
 
 def iql_critic(case):
@@ -226,8 +226,10 @@ def iql_critic(case):
 def iql_actor(case):
     net = case.loss.terms["iql"].net
     advantage = (q(case.target.critic, case.s, case.a).amin(-1) - 2) / 3 - net(case.s).squeeze(-1)
-    weight = (3 * advantage).exp().clamp(max=100).detach()
-    return (weight * case.online.actor.clone(case.s, case.a)).mean()
+    scale = math.sqrt(math.log(2)) / advantage.std(correction=0)  # half of the data count
+    weight = (scale * advantage).exp().clamp(max=100).detach()
+    distribution = case.online.actor.distribution(case.s)
+    return (weight * -2 * distribution.log_prob(case.a.clamp(-0.999, 0.999)).mean(-1)).mean()
 
 
 def cloning(case):
@@ -235,8 +237,8 @@ def cloning(case):
 
 
 PLAIN = {
-    "radac": (iqn_critic, ramac_actor(0.5)),
-    "rafmac": (iqn_critic, ramac_actor(0.2)),
+    "radac": (iqn_critic, ramac_actor(1.0)),
+    "rafmac": (iqn_critic, ramac_actor(1.0)),
     "oraac": (iqn_critic, oraac_actor),
     "oraac_diff": (iqn_critic, oraac_actor),
     "oraac_flow": (iqn_critic, oraac_actor),
@@ -259,8 +261,8 @@ MOVED = {
     "idql": {"actor.epsilon", "iql.net"},
     "fql": {"actor.velocity", "actor.student"},
     "iql": {"actor.net", "iql.net"},
-    "cql": {"actor.net", "entropy.log_multiplier"},
-    "codac": {"actor.net", "entropy.log_multiplier"},
+    "cql": {"actor.net", "entropy.multiplier"},
+    "codac": {"actor.net", "entropy.multiplier"},
     "td3bc": {"actor.net"},
     "rebrac": {"actor.net"},
     "rafmac": {"actor.velocity"},
@@ -324,7 +326,7 @@ def test_a_recipe_can_be_overridden(batch):
     case = Case("oraac", batch, "actor.prior=flow", "critic=qr", "loss.risk.weight=0.7", "mode=false", "risk=wang-0.5")
     assert case.config.recipe == "oraac"
     assert case.online.critic.quantiles == 100
-    assert case.loss.terms["risk"].weight == 0.7
+    assert case.loss.terms["risk"].schedule.weight == 0.7
     assert not case.online.acting.mode
 
 
@@ -337,7 +339,7 @@ def test_a_recipe_can_be_overridden(batch):
         (["recipe=cql", "actor=ddpm"], "loss=entropy needs the actor's sample_with_log_prob"),
         (["recipe=oraac", "actor.prior=vaee"], "no actor 'vaee'.*did you mean 'vae'"),
         (["recipe=dql", "candidates=0"], "candidates must be a whole number from 1, got 0"),
-        (["recipe=dql", "candidates=1"], "temperature=1.0 chooses among candidates"),
+        (["recipe=dql", "candidates=1"], "temperature=0.05 chooses among candidates"),
         (["recipe=iql", "candidates=8"], "mode=true is a single action"),
         (["recipe=bc", "mode=2"], "mode must be true or false, got 2"),
         (["recipe=bc", "candidates=8"], "candidates=8 are judged by the critic, which only td trains"),

@@ -64,7 +64,7 @@ def test_aggregation_equals_the_plain_formula(aggregation):
 def test_risk_min_ranks_members_in_standardised_returns():
     """Entropic, beta 1 per deviation of the returns, 3: of N(-2, 10^2) and N(-30, 1) the wide one is the safer."""
     score = torch.special.ndtri((torch.arange(200) + 0.5) / 200)
-    value = torch.stack([-2 + 10 * score, -30 + score]).unsqueeze(0)
+    value = (torch.stack([-2 + 10 * score, -30 + score]).unsqueeze(0) - 2) / 3
     found = losses.build({"name": "td", "aggregation": "risk_min"}).aggregate(value, agent(risk="entropic1"))
     assert torch.equal(found[0], value[0, 1])
 
@@ -73,8 +73,8 @@ def test_terminal_states_do_not_bootstrap(batch):
     target = agent()
     returns = losses.build("td").returns(batch, target, target)
     ended = batch["next", "terminated"].squeeze(-1)
-    reward = batch["next", "reward"].expand_as(returns)
-    assert torch.equal(returns[ended], reward[ended])
+    reward = ((batch["next", "reward"] - 2) / 3).expand_as(returns)
+    assert torch.allclose(returns[ended], reward[ended], atol=1e-6)
     assert not torch.isclose(returns[~ended], reward[~ended]).any()
 
 
@@ -84,7 +84,7 @@ def test_without_a_future_no_next_action_is_sampled(batch):
     target.actor.forward = None  # type: ignore[assignment]
     term = losses.build({"name": "td", "gamma": 0.0})
     assert CompositeLoss(online, target, {"td": term})(batch)["loss_td"].isfinite().all()
-    assert torch.equal(term.returns(batch, online, target), batch["next", "reward"])
+    assert torch.allclose(term.returns(batch, online, target), (batch["next", "reward"] - 2) / 3)
 
 
 def test_risk_is_minus_the_lowest_member(batch):
@@ -93,7 +93,7 @@ def test_risk_is_minus_the_lowest_member(batch):
     found = CompositeLoss(online, online, terms("td", "risk"))(batch, ["risk"])["loss_risk"]
     torch.manual_seed(1)
     action = online.actor(batch.select("observation"))["action"]
-    z = 2.0 + 3.0 * online.critic.features(pair(batch["observation"], action)).sort(-1).values
+    z = online.critic.features(pair(batch["observation"], action)).sort(-1).values
     weight = torch.zeros(100)
     weight[:25] = 1 / 25  # a quarter of a hundred cells
     assert torch.allclose(found, -(z * weight).sum(-1).min(0).values, atol=1e-4)
@@ -129,7 +129,39 @@ def test_the_composite_loss_speaks_torchrl(batch):
 )
 def test_weight_warms_up_and_ramps(warmup, ramp, step, share):
     term = losses.build({"name": "bc", "weight": 2.0, "warmup": warmup, "ramp": ramp})
-    assert term.schedule(torch.tensor(step)).item() == pytest.approx(2.0 * share)
+    assert term.weight_at(torch.tensor(step)).item() == pytest.approx(2.0 * share)
+
+
+def test_warm_up_and_ramp_are_fractions_of_the_run(batch):
+    node = {"name": "bc", "weight": 2.0, "warmup": 0.2, "ramp": 0.1, "final": 1.0, "decay": 0.5}
+    term = CompositeLoss(agent(), agent(), terms(node), steps=1000).terms["bc"]
+    found = [term.weight_at(torch.tensor(step)).item() for step in (199, 249, 299, 300, 550, 800, 999)]
+    assert found == pytest.approx([0, 1, 2, 2, 1.5, 1, 1], abs=1e-6)
+    with pytest.raises(ValueError, match=r"warmup=0.2 is a fraction of a run; tell CompositeLoss its steps"):
+        terms(node)["bc"].weight_at(torch.tensor(0))
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ({"warmup": 500}, r"loss=bc: warmup=500 reaches beyond the run of 300 gradient steps: the term would never"),
+        ({"warmup": 100, "ramp": 200, "final": 0.5, "decay": 10}, r"loss=bc: final=0.5 has no effect"),
+    ],
+)
+def test_a_schedule_that_cannot_act_in_the_run_is_refused(node, words, batch):
+    with pytest.raises(InputError, match=words):
+        Trainer(agent(), terms({"name": "bc", **node}), batch, 0, steps=300)
+
+
+def test_a_ramp_beyond_the_end_is_warned_about(batch):
+    with pytest.warns(UserWarning, match="ramp=400: the weight reaches only 50%"):
+        Trainer(agent(), terms({"name": "bc", "warmup": 100, "ramp": 400}), batch, 0, steps=300)
+
+
+@pytest.mark.parametrize("name", ["warmup", "ramp", "decay"])
+def test_a_number_of_steps_is_whole(name):
+    with pytest.raises(InputError, match=rf"loss=bc: {name} must be below 1 \(a fraction of the run\) or a whole"):
+        losses.build({"name": "bc", "final": 1.0, "decay": 5, name: 1.5})
 
 
 @pytest.mark.parametrize(("shape", "half"), [("linear", 2.0), ("cosine", 2.0)])
@@ -137,9 +169,9 @@ def test_weight_moves_to_its_final_value(shape, half):
     term = losses.build(
         {"name": "bc", "weight": 3.0, "warmup": 10, "ramp": 10, "final": 1.0, "decay": 20, "shape": shape}
     )
-    found = term.schedule(torch.tensor([9, 14, 20, 30, 40, 99])).tolist()
+    found = term.weight_at(torch.tensor([9, 14, 20, 30, 40, 99])).tolist()
     assert found == pytest.approx([0, 1.5, 3, half, 1, 1])
-    quarter = term.schedule(torch.tensor(25)).item()
+    quarter = term.weight_at(torch.tensor(25)).item()
     assert quarter == pytest.approx(2.5 if shape == "linear" else 1 + 2 * (1 + 0.5**0.5) / 2)
 
 
@@ -152,14 +184,19 @@ def test_a_budget_makes_the_weight_a_multiplier(batch):
         assert weights == sorted(weights, reverse=not rises)
 
 
-def test_risk_normalises_by_its_detached_size(batch):
-    loss = CompositeLoss(agent(), agent(), terms("td", {"name": "risk", "weight": 0.5, "warmup": 0, "ramp": 0}))
+@pytest.mark.parametrize(("unit", "scale"), [("std", 1.0), ("abs", None), ("none", 1 / 3)])
+def test_the_weight_of_risk_counts_in_its_unit(unit, scale, batch):
+    """The loss is minus standardised rho; per reward unit it is a third of that, per |rho| 1 / mean |2 + 3 rho|."""
+    node = {"name": "risk", "weight": 0.5, "warmup": 0, "ramp": 0, "normalise": unit}
+    loss = CompositeLoss(agent(), agent(), terms("td", node))
     found = loss(batch, ["risk"])
-    value = found["loss_risk"]
-    assert found["scale_risk"].tolist() == pytest.approx([value.abs().mean().item()] * 32, rel=1e-5)
+    rho = -found["loss_risk"]
+    if scale is None:
+        scale = ((2 + 3 * rho).abs().mean() / 3).item()
+    assert found["scale_risk"].tolist() == pytest.approx([scale] * 32, rel=1e-5)
     assert not found["scale_risk"].requires_grad
     total = weighted_sum(loss.group("actor"), found, torch.tensor(5))
-    assert total.item() == pytest.approx(0.5 * value.mean().item() / value.abs().mean().item(), rel=1e-5)
+    assert total.item() == pytest.approx(-0.5 * rho.mean().item() / scale, rel=1e-5)
 
 
 @pytest.mark.parametrize("actor", ["ddpm", "flow", "gaussian"])

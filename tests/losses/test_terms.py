@@ -59,13 +59,35 @@ def test_iql_is_the_expectile_loss_and_the_source_of_the_target(batch):
 
 def test_awr_weighs_cloning_by_the_advantage(batch):
     online, target = agent(), agent()
-    loss = CompositeLoss(online, target, terms("td", "iql", {"name": "awr", "inverse_temperature": 50.0, "most": 7.0}))
+    loss = CompositeLoss(
+        online,
+        target,
+        terms("td", "iql", {"name": "awr", "inverse_temperature": 50.0, "most": 7.0, "effective_sample_size": None}),
+    )
     value_net = loss.terms["iql"].net(batch["observation"]).squeeze(-1)
     q = value(target.critic, batch["observation"], batch["action"]).amin(-1)
     weight = torch.exp(50 * ((q - 2) / 3 - value_net)).clamp(max=7).detach()
     assert 0 < (weight == 7).float().mean() < 1
-    found = loss(batch, ["awr"])["loss_awr"]
-    assert torch.allclose(found, weight * online.actor.bc(batch), rtol=1e-4, atol=1e-4)
+    found = loss(batch, ["awr"])
+    assert torch.allclose(found["loss_awr"], weight * online.actor.bc(batch), rtol=1e-4, atol=1e-4)
+    effective = (weight.sum() ** 2 / (weight**2).sum() / 32).item()
+    assert found["effective_sample_size_awr"].tolist() == pytest.approx([effective] * 32, rel=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_awr_weighs_so_that_a_share_of_the_data_counts(scale):
+    """Normal advantages of any size: the effective sample size of exp(b A) is exp(-b^2 var A)."""
+    term = losses.build({"name": "awr", "effective_sample_size": 0.6, "most": 1e9})
+    weight = term.weights(scale * torch.randn(200_000))
+    assert (weight.mean() ** 2 / (weight**2).mean()).item() == pytest.approx(0.6, abs=0.02)
+
+
+def test_awr_that_only_clones_says_so():
+    term = losses.build({"name": "awr", "effective_sample_size": None, "inverse_temperature": 0.01})
+    assert "plain cloning" in term.warning({"effective_sample_size": 0.998})
+    assert term.warning({"effective_sample_size": 0.9}) is None
+    with pytest.raises(InputError, match="one of effective_sample_size and inverse_temperature is null"):
+        losses.build({"name": "awr", "inverse_temperature": 3.0})
 
 
 def test_awr_without_a_value_takes_the_policys_own_action_and_no_gradient_through_it(batch):
@@ -77,7 +99,8 @@ def test_awr_without_a_value_takes_the_policys_own_action_and_no_gradient_throug
     with torch.no_grad():
         own = online.actor(batch.select("observation"))["action"]
         rho = [target.critic.risk(pair(batch["observation"], a), target.risk).amin(-1) for a in (batch["action"], own)]
-        weight = torch.exp(3 * (rho[0] - rho[1]) / 3).clamp(max=100)
+        advantage = (rho[0] - rho[1]) / 3
+        weight = torch.exp(math.sqrt(math.log(2)) * advantage / advantage.std(correction=0)).clamp(max=100)
     assert torch.allclose(found, weight * online.actor.bc(batch), rtol=1e-4)
 
 
@@ -90,7 +113,7 @@ def test_critic_bc_lowers_the_target_where_the_log_continues(log):
     q = value(target.critic, log["next", "observation"], action).amin(-1, keepdim=True)
     far = ((action - log["next", "action"]) ** 2).sum(-1, keepdim=True) * log["next", "followed"]
     y = log["next", "reward"] + 0.9 * (1 - log["next", "terminated"].float()) * (q - 0.5 * 3 * far)
-    assert torch.allclose(found, y, atol=1e-4)
+    assert torch.allclose(found, (y - 2) / 3, atol=1e-4)
 
 
 def test_target_smoothing_adds_clipped_noise(batch):
@@ -120,7 +143,35 @@ def test_the_best_of_several_next_actions_counts(batch):
     rows = batch["next", "observation"].repeat_interleave(4, 0)
     action = target.actor(pair(rows, torch.zeros(128, 2)))["action"]
     each = value(target.critic, rows, action).amin(-1).reshape(32, 4)
-    assert torch.allclose(found.squeeze(-1), each.amax(-1), atol=1e-4)
+    assert torch.allclose(2 + 3 * found.squeeze(-1), each.amax(-1), atol=1e-4)
+
+
+@pytest.mark.parametrize("critic", ["iqn", "flow", "qr"])
+def test_identical_candidates_change_nothing(critic, batch):
+    """Candidates are ranked at common levels and the whole distribution of the chosen one is backed up.
+
+    A deterministic actor gives ten times the same action; the lucky draw of ten sets of levels would read too high.
+    """
+    online = agent("deterministic", critic, "cvar0.1")
+    rows = batch[:1].expand(2000).clone()
+    found = {}
+    for count in (1, 10):
+        torch.manual_seed(1)
+        term = terms({"name": "td", "candidates": count, "gamma": 1.0, "aggregation": "mean"})["td"]
+        found[count] = term.next_returns(rows, online, online).detach().flatten().sort().values
+    spread = found[1].std().item()
+    assert found[10].mean().item() == pytest.approx(found[1].mean().item(), abs=0.02 * spread)
+    tail = len(found[1]) // 10
+    assert found[10][:tail].mean().item() == pytest.approx(found[1][:tail].mean().item(), abs=0.02 * spread)
+
+
+def test_the_actions_of_one_state_are_compared_at_the_same_levels(batch):
+    online = agent("deterministic", "iqn", "cvar0.1")
+    same = batch.select("observation", "action").unsqueeze(1).expand(32, 5)
+    rho = online.critic.risk(same, online.risk)  # [B, C, E]
+    assert torch.allclose(rho, rho[:, :1].expand_as(rho), atol=1e-5)
+    apart = online.critic.risk(same.reshape(-1), online.risk).reshape(32, 5, -1)
+    assert not torch.allclose(apart, apart[:, :1].expand_as(apart), atol=1e-5)
 
 
 def test_entropy_is_the_log_density_and_its_temperature_follows_it(batch):
@@ -134,7 +185,7 @@ def test_entropy_is_the_log_density_and_its_temperature_follows_it(batch):
     normal = -0.5 * ((before - mean) / log_std.exp()) ** 2 - log_std - 0.5 * math.log(2 * math.pi)
     assert torch.allclose(found, (normal - torch.log(1 - before.tanh() ** 2)).sum(-1), atol=1e-3)
     term = loss.terms["entropy"]
-    (slope,) = torch.autograd.grad(term.dual(found, loss.step), term.log_multiplier)
+    (slope,) = torch.autograd.grad(term.multiplier(found), term.multiplier.logarithm)
     assert slope.item() == pytest.approx(-(found.mean().item() - 2), rel=1e-4)  # SAC: entropy of -A, alpha = 1
 
 
@@ -150,7 +201,7 @@ def test_entropy_enters_the_target_where_asked(batch):
     torch.manual_seed(1)
     action, log_prob = online.actor.sample_with_log_prob(batch["next", "observation"])
     q = value(target.critic, batch["next", "observation"], action).amin(-1)
-    assert torch.allclose(found.squeeze(-1), q - 0.5 * log_prob, atol=1e-4)
+    assert torch.allclose(found.squeeze(-1), (q - 2) / 3 - 0.5 * log_prob, atol=1e-4)
 
 
 @pytest.mark.parametrize("actor", ["gaussian", "flow"])
@@ -232,13 +283,13 @@ def test_onestep_value_and_cloning_share_one_pass(batch):
     x = kept.sqrt() * batch["action"] + (1 - kept).sqrt() * epsilon
     guess = online.actor.predict(x, t, batch["observation"])
     clean = ((x - (1 - kept).sqrt() * guess) / kept.sqrt()).clamp(-1, 1)
-    rho = online.critic.risk(pair(batch["observation"], clean), online.risk).amin(-1)
+    rho = (online.critic.risk(pair(batch["observation"], clean), online.risk).amin(-1) - 2) / 3
     assert torch.allclose(found["loss_bc"], (guess - epsilon).square().mean(-1), atol=1e-5)
     assert torch.allclose(found["loss_risk_onestep"], -rho, atol=1e-4)
 
 
 def test_guidance_is_the_noise_along_the_critics_gradient(batch):
-    """Up to a constant in the weights: sqrt(1 - abar) <grad Q(x_t), eps>."""
+    """Up to a constant in the weights: sqrt(1 - abar) <grad Q(x_t), eps>, Q in standard deviations (3)."""
     online = agent("ddpm")
     loss = CompositeLoss(online, online, terms("td", {"name": "guidance", "members": "first"}))
     torch.manual_seed(1)
@@ -249,7 +300,7 @@ def test_guidance_is_the_noise_along_the_critics_gradient(batch):
     x = kept.sqrt() * batch["action"] + (1 - kept).sqrt() * epsilon
     leaf = x.clamp(-1, 1).requires_grad_()
     (gradient,) = torch.autograd.grad(value(online.critic, batch["observation"], leaf)[:, 0].sum(), leaf)
-    plain = ((1 - kept).sqrt() * gradient * online.actor.predict(x, t, batch["observation"])).sum()
+    plain = ((1 - kept).sqrt() * gradient / 3 * online.actor.predict(x, t, batch["observation"])).sum()
     weights = list(online.actor.parameters())
     for a, b in zip(torch.autograd.grad(found, weights), torch.autograd.grad(plain, weights), strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-4)
@@ -262,7 +313,7 @@ def test_which_members_count(batch, members):
     loss = CompositeLoss(online, online, terms("td", {"name": "risk", "members": members}))
     found = loss(batch, ["risk"])["loss_risk"]
     action = online.actor(batch.select("observation"))["action"]
-    z = 2 + 3 * online.critic.features(pair(batch["observation"], action)).sort(-1).values.movedim(0, 1)  # [B, E, N]
+    z = online.critic.features(pair(batch["observation"], action)).sort(-1).values.movedim(0, 1)  # [B, E, N]
     each = z.mean(-1)
     if members == "random":
         assert any(torch.allclose(-found, each[:, i], atol=1e-4) for i in (0, 1))
@@ -348,7 +399,7 @@ def test_any_set_of_extras_of_an_actor_works(batch):
     _, log_prob = online.actor.sample_with_log_prob(batch["observation"])
     assert torch.equal(found["loss_distill"], teacher.square().mean(-1))
     assert torch.equal(found["loss_entropy"], log_prob)
-    rho = online.critic.risk(pair(batch["observation"], action), online.risk).amin(-1)
+    rho = online.critic.standard_risk(pair(batch["observation"], action), online.risk).amin(-1)
     assert torch.allclose(found["loss_risk"], -rho)
     metrics = Trainer(online, terms("td", "bc", "distill", "entropy"), batch, 0, steps=2).update(batch)
     assert all(value.isfinite() for value in metrics.values())
@@ -377,13 +428,13 @@ def test_a_term_asks_the_actor_for_something_new(batch, monkeypatch):
     monkeypatch.setattr(Gaussian, "sample_with_speed", lambda actor, s: (actor.sample(s), s.sum(-1)), raising=False)
     loss = CompositeLoss(agent(), agent(), asking)
     assert loss.in_keys == [] and torch.equal(loss(batch)["loss_asking"], 2 * batch["observation"].sum(-1))
-    assert isinstance(loss.terms["asking"].log_multiplier, torch.nn.Parameter)
+    assert isinstance(loss.terms["asking"].multiplier.logarithm, torch.nn.Parameter)
 
 
 def test_terms_are_complete_once_built(batch):
     built = terms("awr", "td", "iql", {"name": "entropy", "weight": 2.0})
     assert list(built) == ["awr", "td", "iql", "entropy"]  # the order of the configuration
-    assert built["entropy"].budget == 2 and built["entropy"].log_multiplier.item() == pytest.approx(math.log(2))
+    assert built["entropy"].multiplier.budget == 2 and built["entropy"].multiplier.value.item() == pytest.approx(2)
     assert built["iql"].next_value(batch["observation"]).shape == (32, 1)
     assert built["iql"] in built["td"].others and built["iql"] in built["awr"].others
     first, second = (CompositeLoss(agent(), agent(), built) for _ in range(2))
@@ -413,7 +464,7 @@ def test_a_bonus_has_the_weight_of_its_step(log):
     assert half.shape == (96, 1) and torch.allclose(2 * half, full) and full.min() < 0
 
 
-@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("normalise", ["abs", "none", "std"])
 def test_guidance_gives_the_size_of_the_value_where_it_looks(batch, normalise):
     online = agent("ddpm")
     node = {"name": "guidance", "members": "random", "normalise": normalise}
@@ -424,4 +475,5 @@ def test_guidance_gives_the_size_of_the_value_where_it_looks(batch, normalise):
     noisy = online.actor.denoise(batch["observation"], batch["action"]).noisy.clamp(-1, 1)
     index = torch.randint(2, (1,)).item()
     other = value(online.critic, batch["observation"], noisy)[:, 1 - index].abs().mean().item()  # of two members
-    assert scale.tolist() == pytest.approx([other if normalise else 1.0] * 32, rel=1e-4)
+    expected = {"abs": other / 3, "none": 1 / 3, "std": 1.0}[normalise]
+    assert scale.tolist() == pytest.approx([expected] * 32, rel=1e-4)

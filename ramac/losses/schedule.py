@@ -1,0 +1,110 @@
+"""The weight of a loss term over a run: a schedule, or a Lagrange multiplier."""
+
+import math
+import warnings
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ramac.errors import at_least
+
+
+class Schedule:
+    """Weight at each gradient step.
+
+    step < `warmup`: 0
+    next `ramp` steps: linear from 0 to `weight`
+    next `decay` steps: from `weight` to `final` along `shape`
+    then: `final`, or `weight` where there is none
+
+    `warmup`, `ramp` and `decay` below 1 are fractions of the run's gradient steps, from 1 they count steps.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: float,
+        warmup: float,
+        ramp: float,
+        final: float | None,
+        decay: float,
+        shape: Literal["linear", "cosine"],
+    ) -> None:
+        at_least(0, weight=weight, warmup=warmup, ramp=ramp, decay=decay, **({} if final is None else {"final": final}))
+        if (final is None) != (decay == 0):
+            raise ValueError("final and decay go together: the weight moves to final over decay updates")
+        for name, given in (("warmup", warmup), ("ramp", ramp), ("decay", decay)):
+            if given >= 1 and given != round(given):
+                raise ValueError(f"{name} must be below 1 (a fraction of the run) or a whole number, got {given}")
+        self.weight, self.final, self.shape = weight, final, shape
+        self.given = {"warmup": warmup, "ramp": ramp, "decay": decay}
+        self.steps: int | None = None  # gradient steps of the run
+
+    def of_run(self, steps: int) -> None:
+        """Count the fractions in a run of `steps` gradient steps. Raises ValueError for what cannot act in it."""
+        self.steps = steps
+        acts = self.weight > 0 or bool(self.final)
+        if acts and self.warmup >= steps:
+            text = f"warmup={self.warmup} reaches beyond the run of {steps} gradient steps: the term would never act"
+            raise ValueError(f"{text}; a number below 1 is a fraction of the run")
+        if acts and self.warmup + self.ramp > steps:
+            reached = (steps - self.warmup) / self.ramp
+            warnings.warn(f"ramp={self.ramp}: the weight reaches only {reached:.0%} in this run", stacklevel=2)
+        if self.final is not None and self.warmup + self.ramp >= steps:
+            text = f"final={self.final} has no effect: warmup and ramp ({self.warmup + self.ramp}) fill the run"
+            raise ValueError(f"{text} of {steps} gradient steps")
+
+    def count(self, name: str) -> int:
+        """`warmup`, `ramp` or `decay` in gradient steps. Raises ValueError for a fraction of an unknown run."""
+        given = self.given[name]
+        if given >= 1 or given == 0:
+            return int(given)
+        if self.steps is None:
+            raise ValueError(f"{name}={given} is a fraction of a run; tell CompositeLoss its steps")
+        return round(given * self.steps)
+
+    @property
+    def warmup(self) -> int:
+        """Gradient steps before the term acts."""
+        return self.count("warmup")
+
+    @property
+    def ramp(self) -> int:
+        """Gradient steps over which the weight grows."""
+        return self.count("ramp")
+
+    def share(self, step: Tensor) -> Tensor:
+        """Share of the weight after warm-up and ramp at gradient step `step` [*b]: [*b], from 0 to 1."""
+        return ((step - self.warmup + 1) / max(self.ramp, 1)).clamp(0, 1)
+
+    def at(self, step: Tensor) -> Tensor:
+        """Weight at gradient step `step` [*b]: [*b]."""
+        if self.final is None:
+            return self.share(step) * self.weight
+        done = ((step - self.warmup - self.ramp) / self.count("decay")).clamp(0, 1)
+        done = done if self.shape == "linear" else (1 - (math.pi * done).cos()) / 2
+        return self.share(step) * (self.weight + (self.final - self.weight) * done)
+
+
+class Multiplier(nn.Module):
+    """Lagrange multiplier of `mean loss <= budget`, the variable of dual gradient ascent, kept as its logarithm."""
+
+    def __init__(self, start: float, budget: float) -> None:
+        super().__init__()
+        if not start > 0 or not math.isfinite(budget):
+            raise ValueError(f"a finite budget and a weight above 0 go together; got budget={budget}, weight={start}")
+        self.budget = budget
+        self.logarithm = nn.Parameter(torch.tensor(math.log(start)))
+
+    @property
+    def value(self) -> Tensor:
+        """The multiplier [], without gradient."""
+        return self.logarithm.detach().exp()
+
+    def forward(self, loss: Tensor) -> Tensor:
+        """Loss [] of the multiplier, from the term's `loss` [B].
+
+        Minimising it raises the multiplier while mean(loss) > budget and lowers it otherwise.
+        """
+        return -self.logarithm.exp() * (loss.detach().mean() - self.budget)
