@@ -1,10 +1,10 @@
 """Out-of-distribution (OOD) actions: those far from the logged actions of the most similar states."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ramac.data import Act, Log
 from ramac.errors import InputError
@@ -18,7 +18,7 @@ class Detector:
     """State-conditioned nearest neighbours: an action is out of distribution when d is above a threshold.
 
     d(s, a) = min |a - a_j| over the `neighbours` logged steps whose standardised observations are nearest to s, with
-    the action box `low`, `high` (each [A]; by default the range of the logged actions) as [-1, 1]. On the data itself
+    the action box `low`, `high` ([A] each; by default the range of the logged actions) as [-1, 1]. On the data itself
     the step's whole episode is left out: neighbouring steps of one episode have nearly the same action.
     `threshold` is conformal: new steps of the behaviour are above it at the nominal rate `alpha`, as far as steps are
     exchangeable (Angelopoulos & Bates 2021, A Gentle Introduction to Conformal Prediction). 0.05 is the usual rate of
@@ -28,7 +28,7 @@ class Detector:
     """
 
     def __init__(
-        self, log: Log, low: Sequence[float] | None = None, high: Sequence[float] | None = None, *,
+        self, log: Log, low: ArrayLike | None = None, high: ArrayLike | None = None, *,
         alpha: float = 0.05, neighbours: int = 10, kappa: float = 3.0, queries: int = 5_000, seed: int = 0,
     ) -> None:  # fmt: skip
         steps = len(log.reward)

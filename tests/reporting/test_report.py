@@ -298,10 +298,10 @@ def test_the_curve_over_nominal_rates_is_drawn(tmp_path):
     policy, data = made[0].axes
     for axes, line in ((policy, [0.015, 0.075, 0.75]), (data, rates)):
         assert axes.get_xlabel() == "nominal rate of the detector"
-        assert [each.get_label() for each in axes.lines if each.get_label()[0] != "_"] == ["flow"]
-        assert np.allclose(axes.lines[0].get_xydata(), np.stack([rates, line], 1))
-    band = policy.collections[0].get_paths()[0].vertices
-    assert {(0.5, 0.5), (0.5, 1.0)} <= {tuple(point) for point in band.tolist()}
+        assert axes.get_legend_handles_labels()[1] == ["flow"]
+        assert np.allclose(np.array(axes.lines[0].get_xydata()), np.stack([rates, line], 1))
+    band = np.array(policy.collections[0].get_paths()[0].vertices)
+    assert {(0.5, 0.5), (0.5, 1.0)} <= set(map(tuple, band.tolist()))
     assert plots.ood_curves(make_groups([run for run in runs if "old" in run.source], ["actor"]), 0.1) is None
 
 
