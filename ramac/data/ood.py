@@ -1,42 +1,68 @@
 """Out-of-distribution (OOD) actions: those far from the logged actions of the most similar states."""
 
+import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ramac.data import Act, Log
 from ramac.errors import InputError
 
 MOST = 1_000  # neighbours to search before a tree without the step's own episode is built
+RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # nominal rates of the curve in a report
+ROUNDING = 1e-6  # some float32 spacings of an action in [-1, 1]: a smaller distance is none
 
 
 class Detector:
-    """State-conditioned nearest neighbours: an action is out of distribution when d > kappa x median of d on the data.
+    """State-conditioned nearest neighbours: an action is out of distribution when d is above a threshold.
 
-    d(s, a) = min |a - a_j| over the `neighbours` logged steps whose standardised observations are nearest to s. On the
-    data itself the step's whole episode is left out: neighbouring steps of one episode have nearly the same action.
-    Paper: Fukazawa et al. 2026, RAMAC (kappa = 3; the number of neighbours and the median are ours, its code is not
-    public). Raises InputError when a step has fewer neighbours outside its episode.
+    d(s, a) = min |a - a_j| over the `neighbours` logged steps whose standardised observations are nearest to s, with
+    the action box `low`, `high` ([A] each; by default the range of the logged actions) as [-1, 1]. On the data itself
+    the step's whole episode is left out: neighbouring steps of one episode have nearly the same action.
+    `threshold` is conformal: new steps of the behaviour are above it at the nominal rate `alpha`, as far as steps are
+    exchangeable (Angelopoulos & Bates 2021, A Gentle Introduction to Conformal Prediction). 0.05 is the usual rate of
+    OOD detection (Liang et al. 2018, ODIN: 95 % of the data accepted). `paper_threshold` is kappa x median of d
+    (Fukazawa et al. 2026, RAMAC: kappa = 3; the number of neighbours and the median are ours, its code is not public).
+    Raises InputError when a step has fewer neighbours outside its episode, or there are fewer than 1 / alpha - 1 steps.
     """
 
     def __init__(
-        self, log: Log, *, neighbours: int = 10, kappa: float = 3.0, queries: int = 5_000, seed: int = 0
-    ) -> None:
-        if (others := len(log.reward) - int(log.lengths.max())) < neighbours:
+        self, log: Log, low: ArrayLike | None = None, high: ArrayLike | None = None, *,
+        alpha: float = 0.05, neighbours: int = 10, kappa: float = 3.0, queries: int = 5_000, seed: int = 0,
+    ) -> None:  # fmt: skip
+        steps = len(log.reward)
+        if not 0 < alpha < 1:
+            raise InputError(f"alpha must be inside (0, 1), got {alpha}")
+        if (others := steps - int(log.lengths.max())) < neighbours:
             raise InputError(f"{neighbours} logged steps of other episodes are needed, there are {others}")
+        if (count := min(queries, steps)) < (least := math.ceil(1 / alpha - 1)):
+            raise InputError(f"a nominal rate of {alpha:g} needs {least} logged steps, there are {count}")
         from scipy.spatial import KDTree  # heavy: a tenth of a second
 
-        random, steps = np.random.default_rng(seed), len(log.reward)
-        self.log, self.neighbours, self.queries = log, neighbours, queries
-        self.mean, self.std, self.episode = log.observation.mean(0), log.observation.std(0) + 1e-3, log.episode
+        self.log, self.alpha, self.neighbours, self.kappa, self.queries = log, alpha, neighbours, kappa, queries
+        bounds = (log.action.min(0) if low is None else low, log.action.max(0) if high is None else high)
+        self.low, self.high = (np.asarray(bound, np.float64) for bound in bounds)
+        self.action, self.episode = self.to_unit(log.action), log.episode
+        self.mean, self.std = (measure(log.observation, 0, dtype=np.float64) for measure in (np.mean, np.std))
+        self.std += 1e-3  # as in TD3+BC
         self.tree = KDTree(self.scale(log.observation))
-        self.steps = np.sort(random.choice(steps, min(queries, steps), replace=False))  # where policies are evaluated
+        random = np.random.default_rng(seed)
+        self.steps = np.sort(random.choice(steps, count, replace=False))  # where policies are evaluated
         self.own = self.nearest(log.observation[self.steps], self.episode[self.steps])
-        distance = self.distance(self.own, log.action[self.steps])
-        self.threshold = kappa * float(np.median(distance))
-        self.flagged = distance > self.threshold
-        self.nominal = float(self.flagged.mean())
-        self.random = random
+        self.distances = np.sort(self.distance(self.own, log.action[self.steps]))
+        self.threshold, self.paper_threshold = self.quantile(alpha), kappa * float(np.median(self.distances))
+
+    def quantile(self, alpha: float) -> float:
+        """Conformal threshold at a nominal rate: the ceil((1 - alpha) (n + 1))-th smallest of n distances."""
+        count = len(self.distances)
+        above = max(1, math.floor(alpha * (count + 1)))  # of n + 1, the new one among them
+        return max(float(self.distances[count - above]), ROUNDING)
+
+    def to_unit(self, action: np.ndarray) -> np.ndarray:
+        """Actions [n, A] with the box as [-1, 1]; a coordinate without width keeps its unit."""
+        half = np.where(self.high > self.low, (self.high - self.low) / 2, 1)
+        return (action - (self.low + self.high) / 2) / half
 
     def scale(self, observation: np.ndarray) -> np.ndarray:
         """Observations [n, O] with zero mean and unit variance."""
@@ -64,33 +90,48 @@ class Detector:
         return found
 
     def distance(self, near: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """d [n] of actions [n, A] given indices of logged steps [n, neighbours]."""
-        return np.linalg.norm(self.log.action[near] - action[:, None], axis=-1).min(1)
+        """d [n] of actions [n, A] given indices of logged steps [n, neighbours], in float64."""
+        return np.linalg.norm(self.action[near] - self.to_unit(action)[:, None], axis=-1).min(1)
 
     def flags(self, observation: np.ndarray, action: np.ndarray) -> np.ndarray:
         """Whether each action [n, A] in its state [n, O] is out of distribution: [n]."""
-        return self.distance(self.nearest(observation), action) > self.threshold
+        return beyond(self.distance(self.nearest(observation), action), self.threshold)
 
     def report(self, act: Act, held_out: Log | None = None, seed: int = 0) -> dict[str, Any]:
         """Shares of OOD actions: `rate` of a policy with its standard error, `data` of the log, `uniform` of random.
 
-        The states are the detector's own, or `queries` states of `held_out` drawn from `seed`. Uniform actions lie
-        within the range of the data's actions.
+        They are by the threshold of the nominal rate, under `paper` by the paper's rule, and under `curve` at each of
+        several nominal rates. The states are the detector's own, or `queries` states of `held_out` drawn from `seed`.
+        Uniform actions lie within the box.
         """
-        log, rows, near, episode, random = self.log, self.steps, self.own, self.episode, self.random
+        log, rows, near, random = self.log, self.steps, self.own, np.random.default_rng(seed)
         if held_out is not None:
-            log, random, steps = held_out, np.random.default_rng(seed), len(held_out.reward)
+            log, steps = held_out, len(held_out.reward)
             rows = np.sort(random.choice(steps, min(self.queries, steps), replace=False))
-            near, episode = self.nearest(log.observation[rows]), log.episode
-        low, high = self.log.action.min(0), self.log.action.max(0)
+            near = self.nearest(log.observation[rows])
         actions = {
             "rate": act(log.observation[rows]),
             "data": log.action[rows],
-            "uniform": random.uniform(low, high, (len(rows), len(low))),
+            "uniform": random.uniform(self.low, self.high, (len(rows), len(self.low))),
         }
-        flags = {key: self.distance(near, action) > self.threshold for key, action in actions.items()}
+        distances = {key: self.distance(near, action) for key, action in actions.items()}
+
+        def shares(threshold: float) -> dict[str, float]:
+            found = {key: float(beyond(distance, threshold).mean()) for key, distance in distances.items()}
+            return {"threshold": threshold, **found}
+
         # states of one episode are alike, so episodes are what varies independently
-        deviation = np.bincount(episode[rows], flags["rate"] - flags["rate"].mean())
+        flags = beyond(distances["rate"], self.threshold)
+        deviation = np.bincount(log.episode[rows], flags - flags.mean())
         error = float(np.sqrt(np.square(deviation).sum())) / len(rows)
-        shares = {key: float(flag.mean()) for key, flag in flags.items()}
-        return {**shares, "standard_error": error, "states": len(rows)}
+        rates = [rate for rate in RATES if rate * (len(self.distances) + 1) >= 1]
+        return {
+            "nominal": self.alpha, **shares(self.threshold), "standard_error": error, "states": len(rows),
+            "paper": {"kappa": self.kappa, **shares(self.paper_threshold)},
+            "curve": [{"nominal": rate, **shares(self.quantile(rate))} for rate in rates],
+        }  # fmt: skip
+
+
+def beyond(distance: np.ndarray, threshold: float) -> np.ndarray:
+    """Whether each distance [n] is above the threshold; nan is."""
+    return ~(distance <= threshold)

@@ -108,7 +108,7 @@ class Estimator:
     def detector(self) -> Detector | None:
         """Detector of out-of-distribution actions; None where there are too few data."""
         try:
-            return Detector(self.data.log)
+            return Detector(self.data.log, self.data.spec.low, self.data.spec.high)
         except InputError:
             return None
 

@@ -32,7 +32,7 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
 FILES = {"table": "results", "comparison": "comparison", "compute": "compute"}  # of tables, and names in a Report
 FIGURES = {  # function of `plots` and beginning of the file's name, and heading
     "learning-curves": "Learning curves", "losses": "Losses", "distributions": "Return distributions",
-    "heat-maps": "Heat maps", "calibration": "Critic calibration",
+    "heat-maps": "Heat maps", "calibration": "Critic calibration", "ood-curves": "Out-of-distribution actions",
 }  # fmt: skip
 PRINT: dict[Any, Any] = {
     "font.size": 8, "axes.titlesize": 8, "legend.fontsize": 8, "axes.spines.top": False, "axes.spines.right": False,
@@ -106,7 +106,7 @@ def report(
     found = {file: [table for section in sections for table in section.tables if table.name == file] for file in FILES}
     size = f"{counted(len(reading.runs), 'run')} in {counted(len(groups), 'group')}"
     warnings = [f"{len(reading.problems)} failed, unfinished or damaged"] if reading.problems else []
-    if any(table.notes for table in found["table"]):
+    if any(note.startswith("†") for table in found["table"] for note in table.notes):
         warnings.append("CVaR of some groups rests on fewer than 5 episodes")
     options = {"--by": ",".join(by), "--baseline": baseline, "--alpha": f"{alpha:g}", "--out": str(out or "")}
     command = ["ramac", "report", *words, *(f"{key}={value}" for key, value in options.items() if value)]

@@ -1,4 +1,4 @@
-"""The figures of a report: learning curves, losses, return distributions, heat maps, calibration.
+"""The figures of a report: learning curves, losses, return distributions, heat maps, calibration, OOD actions.
 
 Each function returns a figure of the groups of one task and its caption, None where there is nothing to show.
 """
@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
-from ramac.plotting import BLUE, ORANGE, RED, return_histogram
+from ramac.data.ood import RATES
+from ramac.plotting import BLUE, GREY, ORANGE, RED, return_histogram
 from ramac.reporting.formats import decimals
 from ramac.reporting.groups import Group, natural, short
 from ramac.reporting.runs import Run, number
@@ -62,10 +64,10 @@ def measures(alpha: float) -> dict[str, Callable[[Any], float]]:
     return {"mean": lambda returns: float(np.mean(returns)), f"CVaR_{alpha:g}": lambda part: float(cvar(part, alpha))}
 
 
-def over_steps(
-    groups: Sequence[Group], lines: Mapping[str, Callable[[Run], pd.Series | None]], height: float
+def lines_over(
+    xlabel: str, groups: Sequence[Group], lines: Mapping[str, Callable[[Run], pd.Series | None]], height: float
 ) -> Figure:
-    """Lines of the runs over gradient steps, one panel per title: their mean, and a band from lowest to highest."""
+    """Lines of the runs over an axis, one panel per title: their mean, and a band from lowest to highest."""
     figure, panels = grid(len(lines), COLUMNS, height)
     for axes, (title, line) in zip(panels, lines.items(), strict=True):
         for index, group in enumerate(groups):
@@ -77,7 +79,7 @@ def over_steps(
             if len(values):
                 axes.plot(frame.index, values.mean(1), style, color=colour, lw=1.4, label=group.label)
                 axes.fill_between(frame.index, values.min(1), values.max(1), color=colour, alpha=0.15, lw=0)
-        axes.set(title=title, xlabel="gradient steps")
+        axes.set(title=title, xlabel=xlabel)
     legend(figure, panels, groups)
     return figure
 
@@ -93,7 +95,7 @@ def learning_curves(groups: Sequence[Group], alpha: float) -> tuple[Figure, str]
         for title, measure in measures(alpha).items()
     }
     caption = "Evaluation during training: mean over seeds, band from the lowest to the highest seed."
-    return over_steps(drawn, lines, 2.6), caption + left
+    return lines_over("gradient steps", drawn, lines, 2.6), caption + left
 
 
 def losses(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
@@ -103,9 +105,8 @@ def losses(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
     if not names:
         return None
     caption = "Losses: mean over seeds, band from the lowest to the highest seed. Scales differ between methods."
-    return over_steps(
-        drawn, {name: lambda run, name=name: run.metrics.get(name) for name in names}, 1.9
-    ), caption + left
+    lines = {name: lambda run, name=name: run.metrics.get(name) for name in names}
+    return lines_over("gradient steps", drawn, lines, 1.9), caption + left
 
 
 def distributions(groups: Sequence[Group], alpha: float) -> tuple[Figure, str]:
@@ -194,5 +195,36 @@ def calibration(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | N
     caption = (
         "The critic's prediction at the first step against the returns of the evaluation episodes, one pair per seed. "
         f"Miscalibration: distance of the PIT from uniform; by chance: its 95 % bound, means over seeds.{left}"
+    )
+    return figure, caption
+
+
+def ood_rates(run: Run, key: str) -> pd.Series | None:
+    """Share of OOD actions of the policy (`rate`) or of the `data` by nominal rate; None where the run has none."""
+    found = run.summary.get("ood")
+    rows = found.get("curve") if isinstance(found, dict) else None
+    points = [(number(row, "nominal"), number(row, key)) for row in (rows if isinstance(rows, list) else [])]
+    shares = pd.Series({nominal: share for nominal, share in points if 0 < nominal < 1}, dtype=float).dropna()
+    return None if shares.empty else shares
+
+
+def ood_curves(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
+    """Shares of OOD actions at each nominal rate of the detector; None where no run has them."""
+    there = [g for g in groups if any(ood_rates(run, "rate") is not None for run in g.runs)]
+    drawn, left = foremost(there, len(COLOURS), alpha)
+    if not drawn:
+        return None
+    titles = {"rate": "OOD actions of the policy", "data": "OOD actions of the logged data"}
+    lines = {title: lambda run, key=key: ood_rates(run, key) for key, title in titles.items()}
+    figure = lines_over("nominal rate of the detector", drawn, lines, 2.6)
+    for axes in figure.axes:
+        axes.plot(RATES, RATES, ":", color=GREY, lw=1)
+        axes.set(xscale="log", ylim=(0, 1.02))
+        axes.minorticks_off()
+        axes.set_xticks(RATES, [f"{rate:.0%}" for rate in RATES])
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    caption = (
+        "Share of OOD actions at thresholds of several nominal rates; dotted: the nominal rate itself, which "
+        f"new actions of the behaviour have. Mean over seeds, band from the lowest to the highest seed.{left}"
     )
     return figure, caption

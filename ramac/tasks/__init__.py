@@ -158,7 +158,7 @@ class LoggedTask(Task):
     def ood(self, act: Act, data: Dataset) -> dict[str, Any]:
         """Summary field `ood`: shares of out-of-distribution actions; nothing where the data are too few."""
         try:
-            return {"ood": Detector(data.log).report(act, data.held_out)}
+            return {"ood": Detector(data.log, data.spec.low, data.spec.high).report(act, data.held_out)}
         except InputError as error:
             print(f"no share of out-of-distribution actions: {error}", file=sys.stderr)
             return {}

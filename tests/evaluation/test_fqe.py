@@ -263,7 +263,10 @@ def test_out_of_distribution_actions_are_counted_on_held_out_states(tmp_path):
     task.use(data=chain(50))
     data = task.dataset()
     report = task.report(lambda observation: np.full((len(observation), 1), 1.0), data, np.zeros(0), "", tmp_path)
-    assert set(report["ood"]) == {"rate", "data", "uniform", "standard_error", "states"}
+    shares = {"threshold", "rate", "data", "uniform"}
+    assert set(report["ood"]) == shares | {"nominal", "standard_error", "states", "paper", "curve"}
+    assert set(report["ood"]["paper"]) == shares | {"kappa"}
+    assert all(set(row) == shares | {"nominal"} for row in report["ood"]["curve"])
     assert report["ood"]["states"] == 40
     assert (report["ood"]["rate"], report["ood"]["data"]) == (0, 0)
     assert report["ood"]["uniform"] > 0.9, "the data take -1 and 1 only"

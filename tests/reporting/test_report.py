@@ -18,7 +18,7 @@ import yaml
 from ramac.cli.report import main, parsed
 from ramac.errors import InputError
 from ramac.registry import tasks
-from ramac.reporting import report
+from ramac.reporting import plots, report
 from ramac.reporting.formats import decimals, escaped
 from ramac.reporting.groups import chosen_keys, make_groups
 from ramac.reporting.runs import gather
@@ -60,7 +60,8 @@ def write_run(
     (folder / "episodes.csv").write_text("\n".join([HEADER, *rows]) + "\n")
     (folder / "metrics.csv").write_text("\n".join(["step,name,value", *metrics]) + "\n")
     result = {"task": task, **names, "loss": ["td", "bc"], "seed": seed, "steps": steps[-1]}
-    result |= {"updates_per_second": 20.0 + seed, "wall_seconds": 60.0, "ood": {"rate": 0.1 * (seed + 1)}}
+    result |= {"updates_per_second": 20.0 + seed, "wall_seconds": 60.0}
+    result |= {"ood": {"rate": 0.1 * (seed + 1), "nominal": 0.05, "paper": {"rate": 0.02}}}
     result |= {"behaviour": {"episodes": 500, "return_mean": 2.5, "return_cvar": {"0.1": -7.5}}}
     result |= ({"recipe": recipe} if recipe else {}) | (summary or {})
     (folder / "summary.json").write_text(json.dumps(result))
@@ -111,7 +112,7 @@ def test_numbers_are_those_of_the_episodes(grid, capsys):
             "seeds": 3, "episodes": 60, "mean": pooled.mean(), "cvar": worst(pooled, 0.2), "worst": pooled.min(),
             "iqm": ordered[15:45].mean(), "mean_seed_min": min(part.mean() for part in seeds),
             "mean_seed_max": max(part.mean() for part in seeds), "cvar_seed_min": min(worst(p, 0.2) for p in seeds),
-            "hazard_rate": 2 / 50, "ood_rate": 0.2,
+            "hazard_rate": 2 / 50, "ood_rate": 0.2, "ood_paper": 0.02,
         }  # fmt: skip
         assert {name: float(row[name]) for name in plain} == pytest.approx(plain)
         # normal theory: the interval's half width is about 1.96 standard errors within seeds
@@ -282,6 +283,38 @@ def test_a_task_brings_its_own_columns(grid, monkeypatch):
     assert "25.0%" in page and "75.0%" in page
 
 
+def test_the_curve_over_nominal_rates_is_drawn(tmp_path):
+    """Mean and range over seeds, of policy and data; runs without it are in no line, and what is no number in none."""
+    rates = (0.01, 0.05, 0.5)
+    for seed in (0, 1):
+        curve = [{"nominal": rate, "rate": (1 + seed) * rate, "data": rate} for rate in rates]
+        curve += [{"nominal": "x", "rate": 1}, {"nominal": 0.2}, 7, {"nominal": -1, "rate": 1}]
+        write_run(tmp_path / f"flow{seed}", seed, summary={"ood": {"rate": 0.1, "nominal": 0.05, "curve": curve}})
+    for number, broken in enumerate(({"rate": 0.3}, {"rate": 0.3, "curve": 7}, {"rate": 0.3, "curve": []}, None, "x")):
+        write_run(tmp_path / f"old{number}", actor="gaussian", summary={"ood": broken})
+    runs = gather([str(tmp_path)]).runs
+    made = plots.ood_curves(make_groups(runs, ["actor"]), 0.1)
+    assert made is not None
+    policy, data = made[0].axes
+    for axes, line in ((policy, [0.015, 0.075, 0.75]), (data, rates)):
+        assert axes.get_xlabel() == "nominal rate of the detector"
+        assert axes.get_legend_handles_labels()[1] == ["flow"]
+        assert np.allclose(np.array(axes.lines[0].get_xydata()), np.stack([rates, line], 1))
+    band = np.array(policy.collections[0].get_paths()[0].vertices)
+    assert {(0.5, 0.5), (0.5, 1.0)} <= set(map(tuple, band.tolist()))
+    assert plots.ood_curves(make_groups([run for run in runs if "old" in run.source], ["actor"]), 0.1) is None
+
+
+def test_rates_by_the_rule_of_version_01_are_marked(tmp_path):
+    write_run(tmp_path / "new", episodes=50)
+    write_run(tmp_path / "old", actor="gaussian", episodes=50, summary={"ood": {"rate": 0.3}})
+    found = report([tmp_path], quiet=True)
+    assert found.warnings == []
+    text = (tmp_path / "report" / "table.md").read_text()
+    assert text.endswith("\n\nOOD actions by the rule of ramac 0.1, not to be compared with others: gaussian.\n")
+    assert found.tables["results"]["ood_rate"].tolist()[:2] == [0.1, 0.3]
+
+
 def test_hostile_settings_are_text(tmp_path):
     """In the page, in Markdown, in LaTeX and in the titles of figures, where $ would begin a formula."""
     hostile = r"<b>[a](b)|$\frac$|*x*"
@@ -425,6 +458,7 @@ def test_the_page_opens_in_a_browser(grid, tmp_path):
     for number, run in enumerate(sorted(folder.iterdir())):
         summary = json.loads((run / "summary.json").read_text())
         summary |= {"evaluations_per_update": {"actor": 5, "critic": 1}, "mass_ring": 0.25}
+        summary["ood"]["curve"] = [{"nominal": rate, "rate": 2 * rate, "data": rate} for rate in (0.01, 0.5)]
         (run / "summary.json").write_text(json.dumps(summary))
         lines = [{"alpha": a, "predicted": a + 1, "realised": a, "low": a - 1, "high": a + 1} for a in (1.0, 0.1)]
         calibration = {"cvar": lines, "miscalibration": 0.1 + number / 100, "miscalibration_of_chance": 0.136}
@@ -449,9 +483,9 @@ def test_the_page_opens_in_a_browser(grid, tmp_path):
     headings = re.findall(r"<h2>(.+?)</h2>", dom)
     assert headings == [
         "Results", "Comparison to a baseline", "Learning curves", "Losses", "Return distributions", "Heat maps",
-        "Critic calibration", "Compute", "How this page was made",
+        "Critic calibration", "Out-of-distribution actions", "Compute", "How this page was made",
     ]  # fmt: skip
-    assert len(re.findall(r"<svg ", dom)) == len(list((folder / "report" / "figures").glob("*.svg"))) == 5
+    assert len(re.findall(r"<svg ", dom)) == len(list((folder / "report" / "figures").glob("*.svg"))) == 6
     shown = [re.findall(r"<td[^>]*>(?:<strong>)?([^<]*)", row) for row in re.findall(r"<tr>(<td.+?)</tr>", dom)]
     assert len(shown) == 5 + 3 + 4
     for line in (folder / "report" / "table.md").read_text().splitlines()[4:]:
