@@ -92,6 +92,10 @@ class Critic(TensorDictModuleBase):
         standard = risk.of_quantiles(lambda level: self.quantile(features, level).amin(0), draws)
         return self.scaling.to_return(standard).reshape(tensordict["action"].shape[:-1])
 
+    def warning(self) -> str | None:
+        """One sentence that the user should know after training; None where there is nothing to say."""
+        return None
+
 
 def crossed(value: Tensor) -> Tensor:
     """Share of neighbours in values [*b, N] that decrease by over 0.01 standard deviations of the return: [*b]."""
