@@ -132,12 +132,13 @@ class Scaling(nn.Module):
         self.register_buffer("return_std", returns[1].float())
         # constants of the spec, in no checkpoint: what float32 leaves of the means, and the bounds of actions
         self.obs_rest, self.return_rest = mean - self.obs_mean, returns[0] - self.return_mean
-        self.low, self.high = map(torch.from_numpy, inside(spec.low, spec.high))
+        self.low, self.high = (torch.tensor(bound) for bound in inside(spec.low, spec.high))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Scaling":
         for name in ("obs_rest", "return_rest", "low", "high"):  # go to another device with the buffers
             setattr(self, name, fn(getattr(self, name)))
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
+        return self
 
     def observe(self, observation: Tensor) -> Tensor:
         """observation [*b, O] of any type -> float32, standardised."""

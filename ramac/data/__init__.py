@@ -11,6 +11,7 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 from tensordict import TensorDict
 
+from ramac.data.columns import moments, narrow
 from ramac.errors import InputError
 from ramac.spec import Spec, transitions
 from ramac.system.files import checksum
@@ -144,17 +145,6 @@ class Dataset:
         return checksum(dict(self.transitions.flatten_keys(".").items()), "")  # type: ignore[arg-type]
 
 
-def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation [n] of the columns of values [T, n].
-
-    The deviation of a column that varies by rounding only is its magnitude, or 1 if it is 0, so that another value met
-    later stays moderate. (TD3+BC adds 1e-3 to all deviations, which presumes observations of unit scale.)
-    """
-    mean, std = (measure(values, 0, dtype=np.float64) for measure in (np.mean, np.std))
-    size = np.abs(values).max(0)
-    return mean, np.where(varies(values), std, np.where(size > 0, size, 1.0))
-
-
 def concatenate(logs: Sequence[Log]) -> Log:
     """Join logs in order; arrays that only some of them have are left out. Raises InputError for unequal sizes."""
     if len(logs) == 1:
@@ -201,7 +191,7 @@ def from_arrays(
     end = terminated | timeout
     start = np.flatnonzero(np.append(True, end[:-1]))
     if rest:
-        return Log(observation, action, reward, *rest, terminated, start)
+        return Log(observation, action, reward, rest[0], terminated, start)
     after = np.concatenate([observation[1:], observation[-1:]])
     after[terminated] = observation[terminated]
     cut = end & ~terminated
@@ -209,33 +199,6 @@ def from_arrays(
     if cut.all():
         raise InputError("no step has a next observation: every step is a timeout and next_observations are missing")
     return Log(observation, action, reward, after, terminated, start).keep(~cut)
-
-
-HELD = 1e-3  # standard deviations: the largest rounding error of a column in float32
-BLOCK = 2**16  # steps compared at once
-
-
-def varies(values: np.ndarray) -> np.ndarray:
-    """Whether columns [T, n] vary by more than rounding, of their type or of what computed them: [n]."""
-    resolution = 1e-12 if values.dtype == np.float64 else 2 * np.finfo(values.dtype).eps
-    return np.ptp(values, 0) > resolution * np.abs(values).max(0)
-
-
-def narrow(*arrays: np.ndarray) -> list[np.ndarray]:
-    """The arrays [T] or [T, n] in float32 if it holds all their columns to 1e-3 of the deviation; else as they are.
-
-    Constant columns do not count. Numbers beyond float32 become infinite: they are refused later.
-    """
-    with np.errstate(over="ignore"):
-        single = [array.astype(np.float32, copy=False) for array in arrays]
-    for rounded, array in zip(single, arrays, strict=True):
-        if array.dtype == np.float32 or not np.isfinite(rounded).all():
-            continue
-        blocks = (slice(first, first + BLOCK) for first in range(0, len(array), BLOCK))
-        error = np.max([np.abs(array[rows] - rounded[rows]).max(0) for rows in blocks], 0)
-        if (varies(array) & (error > HELD * rounded.std(0, dtype=np.float64))).any():
-            return list(arrays)
-    return single
 
 
 def _array(key: str, value: Any) -> np.ndarray:

@@ -7,7 +7,8 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from ramac.data import HELD, Log
+from ramac.data import Log
+from ramac.data.columns import HELD
 from ramac.errors import InputError
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
-from ramac.data import Log, narrow
+from ramac.data import Log
+from ramac.data.columns import narrow
 from ramac.data.sources import Source
 from ramac.data.storage import datasets_root, exists, place, reason, staged
 from ramac.errors import InputError, nearest
