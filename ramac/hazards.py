@@ -69,7 +69,7 @@ class Hazard:
         """Logged steps with this hazard, from the clean rewards, without a simulator."""
         clean = log.reward if log.clean_reward is None else log.clean_reward
         penalty, risky = self.draw(log.action, clean, log.next_observation, np.random.default_rng(seed))
-        penalty = penalty.astype(np.float32)
+        penalty = penalty.astype(clean.dtype)
         return replace(log, reward=clean + penalty, clean_reward=clean, penalty=penalty, risky=risky)
 
 
@@ -100,7 +100,7 @@ class Velocity(Hazard):
 
     def value(self, action: np.ndarray, clean_reward: np.ndarray, next_observation: np.ndarray) -> np.ndarray:
         if self.step_average:
-            return _forward_reward(action, clean_reward).astype(np.float32)
+            return _forward_reward(action, np.asarray(clean_reward, np.float32)).astype(np.float32)
         return super().value(action, clean_reward, next_observation)
 
     def cost(self, action: np.ndarray, clean_reward: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ Batches of a log also have `("next", "action") [B, A]` and `("next", "followed")
 whether there is one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
@@ -39,6 +39,7 @@ class Spec:
     return_mean: float = 0.0  # statistics of the logged discounted returns-to-go
     return_std: float = 1.0
     return_range: tuple[float, float] | None = None  # lowest and highest
+    return_limits: tuple[float, float] | None = None  # worst and best cut episode, repeated for ever
 
     @classmethod
     def unit(cls, obs_dim: int, act_dim: int) -> "Spec":
@@ -48,6 +49,7 @@ class Spec:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Spec":
         """The spec stored as these plain values. Raises ValueError that names the first wrong one."""
+        values = {"return_limits": None, **values}  # version 0.1 has none
         names = {field.name for field in fields(cls)}
         if wrong := sorted(names ^ set(values), key=str):
             raise ValueError(f"spec {'has no' if wrong[0] in names else 'has an unknown'} {wrong[0]!r}")
@@ -57,8 +59,9 @@ class Spec:
         for name, size in (("low", "act_dim"), ("high", "act_dim"), ("obs_mean", "obs_dim"), ("obs_std", "obs_dim")):
             refuse_others(name, values[name], values[size])
         refuse_others("return_mean and return_std", [values["return_mean"], values["return_std"]], 2)
-        if values["return_range"] is not None:
-            refuse_others("return_range", values["return_range"], 2)
+        for name in ("return_range", "return_limits"):
+            if values[name] is not None:
+                refuse_others(name, values[name], 2)
         found = {k: tuple(cast("list[Any]", v)) if isinstance(v, list) else v for k, v in values.items()}
         spec = cls(**cast("dict[str, Any]", found))
         if not all(low < high for low, high in zip(spec.low, spec.high, strict=True)):
@@ -67,28 +70,46 @@ class Spec:
             raise ValueError("spec: obs_std and return_std must be positive")
         return spec
 
-    def of_returns(self, returns: np.ndarray) -> "Spec":
-        """A copy with the statistics of these discounted returns-to-go; the deviation of constant returns is 1."""
+    def of_returns(self, returns: np.ndarray, beyond: np.ndarray | float = 0.0) -> "Spec":
+        """A copy with the statistics of these discounted returns-to-go [T]; the deviation of constant returns is 1.
+
+        `beyond` [T]: discount of the part that `returns` have as its mean. As an independent draw Z' it would make the
+        deviation the fixed point of R - V = (completed - V) + beyond (Z' - V).
+        """
         low, high, std = float(returns.min()), float(returns.max()), float(returns.std())
-        std = std if std > 1e-6 * max(abs(low), abs(high)) else 1.0
+        std /= float(np.sqrt(1 - np.mean(np.square(beyond))))
+        std = std if std > 1e-12 * max(abs(low), abs(high)) else 1.0  # below it, float64 rounds
         return replace(self, return_mean=float(returns.mean()), return_std=std, return_range=(low, high))
 
 
 def transitions(
     observation: Tensor, action: Tensor, reward: Tensor, next_observation: Tensor, terminated: Tensor
 ) -> TensorDict:
-    """Steps as a TensorDict [T] in these keys: observations [T, O], action [T, A], reward [T], terminated [T]."""
+    """Steps as a TensorDict [T] in these keys: observations [T, O], action [T, A], reward [T], terminated [T].
+
+    Rewards become float32, unless they are float64.
+    """
     count = len(reward)
     after = {
         "observation": next_observation,
-        "reward": reward.float().reshape(count, 1),
+        "reward": reward.to(torch.promote_types(reward.dtype, torch.float32)).reshape(count, 1),
         "terminated": terminated.bool().reshape(count, 1),
     }
     return TensorDict({"observation": observation, "action": action, "next": TensorDict(after, [count])}, [count])
 
 
+def inside(low: Sequence[float], high: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest float32 numbers [A] that lie in the box [low, high]."""
+    least, most = np.asarray(low, np.float32), np.asarray(high, np.float32)
+    least = np.where(least < np.asarray(low, np.float64), np.nextafter(least, np.float32(np.inf)), least)
+    return least, np.where(most > np.asarray(high, np.float64), np.nextafter(most, np.float32(-np.inf)), most)
+
+
 class Scaling(nn.Module):
-    """Observations and returns to zero mean and unit variance, actions between the box and [-1, 1]^A."""
+    """Observations and returns to zero mean and unit variance, actions between the box and [-1, 1]^A.
+
+    Numbers of more than 24 bits lose their mean in float64, before they are rounded to float32.
+    """
 
     obs_mean: Tensor
     obs_std: Tensor
@@ -99,37 +120,58 @@ class Scaling(nn.Module):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        low, high, mean, std = (
-            torch.tensor(numbers, dtype=torch.float32) for numbers in (spec.low, spec.high, spec.obs_mean, spec.obs_std)
+        low, high, mean, std, *returns = (
+            torch.tensor(numbers, dtype=torch.float64)
+            for numbers in (spec.low, spec.high, spec.obs_mean, spec.obs_std, spec.return_mean, spec.return_std)
         )
-        self.register_buffer("obs_mean", mean)
-        self.register_buffer("obs_std", std)
-        self.register_buffer("centre", (high + low) / 2)
-        self.register_buffer("half_width", (high - low) / 2)
-        self.register_buffer("return_mean", torch.tensor(spec.return_mean, dtype=torch.float32))
-        self.register_buffer("return_std", torch.tensor(spec.return_std, dtype=torch.float32))
+        self.register_buffer("obs_mean", mean.float())
+        self.register_buffer("obs_std", std.float())
+        self.register_buffer("centre", ((high + low) / 2).float())
+        self.register_buffer("half_width", ((high - low) / 2).float())
+        self.register_buffer("return_mean", returns[0].float())
+        self.register_buffer("return_std", returns[1].float())
+        # constants of the spec, in no checkpoint: what float32 leaves of the means, and the bounds of actions
+        self.obs_rest, self.return_rest = mean - self.obs_mean, returns[0] - self.return_mean
+        self.low, self.high = (torch.tensor(bound) for bound in inside(spec.low, spec.high))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Scaling":
+        for name in ("obs_rest", "return_rest", "low", "high"):  # go to another device with the buffers
+            setattr(self, name, fn(getattr(self, name)))
+        super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
+        return self
 
     def observe(self, observation: Tensor) -> Tensor:
-        """observation [*b, O] of any float type -> float32, standardised."""
-        return (observation.to(self.obs_mean.dtype) - self.obs_mean) / self.obs_std
+        """observation [*b, O] of any type -> float32, standardised."""
+        if observation.dtype == self.obs_mean.dtype:
+            return (observation - self.obs_mean) / self.obs_std
+        return (observation.double() - self.obs_mean - self.obs_rest).to(self.obs_std.dtype) / self.obs_std
 
     def to_unit(self, action: Tensor) -> Tensor:
         """action [*b, A] in the box -> [-1, 1]."""
         return (action.to(self.half_width.dtype) - self.centre) / self.half_width
 
     def to_box(self, unit: Tensor) -> Tensor:
-        """unit [*b, A] in [-1, 1] -> the box."""
-        return self.centre + self.half_width * unit
+        """unit [*b, A] in [-1, 1] -> the box, never outside by a rounding."""
+        action = self.centre + self.half_width * unit
+        within = action.detach().clamp(self.low, self.high)
+        return within + (action - action.detach())  # the gradient of the unclamped action, also at a bound
 
     def to_standard(self, value: Tensor) -> Tensor:
-        """Returns in reward units -> standardised."""
-        return (value - self.return_mean) / self.return_std
+        """Returns in reward units -> standardised, in float32."""
+        if value.dtype == self.return_mean.dtype:
+            return (value - self.return_mean) / self.return_std
+        return self.standard_reward(value, 0.0, value)
+
+    def standard_reward(self, reward: Tensor, gamma: float, going: Tensor) -> Tensor:
+        """What a reward adds to a standardised return: (r - (1 - gamma going) mean) / std, [*b] in float32.
+
+        r + gamma going Z' in reward units is standard_reward + gamma going Z' in standardised returns. `going` [*b] is
+        false where the step is terminal. The difference is made in float64: the mean is up to 1 / (1 - gamma) rewards.
+        """
+        mean = self.return_mean.double() + self.return_rest
+        left = reward.double() - (1 - gamma * going.double()) * mean
+        return left.to(self.return_std.dtype) / self.return_std
 
     def to_return(self, standard: Tensor) -> Tensor:
         """Standardised returns -> reward units."""
         return self.return_mean + self.return_std * standard
-
-    def step_to_standard(self, reward: Tensor, kept: Tensor) -> Tensor:
-        """What standardised r + g Z' has beside g z', z' standardised: (r - (1 - g) mean) / sd, r and g [*b]."""
-        mean, std = self.return_mean.double(), self.return_std.double()
-        return ((reward.double() - (1 - kept.double()) * mean) / std).to(kept.dtype)

@@ -1,7 +1,7 @@
 """Denoising diffusion from noise to actions: a Markov chain (DDPM), or the deterministic DDIM and DPM-Solver++."""
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -111,13 +111,22 @@ class DDPM(Diffusion):
         )
 
 
-@actors.register("ddim", suffix="steps")
-class DDIM(Diffusion):
-    """Deterministic sampling of a diffusion model: `steps` of the `train_steps` noise levels, eta = 0.
+def quadratic(steps: int, train_steps: int) -> list[int]:
+    """`steps` of the noise levels train_steps - 1 ... 0, denser towards 0 (Song et al. 2021, DDIM, appendix D.2)."""
+    levels = list[int]()
+    for i in range(steps):
+        level = round((train_steps - 1) * (i / (steps - 1)) ** 2)
+        levels.append(max(level, levels[-1] + 1) if levels else level)
+    return levels[::-1]
 
-    The levels are evenly spaced from 0 upwards, diffusers' `leading`: measured in docs/results/bandit.md.
-    Paper: Song et al. 2021, Denoising Diffusion Implicit Models.
+
+class FewSteps(Diffusion):
+    """Sampling at `steps` of the `train_steps` noise levels by DPM-Solver++ of an order; of the first it is DDIM.
+
+    With quadratic levels fewer actions are OOD than with evenly spaced ones (docs/results/bandit.md).
     """
+
+    order: ClassVar[int]
 
     def __init__(
         self,
@@ -130,41 +139,8 @@ class DDIM(Diffusion):
     ) -> None:
         if not 2 <= steps <= train_steps:  # a single step would stay at the lowest noise level
             raise ValueError(f"steps must be between 2 and train_steps ({train_steps}), got {steps}")
-        super().__init__(
-            spec, scheduler="DDIMScheduler", train_steps=train_steps, schedule=schedule, hidden=hidden, **CLIPPED
-        )
-        self.scheduler.set_timesteps(steps)
-
-
-def quadratic(steps: int, train_steps: int) -> list[int]:
-    """`steps` of the noise levels train_steps - 1 ... 0, denser towards 0, where thin supports are decided."""
-    levels = list[int]()
-    for i in range(steps):
-        level = round((train_steps - 1) * (i / (steps - 1)) ** 2)
-        levels.append(max(level, levels[-1] + 1) if levels else level)
-    return levels[::-1]
-
-
-@actors.register("dpmsolver", suffix="steps")
-class DPMSolver(Diffusion):
-    """Second-order multistep sampling of a diffusion model: `steps` of its noise levels, DPM-Solver++(2M).
-
-    The levels are quadratic: with evenly spaced ones five steps end at a high noise (docs/results/bandit.md).
-    Paper: Lu et al. 2022, DPM-Solver++; as an actor Kang et al. 2023, Efficient Diffusion Policies.
-    """
-
-    def __init__(
-        self,
-        spec: Spec,
-        *,
-        steps: int = 5,  # as ddim
-        train_steps: int = 50,  # as ddim
-        schedule: Schedule = "vp",
-        hidden: tuple[int, ...] = (256, 256, 256),  # RADAC
-    ) -> None:
-        if not 2 <= steps <= train_steps:
-            raise ValueError(f"steps must be between 2 and train_steps ({train_steps}), got {steps}")
         options = {"train_steps": train_steps, "schedule": schedule, "prediction_type": "sample"}
+        options |= {"solver_order": self.order}
         super().__init__(spec, scheduler="DPMSolverMultistepScheduler", hidden=hidden, **options)
         self.levels = quadratic(steps, train_steps)
         self.scheduler.set_timesteps(timesteps=self.levels)
@@ -175,7 +151,25 @@ class DPMSolver(Diffusion):
 
     def sample(self, observation: Tensor) -> Tensor:
         action = super().sample(observation)
-        self.scheduler.set_timesteps(
-            timesteps=self.levels
-        )  # drops the estimates of earlier steps, which keep a graph alive
+        self.scheduler.set_timesteps(timesteps=self.levels)  # drops the estimates of earlier steps with their graph
         return action
+
+
+@actors.register("ddim", suffix="steps")
+class DDIM(FewSteps):
+    """Deterministic sampling of a diffusion model: `steps` of the `train_steps` noise levels, eta = 0.
+
+    Paper: Song et al. 2021, Denoising Diffusion Implicit Models.
+    """
+
+    order = 1
+
+
+@actors.register("dpmsolver", suffix="steps")
+class DPMSolver(FewSteps):
+    """Second-order multistep sampling of a diffusion model: `steps` of its noise levels, DPM-Solver++(2M).
+
+    Paper: Lu et al. 2022, DPM-Solver++; as an actor Kang et al. 2023, Efficient Diffusion Policies.
+    """
+
+    order = 2

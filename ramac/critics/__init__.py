@@ -118,7 +118,7 @@ class Critic(TensorDictModuleBase):
         return standard.reshape(tensordict["action"].shape[:-1])
 
     def warning(self) -> str | None:
-        """What a user should know about the trained critic, in one sentence."""
+        """One sentence that the user should know after training; None where there is nothing to say."""
         return None
 
 

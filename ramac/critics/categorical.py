@@ -14,12 +14,14 @@ class Categorical(Critic):
     """Probabilities of `atoms` equally spaced returns; an entry writes `project`.
 
     The support reaches from `low` to `high` (reward units); by default a tenth of the logged returns' range beyond them
-    on either side. Returns outside are clipped.
+    on either side, and as far as the worst and the best cut episode would lead, repeated for ever. Returns outside are
+    clipped; `warning` tells when these are many.
     """
 
     differentiable_quantile = False  # its quantiles are fixed atoms
 
     atom: Tensor
+    clipped: Tensor  # [] share of recent targets outside the support: average over about 100 gradient steps
 
     def __init__(
         self,
@@ -39,8 +41,9 @@ class Categorical(Critic):
             spec.return_mean + 5 * spec.return_std,
         )
         margin = 0.1 * max(most - least, spec.return_std)
-        start = least - margin if low is None else low
-        end = most + margin if high is None else high
+        lowest, highest = spec.return_limits or (least, most)
+        start = min(least - margin, lowest) if low is None else low
+        end = max(most + margin, highest) if high is None else high
         known = spec.return_range or (low is not None and high is not None)  # otherwise a default bound is a guess
         if not (abs(start) < float("inf") and abs(end) < float("inf") and (start < end or not known)):
             raise ValueError(f"low must be below high and both finite, got {start:g} and {end:g}")
@@ -48,7 +51,12 @@ class Categorical(Critic):
             raise ValueError(f"atoms from {start:g} to {end:g} leave out logged returns from {least:g} to {most:g}")
         support = torch.linspace(start, end, atoms, dtype=torch.float64)
         self.register_buffer("atom", ((support - spec.return_mean) / spec.return_std).float())
-        self.width = (end - start) / (atoms - 1) / spec.return_std  # between atoms, standardised
+        self.register_buffer("clipped", torch.zeros(()), persistent=False)  # of training, not of the agent
+
+    @property
+    def width(self) -> Tensor:
+        """Distance between atoms, standardised: []."""
+        return (self.atom[-1] - self.atom[0]) / (len(self.atom) - 1)
 
     def project(self, target: Tensor) -> Tensor:
         """Standardised returns [B, M] inside the support -> probability that each gives to every atom: [B, M, N]."""
@@ -70,10 +78,22 @@ class Categorical(Critic):
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:
         inside = target.clamp(self.atom[0], self.atom[-1])
+        with torch.no_grad():  # a thousandth of a gap is rounding
+            self.clipped.lerp_(((target - inside).abs() > 1e-3 * self.width).float().mean(), 0.01)
         return -(self.project(inside).mean(-2) * self.log_probability(features)).sum(-1)
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
         return risk(*self.support(features))
+
+    def warning(self) -> str | None:
+        low, high = self.scaling.to_return(self.atom[[0, -1]]).tolist()
+        where, gap = f"its atoms, which reach from {low:g} to {high:g}", float(self.width * self.scaling.return_std)
+        if (share := self.clipped.item()) > 0.01:
+            return f"the critic clips {share:.0%} of its targets to {where}; widen them by critic.low= and critic.high="
+        if gap > 0.5 * self.scaling.return_std:
+            text = f"{where} in steps of {gap:g}, are coarse: returns deviate by {float(self.scaling.return_std):g}"
+            return f"{text}; set critic.atoms=, or critic.low= and critic.high="
+        return None
 
 
 @critics.register("c51", suffix="atoms")

@@ -11,6 +11,7 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 from tensordict import TensorDict
 
+from ramac.data.columns import moments, narrow
 from ramac.errors import InputError
 from ramac.spec import Spec, transitions
 from ramac.system.files import checksum
@@ -24,15 +25,15 @@ Act = Callable[[np.ndarray], np.ndarray]  # observation [B, O] -> action [B, A]
 class Log:
     """Logged steps in order, whole episodes one after the other; `start` holds the index of each one's first step."""
 
-    observation: np.ndarray  # [T, O] float32
+    observation: np.ndarray  # [T, O] float32; float64 where float32 cannot hold it
     action: np.ndarray  # [T, A] float32
-    reward: np.ndarray  # [T] float32, what the agent learns from: clean reward + penalty
-    next_observation: np.ndarray  # [T, O] float32
+    reward: np.ndarray  # [T] float32 or float64 alike, what the agent learns from: clean reward + penalty
+    next_observation: np.ndarray  # [T, O] like `observation`
     terminated: np.ndarray  # [T] bool; a truncated step is not terminated, so it bootstraps
     start: np.ndarray  # [episodes] int
-    penalty: np.ndarray | None = None  # [T] float32, 0 where no hazard struck; None: data without hazards
+    penalty: np.ndarray | None = None  # [T] like `reward`, 0 where no hazard struck; None: data without hazards
     risky: np.ndarray | None = None  # [T] bool, whether a hazard could have struck
-    clean_reward: np.ndarray | None = None  # [T] float32, before hazards
+    clean_reward: np.ndarray | None = None  # [T] like `reward`, before hazards
     environment: EnvSpec | None = None  # what the data were collected in, where the source says so
 
     @property
@@ -56,14 +57,42 @@ class Log:
         total = np.concatenate([[0.0], np.cumsum(self.reward, dtype=np.float64)])
         return total[stop] - total[self.start]
 
-    def returns_to_go(self, gamma: float) -> np.ndarray:
-        """Discounted return from each step to the end of its episode: [T]."""
+    def logged_returns(self, gamma: float) -> np.ndarray:
+        """Discounted return from each step to the end of its episode, or to where it was cut: [T]."""
         result = self.reward.astype(np.float64)
         lengths = self.lengths
         for step in range(int(lengths.max()) - 2, -1, -1):  # all episodes that have a step after this one at once
             rows = self.start[lengths > step + 1] + step
             result[rows] += gamma * result[rows + 1]
         return result
+
+    def beyond(self, gamma: float) -> np.ndarray:
+        """Discount of the return that follows a cut: gamma^(steps left), 0 in a terminated episode. [T].
+
+        0 also where that return cannot be estimated: gamma = 1 and no episode terminates.
+        """
+        cut = ~self.terminated[self.stop - 1]
+        if gamma == 1 and cut.all():
+            return np.zeros(len(self.reward))
+        episode = self.episode
+        return gamma ** (self.stop[episode] - np.arange(len(episode))) * cut[episode]
+
+    def returns_to_go(self, gamma: float) -> np.ndarray:
+        """Discounted return from each step: [T]. What follows a cut counts as the mean of these returns.
+
+        That mean is the fixed point V = mean(logged) + mean(beyond) V.
+        """
+        logged, beyond = self.logged_returns(gamma), self.beyond(gamma)
+        return logged + beyond * logged.mean() / (1 - beyond.mean())
+
+    def return_limits(self, gamma: float) -> tuple[float, float] | None:
+        """Return of the worst and of the best cut episode, repeated for ever; None where no episode is completed."""
+        left = self.beyond(gamma)[self.start]
+        cut = left > 0
+        if not cut.any() or gamma == 1:
+            return None
+        repeated = self.logged_returns(gamma)[self.start[cut]] / (1 - left[cut])
+        return float(repeated.min()), float(repeated.max())
 
     def transitions(self) -> TensorDict:
         """The steps as a TensorDict [T] in the keys of ramac.spec, sharing memory with the arrays.
@@ -77,12 +106,12 @@ class Log:
         return steps.set(("next", "action"), steps["action"].roll(-1, 0)).set(("next", "followed"), followed)
 
     def spec(self, action_space: gymnasium.spaces.Box, gamma: float) -> Spec:
-        """Sizes, action box and statistics; 1e-3 is added to deviations of observations as in TD3+BC."""
-        mean, std = (measure(self.observation, 0, dtype=np.float64) for measure in (np.mean, np.std))
-        parts: tuple[Any, ...] = (action_space.low, action_space.high, mean, std.astype(np.float32) + np.float32(1e-3))
-        low, high, mean, std = (tuple(part.astype(np.float32).tolist()) for part in parts)
-        sizes = self.observation.shape[1], self.action.shape[1]
-        return Spec(*sizes, low, high, mean, std).of_returns(self.returns_to_go(gamma))
+        """Sizes, action box and statistics."""
+        parts = action_space.low, action_space.high, *moments(self.observation)
+        low, high, mean, std = (tuple(part.astype(np.float64).tolist()) for part in parts)
+        spec = Spec(self.observation.shape[1], self.action.shape[1], low, high, mean, std)
+        spec = spec.of_returns(self.returns_to_go(gamma), self.beyond(gamma))
+        return replace(spec, return_limits=self.return_limits(gamma))
 
     @property
     def columns(self) -> dict[str, np.ndarray]:
@@ -147,19 +176,22 @@ def from_arrays(
     """
     given = {"observations": observations, "actions": actions, "rewards": rewards}
     given |= {"terminals": terminals, "timeouts": timeouts}
+    given |= {} if next_observations is None else {"next_observations": next_observations}
     arrays = {key: _array(key, value) for key, value in given.items()}
-    observation, action, reward, terminated, timeout = arrays.values()
+    count = len(arrays["observations"])
     for key, array in arrays.items():
-        if len(array) != len(observation) or not len(array):
-            count = len(observation)
+        if len(array) != count or not count:
             raise InputError(f"{key} have {len(array)} steps, observations {count}; all need the same, at least 1")
+    after = arrays.get("next_observations")
+    if after is not None and (shape := list(after.shape)) != (wanted := list(arrays["observations"].shape)):
+        raise InputError(f"next_observations have shape {shape}, observations {wanted}")
+    observation, *rest = narrow(arrays["observations"], *([] if after is None else [after]))
+    (reward,), terminated, timeout = narrow(arrays["rewards"]), arrays["terminals"], arrays["timeouts"]
+    action = arrays["actions"].astype(np.float32, copy=False)
     end = terminated | timeout
     start = np.flatnonzero(np.append(True, end[:-1]))
-    if next_observations is not None:
-        after = _array("next_observations", next_observations)
-        if (shape := list(after.shape)) != (wanted := list(observation.shape)):
-            raise InputError(f"next_observations have shape {shape}, observations {wanted}")
-        return Log(observation, action, reward, after, terminated, start)
+    if rest:
+        return Log(observation, action, reward, rest[0], terminated, start)
     after = np.concatenate([observation[1:], observation[-1:]])
     after[terminated] = observation[terminated]
     cut = end & ~terminated
@@ -177,7 +209,7 @@ def _array(key: str, value: Any) -> np.ndarray:
             raise ValueError(f"numbers are needed, got {plain.dtype}")
         if flag and not np.isin(plain, (0, 1)).all():
             raise ValueError("only 0 and 1 are flags")
-        array = np.ascontiguousarray(plain, bool if flag else np.float32)
+        array = np.ascontiguousarray(plain, bool if flag else np.float32 if plain.dtype == np.float32 else np.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{key} cannot be used: {error}") from error
     if not wide and array.shape[1:] == (1,):

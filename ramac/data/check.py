@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from ramac.data import Log
+from ramac.data.columns import HELD
 from ramac.errors import InputError
 
 
@@ -26,7 +27,9 @@ def errors(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
         if bad.any():
             count = f"{bad.sum()} of {len(values)} steps, first at step {bad.argmax()}"
             yield Finding("error", f"{part} is nan or infinite in {count}")
-    outside = ((log.action < low - 1e-5) | (log.action > high + 1e-5)).any(-1)
+    lowest, highest = (np.asarray(bound, np.float64) for bound in (low, high))
+    slack = 1e-5 + np.finfo(np.float32).eps * np.maximum(np.abs(lowest), np.abs(highest))  # a rounded bound
+    outside = ((log.action < lowest - slack) | (log.action > highest + slack)).any(-1)
     if outside.any():
         first = outside.argmax()
         text = f"actions outside the box [{low.min():g}, {high.max():g}] in {outside.sum()} of {len(log.action)} steps,"
@@ -48,10 +51,24 @@ def findings(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
     for part in ("observation", "action"):
         if constant := np.flatnonzero(np.ptp(getattr(log, part), axis=0) == 0).tolist():
             yield Finding("warning", f"{part} never varies in coordinates {constant}")
+    yield from _coarse(log)
     if np.ptp(log.reward) == 0:
         yield Finding("warning", f"every reward is {log.reward[0]:g}")
     if (longest := log.lengths.max()) > 10 * (median := np.median(log.lengths)):
         yield Finding("warning", f"the longest episode has {longest} steps, the median {median:g}: a missing end?")
+
+
+def _coarse(log: Log) -> Iterator[Finding]:
+    """Columns that vary by less than a thousand steps of their type, and whose values lie single steps apart."""
+    columns = {f"observation {i}": column for i, column in enumerate(log.observation.T)} | {"reward": log.reward}
+    for name, column in columns.items():
+        step = np.finfo(column.dtype).eps / 2 * np.abs(column).max()  # or up to twice that
+        if not np.isfinite(column).all() or np.ptp(column) == 0 or step <= 2 * HELD * column.std(dtype=np.float64):
+            continue
+        values = np.unique(column)
+        if (apart := np.diff(values.astype(np.float64)).min()) <= 2 * step:
+            text = f"{name} has only {len(values)} distinct values, {apart:g} apart, as {column.dtype} rounds at"
+            yield Finding("warning", f"{text} {np.abs(column).max():g}: subtract an offset before they are stored")
 
 
 def _ends(log: Log) -> Iterator[Finding]:

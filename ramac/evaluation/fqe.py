@@ -157,7 +157,7 @@ class Estimator:
         cut = ~log.terminated[last] & (self.gamma > 0)
         drawn = end[np.arange(len(end)), random.integers(LEVELS, size=len(end))]
         rest = np.where(cut, self.gamma ** (length - 1) * (drawn - log.reward[last]), 0)
-        return log.returns_to_go(self.gamma)[log.start[chosen]] + rest, float((cut * self.gamma**length).mean())
+        return log.logged_returns(self.gamma)[log.start[chosen]] + rest, float((cut * self.gamma**length).mean())
 
     def policy(self, agent: Agent) -> dict[str, Any]:
         """Mean and CVaR of the policy's discounted return from the first states, as it acts.

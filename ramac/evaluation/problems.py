@@ -39,7 +39,7 @@ class Problem:
 
 def single(label: str, law: Law, steps: int = 800) -> Problem:
     """One decision with reward law `law`. The 10 000 transitions hold its exact quantiles."""
-    reward = law(quantile_levels(10_000))
+    reward = law(quantile_levels(10_000)).float()
     nothing = torch.zeros(len(reward), 1)
     data = transitions(nothing, nothing, reward, nothing, torch.ones(len(reward)))
     spec = Spec.unit(1, 1).of_returns(reward.numpy())
@@ -63,7 +63,7 @@ def hazard() -> Problem:
 
 def chain(length: int = 20) -> Problem:
     """`length` rewards N(0, 1), undiscounted. The return of the first state, N(0, length), needs bootstrapping."""
-    reward = ndtri(quantile_levels(1000)).repeat(length)
+    reward = ndtri(quantile_levels(1000)).float().repeat(length)
     step = torch.arange(length).repeat_interleave(1000)
     place = (2 * step / length - 1).unsqueeze(-1)  # observation in [-1, 1)
     nothing = torch.zeros_like(place)

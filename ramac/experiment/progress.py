@@ -18,6 +18,7 @@ from ramac.system.files import write_tensors
 from ramac.system.untrusted import Weights
 
 SUFFIX = ".safetensors"
+ADDED = (".clipped",)  # ends of the names of tensors that states of version 0.1 lack
 NUMBER = (float, int)
 KINDS = {"updates": int, "data": str, "training_seconds": NUMBER, "seconds": NUMBER, "together": int}
 INNER = {"metrics": NUMBER, "sizes": int, "best": NUMBER, "circumstances": str}  # values of mappings
@@ -110,12 +111,14 @@ def progress_of(folder: RunFolder, step: int) -> Progress:
 
 
 def load(folder: RunFolder, step: int, wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Progress]:
-    """A state of exactly the tensors that are wanted. Raises InputError when it is damaged."""
+    """A state of exactly the tensors that are wanted; what 0.1 lacks is as wanted. Raises InputError when damaged."""
     progress, path, run = progress_of(folder, step), path_of(folder, step), folder.path
     for name, size in progress.sizes.items():
         if Path(name).name != name or not (run / name).is_file() or (run / name).stat().st_size < size:
             raise InputError(f"{run / name} has lost rows that were written before {path}")
-    return Weights(path, run).load(wanted), progress
+    weights = Weights(path, run)
+    lacking = {name: value for name, value in wanted.items() if name.endswith(ADDED) and name not in weights.header}
+    return {**lacking, **weights.load({name: wanted[name] for name in wanted if name not in lacking})}, progress
 
 
 def newest(folder: RunFolder, wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Progress] | None:

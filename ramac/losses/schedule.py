@@ -105,6 +105,7 @@ class Multiplier(nn.Module):
     def forward(self, loss: Tensor) -> Tensor:
         """Loss [] of the multiplier, from the term's `loss` [B].
 
-        Minimising it raises the multiplier while mean(loss) > budget and lowers it otherwise.
+        Minimising it raises the multiplier while mean(loss) > budget and lowers it otherwise. It is linear in the
+        logarithm, so that a multiplier that starts far away moves as fast as one that starts near.
         """
-        return -self.logarithm.exp() * (loss.detach().mean() - self.budget)
+        return -self.logarithm * (loss.detach().mean() - self.budget)

@@ -107,8 +107,9 @@ class TD(Term):
         reward, scaling = tensordict.get(("next", "reward")), target.critic.scaling
         if self.gamma == 0:  # bandit: skip sampling the next action
             return scaling.to_standard(reward)
-        kept = self.gamma * ~tensordict.get(("next", "terminated"))
-        return scaling.step_to_standard(reward, kept) + kept * self.next_returns(tensordict, agent, target)
+        going = ~tensordict.get(("next", "terminated"))
+        after = self.gamma * going * self.next_returns(tensordict, agent, target)
+        return scaling.standard_reward(reward, self.gamma, going) + after
 
     def aggregate(self, value: Tensor, target: Agent) -> Tensor:
         """Equally weighted returns per member [B, E, N] -> of the ensemble [B, M]; M = N, for `tqc` less than E N."""

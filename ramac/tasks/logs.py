@@ -53,7 +53,7 @@ class LogsTask(LoggedTask):
         for finding in errors(log, box.low, box.high):
             raise InputError(f"{origin}: {finding.text}")
         log = self.hazard.relabel(log, self.hazard_seed)
-        if np.ptp(log.returns_to_go(self.gamma)) == 0:
+        if np.ptp(log.logged_returns(self.gamma)) == 0:
             raise InputError(f"{origin}: every return is {log.reward[0]:g}, so no policy is better than another")
         train, held_out = self.split(log)
         counts = f"{len(train.reward)} steps in {len(train.start)} episodes, {len(held_out.start)} more held out"

@@ -79,7 +79,10 @@ def test_ddpm_clones_by_predicting_the_noise():
 
 
 def test_ddim_samples_by_the_deterministic_formula():
-    """x0 predicted, clipped, and carried to the next of five levels along the same noise; only the start is drawn."""
+    """x0 predicted, clipped, and carried to the next of five levels along its noise; only the start is drawn.
+
+    Levels 49 (i / 4)^2; the noise is that of the clipped x0.
+    """
     actor, observation = actors.build("ddim", SPEC), torch.randn(16, 3)
     torch.manual_seed(1)
     sample = actor.sample(observation)
@@ -87,11 +90,11 @@ def test_ddim_samples_by_the_deterministic_formula():
     torch.manual_seed(1)
     x, signal = torch.randn(16, 2), (1 - torch.tensor(betas("vp", 50))).cumprod(0)
     assert torch.equal(torch.get_rng_state(), state)
-    for t in (40, 30, 20, 10, 0):
+    for t, after in ((49, 28), (28, 12), (12, 3), (3, 0), (0, None)):
         epsilon = actor.predict(x, torch.full((16,), t), observation)
         start = ((x - (1 - signal[t]).sqrt() * epsilon) / signal[t].sqrt()).clamp(-1, 1)
-        before = signal[t - 10] if t else torch.tensor(1.0)
-        x = before.sqrt() * start + (1 - before).sqrt() * epsilon
+        before = torch.tensor(1.0) if after is None else signal[after]
+        x = before.sqrt() * start + (1 - before).sqrt() * (x - signal[t].sqrt() * start) / (1 - signal[t]).sqrt()
     assert torch.allclose(sample, x.clamp(-1, 1), atol=1e-4)
 
 
@@ -270,8 +273,9 @@ def test_a_cloning_loss_in_another_unit_is_found(monkeypatch):
 
 @pytest.mark.parametrize("schedule", ["vp", "cosine"])
 @pytest.mark.parametrize("steps", [2, 5, 19, 20])
-def test_dpmsolver_is_finite_with_any_number_of_its_levels(schedule, steps):
-    actor = actors.build({"name": "dpmsolver", "steps": steps, "train_steps": 20, "schedule": schedule}, SPEC)
+@pytest.mark.parametrize("entry", ["ddim", "dpmsolver"])
+def test_sampling_is_finite_with_any_number_of_its_levels(entry, schedule, steps):
+    actor = actors.build({"name": entry, "steps": steps, "train_steps": 20, "schedule": schedule}, SPEC)
     levels = actor.scheduler.timesteps.tolist()
     assert levels[0] == 19 and levels[-1] == 0 and len(set(levels)) == steps
     assert actor.sample(torch.randn(50, 3)).isfinite().all()

@@ -84,6 +84,12 @@ def test_figures_of_a_log():
         ({"terminals": np.zeros(30), "timeouts": np.zeros(30)}, "warning", "one episode only"),
         ({"rewards": np.full(30, 3.0)}, "warning", "every reward is 3"),
         ({"actions": np.zeros((30, 3))}, "warning", "action never varies in coordinates [0, 1, 2]"),
+        (
+            {"rewards": np.float32(1e8 + np.arange(30) % 3 * 8)},
+            "warning",
+            "reward has only 3 distinct values, 8 apart, as float32 rounds at 1e+08: subtract an offset before they are"
+            " stored",
+        ),
     ],
 )
 def test_findings(change, level, text):
@@ -103,6 +109,16 @@ def test_repeated_steps_are_counted():
     assert [line.text for line in lines if "repeat" in line.text] == [
         "5 steps (17.9%) repeat the observation and action of another"
     ]
+
+
+def test_columns_that_float32_cannot_hold_are_named():
+    given = arrays()
+    time = 1.7e9 + 100 * np.random.default_rng(0).normal(size=30)
+    box = np.full(3, -1.0), np.full(3, 1.0)
+    for kind, named in ((np.float32, True), (np.float64, False)):
+        given["observations"] = np.hstack([given["observations"][:, :3], time[:, None]]).astype(kind)
+        lines = [line.text for line in findings(from_arrays(**given), *box) if "distinct" in line.text]
+        assert [line[:35] for line in lines] == ["observation 3 has only 4 distinct v"] * named
 
 
 def test_check_ends_with_1_on_an_error(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Categorical critics: the projection onto the atoms, and the support."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -67,3 +69,32 @@ def test_returns_outside_the_support_are_clipped():
 def test_a_support_that_cannot_hold_the_returns_is_refused(name, low, high, message):
     with pytest.raises(InputError, match=f"critic={name}: {message}"):
         critics.build({"name": name, "low": low, "high": high}, SPEC)
+
+
+@pytest.mark.parametrize("name", ["c51", "hlgauss"])
+def test_targets_outside_the_support_are_counted_and_told(name):
+    critic = critics.build({"name": name, "ensemble": 1, "hidden": [4]}, SPEC)
+    low, high = critic.atom[[0, -1]].tolist()
+    pair = TensorDict({"observation": torch.zeros(2, 1), "action": torch.zeros(2, 1)}, [2])
+    features = critic.features(pair)
+    for _ in range(50):
+        critic.regression(features, torch.tensor([[low, high, 0.0, 1.0]] * 2))
+    assert (critic.clipped.item(), critic.warning()) == (0, None)
+    for _ in range(100):
+        critic.regression(features, torch.tensor([[low - 0.1, high + 0.1, 0.0, 1.0]] * 2))
+    assert critic.clipped.item() == pytest.approx(0.5 * (1 - 0.99**100), rel=1e-5)
+    assert critic.warning() == (
+        "the critic clips 32% of its targets to its atoms, which reach from -16.4 to 12.4;"
+        " widen them by critic.low= and critic.high="
+    )
+    assert "clipped" in dict(critic.named_buffers()), "a resumed run goes on with it"
+    assert "clipped" not in critic.state_dict(), "an agent has no use for it"
+
+
+def test_atoms_too_far_apart_are_told():
+    spec = replace(SPEC, return_limits=(-100.0, 100.0))
+    assert critics.build("c51", spec).warning() is None
+    assert critics.build("c51", replace(spec, return_limits=(-500.0, 500.0))).warning() == (
+        "its atoms, which reach from -500 to 500 in steps of 10, are coarse: returns deviate by 4.9;"
+        " set critic.atoms=, or critic.low= and critic.high="
+    )

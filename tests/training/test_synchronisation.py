@@ -15,7 +15,7 @@ from ramac.experiment.compose import compose
 from ramac.experiment.presets import presets
 from ramac.training.trainer import Trainer
 
-SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler", "EDMDPMSolverMultistepScheduler")
+SCHEDULERS = ("DDPMScheduler", "DPMSolverMultistepScheduler", "EDMDPMSolverMultistepScheduler")
 LATE = "++loss.risk.warmup=0"  # the risk counts at once
 CELLS = [
     *[f"recipe={recipe}" for recipe in presets("recipe")],

@@ -4,8 +4,6 @@ from os.path import isfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ramac.data import Log, from_arrays
 from ramac.data.sources import Source
 from ramac.data.storage import reason
@@ -51,4 +49,4 @@ def _arrays(path: Path) -> dict[str, Any]:
                 f" and perhaps next_observations; this one has {found or 'nothing'}{hint}"
             )
         nodes: dict[str, Any] = {key: file[key] for key in (*KEYS, "next_observations") if key in keys}
-        return {k: node.astype(np.float32)[()] if node.dtype.kind == "f" else node[()] for k, node in nodes.items()}
+        return {key: node[()] for key, node in nodes.items()}

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from ramac.data import Log
+from ramac.data.columns import narrow
 from ramac.data.sources import Source
 from ramac.data.storage import datasets_root, exists, place, reason, staged
 from ramac.errors import InputError, nearest
@@ -75,7 +76,7 @@ def on_disk() -> list[str]:
 
 
 def read(path: Path, name: str) -> Log:
-    """Every episode of a Minari dataset, in float32. Raises InputError when it is not made of flat arrays."""
+    """Every episode of a Minari dataset. Raises InputError when it is not made of flat arrays."""
     import minari
 
     dataset = minari.MinariDataset(path)
@@ -85,20 +86,20 @@ def read(path: Path, name: str) -> Log:
         raise InputError(f"dataset {name!r}: observations and actions must be flat arrays, got {space} and {actions}")
     if not steps:
         raise InputError(f"dataset {name!r} has no steps")
-    before, after = (np.empty((steps, *space.shape), np.float32) for _ in range(2))
-    action, reward = np.empty((steps, *actions.shape), np.float32), np.empty(steps, np.float32)
-    log = Log(before, action, reward, after, np.empty(steps, bool), np.empty(0, int), environment=dataset.spec.env_spec)
-    starts, first = [], 0
+    action, ended, starts, first = np.empty((steps, *actions.shape), np.float32), np.empty(steps, bool), [], 0
+    before, after, reward = np.empty(0), np.empty(0), np.empty(steps)
     for observations, actions, rewards, terminated in _episodes(dataset, path):
+        if not starts:
+            before, after = (np.empty((steps, *space.shape), observations.dtype) for _ in range(2))
         rows = slice(first, first + len(rewards))
-        log.observation[rows], log.next_observation[rows] = observations[:-1], observations[1:]
-        log.action[rows], log.reward[rows], log.terminated[rows] = actions, rewards, terminated
+        before[rows], after[rows] = observations[:-1], observations[1:]
+        action[rows], reward[rows], ended[rows] = actions, rewards, terminated
         starts.append(first)
         first = rows.stop
     if first != steps:
         raise InputError(f"dataset {name!r}: {first} steps found, {steps} announced")
-    log.start = np.array(starts)
-    return log
+    (before, after), (reward,) = narrow(before, after), narrow(reward)
+    return Log(before, action, reward, after, ended, np.array(starts), environment=dataset.spec.env_spec)
 
 
 def _episodes(dataset: Any, path: Path) -> Iterator[tuple[np.ndarray, ...]]:
@@ -109,7 +110,7 @@ def _episodes(dataset: Any, path: Path) -> Iterator[tuple[np.ndarray, ...]]:
     """
     import h5py
 
-    columns = {"observations": np.float32, "actions": np.float32, "rewards": np.float32, "terminations": np.bool_}
+    columns = {"observations": None, "actions": np.float32, "rewards": np.float64, "terminations": np.bool_}
     if not (path / "main_data.hdf5").is_file():  # Minari's other storage
         for episode in dataset.iterate_episodes():
             yield tuple(np.asarray(getattr(episode, key)) for key in columns)
@@ -119,6 +120,6 @@ def _episodes(dataset: Any, path: Path) -> Iterator[tuple[np.ndarray, ...]]:
             parts = []
             for key, kind in columns.items():
                 node = h5py.h5d.open(file.id, f"episode_{index}/{key}".encode())
-                parts.append(np.empty(node.shape, kind))
+                parts.append(np.empty(node.shape, kind or node.dtype))
                 node.read(h5py.h5s.ALL, h5py.h5s.ALL, parts[-1])
             yield tuple(parts)
