@@ -1,8 +1,9 @@
-"""ramac doctor RUN [episodes=N] | critic=NAME [KEY=VALUE...]: does a critic know return distributions?
+"""ramac doctor RUN [episodes=N] | critic=NAME [KEY=VALUE...] | measures: does a critic know return distributions?
 
 RUN [episodes=N]          a run's predicted against its realised returns, in the episodes of its evaluation or N
 critic=NAME [KEY=VALUE]   a new critic on problems with known answers; settings of critic, risk, trainer,
                           loss.td.aggregation, loss.td.drop, seed, device, run_dir; exit status 1 when it fails
+measures                  bias and deviation of every risk measure as each critic reads it, of known laws; as Markdown
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from rich.markup import escape
 from ramac.cli import run_of, settings, table
 from ramac.cli.estimate import miscalibration, predictions
 from ramac.evaluation.critic_check import failures
+from ramac.evaluation.readouts import readouts
 from ramac.experiment.calibrate import calibrate, examine
 from ramac.registry import critics
 from ramac.statistics import ENOUGH
@@ -22,6 +24,12 @@ from ramac.system.runtime import keep_memory
 
 def main(arguments: list[str]) -> int:
     """Check a run's critic, or a new one; exit status 1 when a figure of a new one misses its mark."""
+    if arguments == ["measures"]:
+        for index, row in enumerate(readouts()):
+            print("|", " | ".join(row), "|")
+            if index == 0:
+                print("|" + "---|" * len(row))
+        return 0
     if arguments and "=" not in arguments[0]:
         words, given = settings(arguments, "doctor", ("episodes",))
         show_run(calibrate(run_of(words, "doctor"), **given))

@@ -55,6 +55,10 @@ class Critic(TensorDictModuleBase):
         """features [E, B, F] -> rho of standardised Z per member [E, B], exact where the representation allows it."""
         raise NotImplementedError(f"{type(self).__name__} must define measure(features, risk)")
 
+    def measure_lowest(self, features: Tensor, risk: RiskMeasure) -> Tensor:
+        """features [E, B, F] -> rho of the lowest member's standardised Z, level by level [B]."""
+        return risk.of_quantiles(lambda level: self.quantile(features, level).amin(0), self.draws(features))
+
     def crossing(self, features: Tensor) -> Tensor:
         """Share of neighbouring levels, out of 100, whose unsorted values cross: [E, B]."""
         level = midpoints(edges(101, features)).expand(features.shape[1], -1)
@@ -113,8 +117,7 @@ class Critic(TensorDictModuleBase):
 
     def standard_risk_of_lowest(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
         """rho of the lowest member's standardised Z, level by level: never above the lowest member's rho. [*b]."""
-        features = self.features(tensordict)
-        standard = risk.of_quantiles(lambda level: self.quantile(features, level).amin(0), self.draws(features))
+        standard = self.measure_lowest(self.features(tensordict), risk)
         return standard.reshape(tensordict["action"].shape[:-1])
 
     def warning(self) -> str | None:

@@ -9,7 +9,7 @@ from ramac.critics import Critic, quantile_huber
 from ramac.errors import at_least, at_most
 from ramac.nets import Ensemble, EnsembleLinear, EnsembleReLU
 from ramac.registry import critics
-from ramac.risk import RiskMeasure, cumulative, interpolate, midpoints, normal_score
+from ramac.risk import RiskMeasure, between, cumulative, midpoints
 from ramac.spec import Spec
 
 
@@ -99,7 +99,7 @@ class FQF(IQN):
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
         # only its own levels are trained; others are interpolated and extrapolated, as in qr
         own = midpoints(self.cells(features)[0].detach())
-        return interpolate(super().quantile(features, own), normal_score(own), normal_score(level))
+        return between(super().quantile(features, own), own, level)
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:
         edges, log = self.cells(features)
@@ -115,4 +115,4 @@ class FQF(IQN):
         edges = self.cells(features)[0].detach()
         value, order = super().quantile(features, midpoints(edges)).sort(-1)
         probability = edges.diff(dim=-1).gather(-1, order)  # each value keeps its cell's probability
-        return risk(value, cumulative(probability))
+        return risk.of_cells(value, cumulative(probability))

@@ -9,13 +9,13 @@ from torch.nn.functional import softplus
 from ramac.critics import Critic, crossed, quantile_huber
 from ramac.errors import at_least, at_most
 from ramac.registry import critics
-from ramac.risk import RiskMeasure, edges, interpolate, midpoints, normal_score
+from ramac.risk import RiskMeasure, between, edges, midpoints, normal_score
 from ramac.spec import Spec
 
 
 @critics.register("qr", suffix="quantiles")
 class QR(Critic):
-    """Quantile regression: N quantiles at the midpoints (2i-1)/2N; risk by the exact weights of the cells.
+    """Quantile regression: N quantiles at the midpoints (2i-1)/2N; risk by the weights of the cells (`of_cells`).
 
     Elsewhere the quantile function is linear in normal scores, and targets are drawn from it: midpoints as targets
     would lose variance at every backup (12 % of a normal's standard deviation over 20 backups with N = 50).
@@ -32,7 +32,7 @@ class QR(Critic):
         ensemble: int = 2,  # RADAC
     ) -> None:
         at_least(0, kappa=kappa)
-        at_least(1, quantiles=quantiles)
+        at_least(2, quantiles=quantiles)  # one is the median only
         at_most(10_000, quantiles=quantiles)
         super().__init__(spec, hidden=hidden, outputs=quantiles, ensemble=ensemble)
         self.quantiles, self.kappa = quantiles, kappa
@@ -47,8 +47,7 @@ class QR(Critic):
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
         # sorting crossed quantiles never moves them away from the truth
-        value = self.values(features).sort(-1).values
-        return interpolate(value, normal_score(self.grid(features)), normal_score(level))
+        return between(self.values(features).sort(-1).values, self.grid(features), level)
 
     def crossing(self, features: Tensor) -> Tensor:
         return crossed(self.values(features))
@@ -57,7 +56,13 @@ class QR(Critic):
         return quantile_huber(self.values(features), self.grid(features), target, self.kappa)
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
-        return risk.of_samples(self.values(features))
+        value = self.values(features).sort(-1).values
+        return risk.of_cells(value, edges(self.quantiles, value))
+
+    def measure_lowest(self, features: Tensor, risk: RiskMeasure) -> Tensor:
+        value, edge = self.values(features).sort(-1).values, edges(self.quantiles, features)
+        # beyond the first quantile a lower second one makes the tail shorter, so the lowest of each could read higher
+        return torch.minimum(risk.of_cells(value.amin(0), edge), risk.of_cells(value, edge).amin(0))
 
 
 @critics.register("ncqr", suffix="quantiles")

@@ -121,7 +121,7 @@ def answer(
 def true_risk(measure: RiskMeasure, law: Law, problem: Problem) -> float:
     """Risk of a law in reward units, taken on standardised returns as critics do (it matters for `entropic` only)."""
     mean, std = problem.spec.return_mean, problem.spec.return_std
-    return mean + std * measure.of_samples((law(quantile_levels(20_000)) - mean) / std).item()
+    return mean + std * measure.of_samples((law(quantile_levels(50_000)) - mean) / std).item()
 
 
 def failures(row: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ class Entropic(RiskMeasure):
         super().__init__()
         if finite("beta", beta) == 0:
             raise ValueError("beta must not be 0; risk=neutral is the mean")
-        self.beta = beta
+        self.beta, self.averse = beta, beta > 0
 
     def forward(self, value: Tensor, edges: Tensor) -> Tensor:
         probability = edges.diff(dim=-1).clamp_min(torch.finfo(edges.dtype).tiny)
@@ -37,7 +37,7 @@ class Expectile(RiskMeasure):
         super().__init__()
         if not 0 < level < 1:
             raise ValueError(f"level must be in (0, 1), got {level}")
-        self.level = level
+        self.level, self.averse = level, level <= 0.5
 
     def forward(self, value: Tensor, edges: Tensor) -> Tensor:
         # dual representation: weigh the lowest k atoms by 1 - level and the others by level; the weighted mean is e at

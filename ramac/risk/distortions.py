@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ramac.registry import risks
-from ramac.risk import Distortion, finite, interpolate, midpoints, ndtr, ndtri
+from ramac.risk import Distortion, between, finite, interpolate, midpoints, ndtr, ndtri
 
 
 @risks.register("neutral")
@@ -72,6 +72,9 @@ class VaR(Distortion):
         middle = midpoints(edges)
         level = torch.full_like(value[..., :1], self.alpha).clamp(middle[..., :1], middle[..., -1:])
         return interpolate(value, middle, level).squeeze(-1)
+
+    def of_cells(self, value: Tensor, edges: Tensor) -> Tensor:
+        return between(value, midpoints(edges), torch.full_like(value[..., :1], self.alpha)).squeeze(-1)
 
 
 @risks.register("wang", suffix="eta")

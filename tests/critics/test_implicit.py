@@ -9,7 +9,7 @@ from scipy.stats import norm
 from tensordict import TensorDict
 
 import ramac.critics.implicit as implicit_module
-from ramac.registry import critics
+from ramac.registry import critics, risks
 from ramac.spec import Spec
 from ramac.testing import check_critic
 from trials.skewed import LEVELS, SPEC, fit
@@ -73,3 +73,21 @@ def test_the_trunk_is_evaluated_once_whatever_the_levels():
     critic.trunk.register_forward_hook(lambda module, inputs, output: rows.append(output.shape[1]))
     critic(TensorDict({"observation": torch.zeros(5, 1), "action": torch.zeros(5, 1)}, [5]))
     assert rows == [5]
+
+
+def test_one_drawn_level_is_a_legal_critic():
+    critic = critics.build({"name": "iqn", "quantiles": 1, "risk_quantiles": 1}, SPEC)
+    pair = TensorDict({"observation": torch.zeros(5, 1), "action": torch.zeros(5, 1)}, [5])
+    assert critic.regress(pair, torch.zeros(5, 1)).isfinite().all()
+    assert all(
+        critic.risk(pair, risks.build(spec)).isfinite().all() for spec in ("cvar0.1", "entropic3", "expectile0.9")
+    )
+
+
+def test_fqf_reads_a_tail_smaller_than_its_lowest_cell(monkeypatch):
+    """CVaR_0.01 of N(0, 1) is -2.67; the middle of 16 equal cells is -1.86."""
+    critic = critics.build({"name": "fqf", "ensemble": 1}, Spec.unit(1, 1))
+    monkeypatch.setattr(implicit_module.IQN, "quantile", lambda self, features, level: torch.special.ndtri(level))
+    critic.fraction[0].weight.data.zero_()
+    critic.fraction[0].bias.data.zero_()
+    assert critic.measure(torch.zeros(1, 1, 64), risks.build("cvar0.01")).item() == pytest.approx(-2.67, abs=0.02)

@@ -15,6 +15,7 @@ from ramac.errors import InputError
 from ramac.registry import risks
 from ramac.risk import Distortion, closed, edges, interpolate, midpoints, stratified
 from ramac.risk.distortions import CPW, CVaR, Power, Wang
+from ramac.statistics import cvar
 from ramac.testing import check_risk
 
 CONTINUOUS = {"normal(0,1)": norm(), "uniform(0,1)": uniform(), "exponential(1)": expon()}
@@ -314,6 +315,43 @@ def test_stratified_levels_have_a_third_of_the_error():
     strata = torch.special.ndtri(0.1 * stratified((4000,), 8, value)).mean(-1)
     assert strata.mean().item() == pytest.approx(-1.754983, abs=0.01)
     assert strata.std() < plain.std() / 3 + 0.005
+
+
+def ring(u: torch.Tensor) -> torch.Tensor:
+    """The bandit's ring, 0.95 N(9, 0.5^2) + 0.05 N(-50, 0.5^2), per standard deviation of its returns."""
+    struck, safe = (X(level.clamp(1e-6, 1 - 1e-6)) for level in (u / 0.05, (u - 0.05) / 0.95))
+    return torch.where(u < 0.05, -50 + 0.5 * struck, 9 + 0.5 * safe) / 12.7
+
+
+@pytest.mark.parametrize(
+    ("spec", "law", "truth", "bias", "deviation"),
+    [
+        ("entropic1", ring, -1.11, 0.04, 0.25),  # 8 uniform levels: -0.35 +- 1.29
+        ("entropic3", X, -1.5, 0.1, 0.19),  # 8 uniform levels: -1.03 +- 0.38
+        ("entropic1", X, -0.5, 0.01, 0.07),
+        ("entropic-1", X, 0.5, 0.01, 0.07),
+        ("expectile0.1", ring, -0.785, 0.04, 0.28),
+        ("expectile0.9", lambda u: -ring(1 - u), 0.785, 0.04, 0.28),
+        ("expectile0.1", X, -0.862, 0.01, 0.1),
+    ],
+)
+def test_eight_levels_estimate_a_measure_that_is_no_distortion(spec, law, truth, bias, deviation):
+    u = stratified((20_000,), 8, torch.empty(0, dtype=torch.float64)).clamp(1e-9, 1 - 1e-9)
+    found = risks.build(spec).of_quantiles(lambda level: law(level.clamp(1e-9, 1 - 1e-9)), u)
+    assert found.mean().item() == pytest.approx(truth, abs=bias)
+    assert found.std().item() < deviation
+
+
+def test_values_of_a_quantile_function_that_crosses_keep_their_probabilities():
+    """Two levels, in the cells [0, 1/8] and [1/8, 1], whose values are out of order."""
+    found = risks.build("entropic1").of_quantiles(lambda level: torch.tensor([[2.0, -1.0]]), torch.tensor([[0.2, 0.7]]))
+    assert found.item() == pytest.approx(-math.log(math.exp(-2) / 8 + math.exp(1) * 7 / 8))
+
+
+def test_there_is_one_cvar(sample):
+    """Of episodes (numpy) and of critics (torch)."""
+    for alpha in (0.03, 0.1, 0.55, 1.0):
+        assert np.allclose(cvar(sample.numpy(), alpha), CVaR(alpha=alpha).of_samples(sample).numpy(), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
