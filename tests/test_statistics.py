@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from ramac.statistics import cvar, interquartile_mean, interval, probability_of_improvement, tails, thin_tails
+from ramac.statistics import cvar, interval, probability_of_improvement, tails, thin_tails, trimmed_mean
 
 
 def test_cvar_is_the_mean_of_the_worst_share():
@@ -28,9 +28,9 @@ def test_cvar_of_a_normal_and_along_any_axis():
     assert np.allclose(cvar(block, 0.3, axis=0), plain)
 
 
-def test_interquartile_mean_is_the_middle_half():
+def test_the_trimmed_mean_is_of_the_middle_half():
     returns = np.array([100.0, 1, 2, 3, 4, 5, 6, -100])
-    assert interquartile_mean(returns) == pytest.approx((2 + 3 + 4 + 5) / 4)
+    assert trimmed_mean(returns) == pytest.approx((2 + 3 + 4 + 5) / 4)
 
 
 def test_an_interval_resamples_within_seeds():

@@ -124,7 +124,7 @@ def evaluate(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"{part.parent} cannot be written: {error.strerror}") from error
     try:
         if videos := asked.get("video"):
-            film(agent, task, evaluation.starts(seed)[:-1][:videos], part)
+            film(agent, task, evaluation.starts(seed)[:videos], part)
         rows = evaluation.run(agent, task, seed)
         table = Table(part / "episodes.csv", EPISODE, None)
         table.write(rows)

@@ -12,7 +12,7 @@ from ramac.registry import tasks
 from ramac.reporting.formats import INTERVAL, SPREAD, Column, Table
 from ramac.reporting.groups import ABSENT, Group, short
 from ramac.reporting.runs import number
-from ramac.statistics import LEVEL, Statistic, cvar, interquartile_mean, interval, thin_tails
+from ramac.statistics import LEVEL, Statistic, cvar, interval, thin_tails, trimmed_mean
 from ramac.statistics import probability_of_improvement as improvement
 
 Row = dict[str, Any]
@@ -49,7 +49,7 @@ def estimates(statistics: Mapping[str, Statistic], *sides: Sequence[np.ndarray])
 
 
 def results(groups: Sequence[Group], alpha: float) -> Table:
-    """Returns of the groups: mean, CVaR, interquartile mean with intervals, spread over seeds, hazards, task's own."""
+    """Returns of the groups: mean, CVaR, trimmed mean with intervals, spread over seeds, hazards, task's own."""
     added = getattr(tasks.get(groups[0].task), "columns", ())
     tail = f"CVaR_{alpha:g}"
     warnings = {group.label: thin_tails(len(group.episodes), [alpha]) for group in groups}
@@ -61,7 +61,7 @@ def results(groups: Sequence[Group], alpha: float) -> Table:
                endings=INTERVAL, bold=True),
         Column("cvar", tail, f"mean of the worst {alpha:g} of the episodes; {BOOTSTRAP}",
                endings=INTERVAL, bold=True, marks=marks),
-        Column("iqm", "IQM", f"mean of the middle half of the episodes; {BOOTSTRAP}", endings=INTERVAL),
+        Column("trimmed_mean", "trimmed mean", f"mean of the middle half; {BOOTSTRAP}", endings=INTERVAL),
         Column("mean_seed", "mean by seed", "lowest to highest mean of a seed", endings=SPREAD),
         Column("cvar_seed", f"{tail} by seed", "lowest to highest CVaR of a seed", endings=SPREAD),
         Column("worst", "worst", "return of the worst episode"),
@@ -85,7 +85,7 @@ def result(group: Group, alpha: float) -> Row:
     """Numbers of one group's episodes. The spread over seeds is nan where there is one seed."""
     seeds, returns, tail = group.by_seed, group.returns, partial(cvar, alpha=alpha)
     row: Row = {"seeds": len(seeds), "episodes": len(returns)}
-    row |= estimates({"mean": np.mean, "cvar": tail, "iqm": interquartile_mean}, seeds)
+    row |= estimates({"mean": np.mean, "cvar": tail, "trimmed_mean": trimmed_mean}, seeds)
     for name, statistic in (("mean_seed", np.mean), ("cvar_seed", tail)):
         values = [float(statistic(part)) for part in seeds] if len(seeds) > 1 else [math.nan]
         row |= {f"{name}_min": min(values), f"{name}_max": max(values)}

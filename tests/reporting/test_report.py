@@ -109,7 +109,7 @@ def test_numbers_are_those_of_the_episodes(grid, capsys):
         ordered = np.sort(pooled)
         plain = {
             "seeds": 3, "episodes": 60, "mean": pooled.mean(), "cvar": worst(pooled, 0.2), "worst": pooled.min(),
-            "iqm": ordered[15:45].mean(), "mean_seed_min": min(part.mean() for part in seeds),
+            "trimmed_mean": ordered[15:45].mean(), "mean_seed_min": min(part.mean() for part in seeds),
             "mean_seed_max": max(part.mean() for part in seeds), "cvar_seed_min": min(worst(p, 0.2) for p in seeds),
             "hazard_rate": 2 / 50, "ood_rate": 0.2,
         }  # fmt: skip
