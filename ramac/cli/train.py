@@ -139,6 +139,8 @@ def show(summary: dict[str, Any]) -> None:
         rate = f"{ood['rate']:.1%} ± {ood['standard_error']:.1%}"
         rows.append(("out-of-distribution actions", rate, "", f"{ood['data']:.1%}"))
     policy, data = f"policy ({summary['episodes']} episodes)", f"behaviour data ({behaviour['episodes']})"
+    if several := summary["checkpoint"].get("return_means"):
+        policy = f"policy ({summary['episodes']} episodes of the last {len(several)} checkpoints)"
     columns = ("episode return", policy, "95 % interval", data)
     console.print(table(title if recipe is None else f"{recipe} on {title}", columns, [*rows, *task_rows(summary)]))
     warn_of_thin_tails(summary)

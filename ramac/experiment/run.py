@@ -45,8 +45,9 @@ def dry_build(config: RunConfig) -> None:
     """Build every part without data: a wrong argument is refused before a dataset is collected. Raises InputError."""
     device_of(config.device)
     configured(config.plain)
-    evaluations.build(config.evaluation)
-    build_trainer(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
+    evaluation: Evaluation = evaluations.build(config.evaluation)
+    trainer = build_trainer(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
+    evaluation.refuse_average(trainer.steps)
 
 
 @dataclass

@@ -66,6 +66,7 @@ CELLS = {
     "denoising": ("recipe=dql", "loss.risk.warmup=0"),
     "a student": ("recipe=fql",),
     "constant rates": ("trainer.schedule=constant", "actor=gaussian", "critic=fqf"),
+    "a mean over checkpoints": ("actor=gaussian", "evaluation.average=2"),
     "several seeds": ("seeds=2", "recipe=td3bc", "trainer.delay=3", "loss.bc.budget=0.1"),
 }
 
