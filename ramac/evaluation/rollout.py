@@ -50,10 +50,11 @@ class Evaluation:
         """Refuse to average over more checkpoints than a run of `steps` gradient steps evaluates. Raises InputError."""
         count = math.ceil(steps / self.every) if self.every else 1
         if self.average > count:
-            hint = f"evaluation.every of at most {most}" if (most := (steps - 1) // (self.average - 1)) else "fewer"
+            most = (steps - 1) // (self.average - 1)
+            choice = f"evaluation.every from 1 to {most}" if most else f"evaluation.average from 1 to {steps}"
             raise InputError(
-                f"evaluation.average={self.average}: evaluation.every={self.every} gives {count} evaluated checkpoints "
-                f"in {steps} gradient steps; choose {hint}"
+                f"evaluation.average={self.average}: with evaluation.every={self.every} and {steps} gradient steps a "
+                f"run is evaluated {count} time{'s' if count > 1 else ''}; choose {choice}"
             )
 
     def starts(self, seed: int) -> list[tuple[int, int]]:
