@@ -1,4 +1,4 @@
-"""Statistics of episode returns: CVaR, interquartile mean, bootstrap intervals, probability of improvement.
+"""Statistics of episode returns: CVaR, trimmed mean, bootstrap intervals, probability of improvement.
 
 scipy.stats takes a third of a second to import, so the functions that need it import it.
 """
@@ -26,36 +26,47 @@ def tails(returns: np.ndarray, alphas: tuple[float, ...]) -> dict[str, float]:
     return {f"{alpha:g}": float(cvar(returns, alpha)) for alpha in alphas}
 
 
-def interquartile_mean(returns: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Mean of the middle half (Agarwal et al. 2021)."""
+def trimmed_mean(returns: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean of the middle half. The interquartile mean of Agarwal et al. 2021 is this over runs and tasks."""
     from scipy.stats import trim_mean
 
     return trim_mean(returns, 0.25, axis)
 
 
 def interval(
-    seeds: Sequence[np.ndarray], statistic: Statistic, baseline: Sequence[np.ndarray] = ()
+    parts: Sequence[np.ndarray], statistic: Statistic, baseline: Sequence[np.ndarray] = (), paired: bool = False
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a statistic of all episodes, resampled within each seed's [episodes].
+    """95 % percentile bootstrap interval of a statistic of all episodes, resampled within each part.
 
-    With `baseline`, the statistic takes two sets of returns and both are resampled. The interval tells how far other
-    episodes of the same seeds would move the number; it does not cover other seeds. nan where a seed has one episode.
+    A part: the returns of a run, [episodes] or [checkpoints, episodes], where column i is episode i of each checkpoint.
+    Of several checkpoints both are resampled, independently (Owen 2007, The pigeonhole bootstrap). With `baseline`, the
+    statistic takes two sets of returns and both are resampled; if `paired`, they have as many episodes in each part and
+    the same ones are drawn for both. The interval tells how far other checkpoints and episodes of the same runs would
+    move the number; it does not cover other seeds. nan where a part has one episode.
     """
-    from scipy.stats import bootstrap
-
-    parts = (*seeds, *baseline)
-    if min(map(len, parts)) < 2:
+    sides = [[np.atleast_2d(part) for part in side] for side in (parts, baseline) if len(side)]
+    if min(part.shape[1] for side in sides for part in side) < 2:
         return float("nan"), float("nan")
+    random = np.random.default_rng(0)
+    batch = max(1, 10**7 // sum(part.size for side in sides for part in side))
+    found: list[np.ndarray] = []
+    for begin in range(0, RESAMPLES, batch):
+        count = min(batch, RESAMPLES - begin)
+        drawn = [[random.integers(part.shape[1], size=(count, part.shape[1])) for part in side] for side in sides]
+        drawn = [drawn[0]] * len(sides) if paired else drawn
+        found.append(statistic(*(resampled(*pair, random) for pair in zip(sides, drawn, strict=True)), axis=-1))
+    low, high = np.quantile(np.concatenate(found), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
-    def pooled(*resampled: np.ndarray, axis: int) -> np.ndarray:
-        sides = resampled[: len(seeds)], resampled[len(seeds) :]
-        return statistic(*(np.concatenate(side, axis) for side in sides if side), axis=axis)
 
-    found = bootstrap(
-        parts, pooled, n_resamples=RESAMPLES, batch=max(1, 10**7 // sum(map(len, parts))), vectorized=True,
-        confidence_level=LEVEL, method="percentile", rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
+def resampled(parts: Sequence[np.ndarray], episodes: Sequence[np.ndarray], random: np.random.Generator) -> np.ndarray:
+    """The returns [C, E] of each part at the drawn episodes [R, E] of drawn checkpoints, side by side: [R, all]."""
+    found = []
+    for part, episode in zip(parts, episodes, strict=True):
+        # one checkpoint less than there are: a bootstrap of C values is too narrow by (C - 1) / C (Rao & Wu 1988)
+        checkpoint = random.integers(len(part), size=(len(episode), max(1, len(part) - 1), 1))
+        found.append(part[checkpoint, episode[:, None]].reshape(len(episode), -1))
+    return np.concatenate(found, -1)
 
 
 def probability_of_improvement(returns: np.ndarray, baseline: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from ramac.statistics import cvar, interquartile_mean, interval, probability_of_improvement, tails, thin_tails
+from ramac.statistics import cvar, interval, probability_of_improvement, tails, thin_tails, trimmed_mean
 
 
 def test_cvar_is_the_mean_of_the_worst_share():
@@ -28,9 +28,9 @@ def test_cvar_of_a_normal_and_along_any_axis():
     assert np.allclose(cvar(block, 0.3, axis=0), plain)
 
 
-def test_interquartile_mean_is_the_middle_half():
+def test_the_trimmed_mean_is_of_the_middle_half():
     returns = np.array([100.0, 1, 2, 3, 4, 5, 6, -100])
-    assert interquartile_mean(returns) == pytest.approx((2 + 3 + 4 + 5) / 4)
+    assert trimmed_mean(returns) == pytest.approx((2 + 3 + 4 + 5) / 4)
 
 
 def test_an_interval_resamples_within_seeds():
@@ -39,6 +39,35 @@ def test_an_interval_resamples_within_seeds():
     assert all(map(math.isnan, interval([np.zeros(20), np.zeros(1)], np.mean)))
     returns = [np.random.default_rng(i).normal(size=30) for i in range(2)]
     assert interval(returns, np.mean) == interval(returns, np.mean), "a generator of its own"
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+def test_a_paired_interval_is_narrower_by_the_correlation(rho):
+    """Var(mean of x - y) is 2 (1 - rho) / n in pairs and 2 / n without: the widths differ by sqrt(1 - rho)."""
+    random = np.random.default_rng(3)
+    common = [random.normal(size=400) for _ in range(2)]
+    mine, base = (
+        [math.sqrt(rho) * part + math.sqrt(1 - rho) * random.normal(size=400) for part in common] for _ in range(2)
+    )
+
+    def width(paired: bool) -> float:
+        low, high = interval(mine, lambda x, y, axis: x.mean(axis) - y.mean(axis), base, paired)
+        return high - low
+
+    assert width(False) == pytest.approx(2 * 1.96 * math.sqrt(2 / 800), rel=0.1)
+    assert width(True) == pytest.approx(2 * 1.96 * math.sqrt(2 * (1 - rho) / 800), rel=0.1)
+    assert width(True) / width(False) == pytest.approx(math.sqrt(1 - rho), rel=0.1)
+
+
+def test_an_interval_over_checkpoints_and_episodes():
+    """Returns a_c + b_i: the mean's variance is var(a) / C + var(b) / E, with the unbiased variances."""
+    random = np.random.default_rng(0)
+    checkpoints, episodes = 200 * random.normal(size=(8, 1)), 100 * random.normal(size=(1, 50))
+    low, high = interval([checkpoints + episodes], np.mean)
+    error = math.sqrt(checkpoints.var(ddof=1) / 8 + episodes.var() / 50)
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.05)
+    low, high = interval([checkpoints.mean() + episodes[0]], np.mean)
+    assert high - low == pytest.approx(2 * 1.96 * episodes.std() / math.sqrt(50), rel=0.05), "of one checkpoint"
 
 
 @pytest.mark.parametrize(("alpha", "least"), [(1.0, 0.9), (0.1, 0.85)])

@@ -101,7 +101,8 @@ def result_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Name, value and interval of each figure of an evaluation."""
     between = {key: f"{low:.2f} to {high:.2f}" for key, (low, high) in summary["intervals"].items()}
     yield "mean", f"{summary['return_mean']:.2f}", between.get("mean", "")
-    yield "interquartile mean", f"{summary['return_iqm']:.2f}", ""
+    middle = summary.get("return_trimmed_mean", summary.get("return_iqm"))  # its name in version 0.1
+    yield "trimmed mean", f"{middle:.2f}", ""
     for alpha, value in summary["return_cvar"].items():
         yield f"CVaR {alpha}", f"{value:.2f}", between.get(alpha, "")
     yield "worst", f"{summary['return_min']:.2f}", ""
@@ -138,6 +139,8 @@ def show(summary: dict[str, Any]) -> None:
         rate = f"{ood['rate']:.1%} ± {ood['standard_error']:.1%}"
         rows.append(("out-of-distribution actions", rate, "", f"{ood['data']:.1%}"))
     policy, data = f"policy ({summary['episodes']} episodes)", f"behaviour data ({behaviour['episodes']})"
+    if several := summary["checkpoint"].get("return_means"):
+        policy = f"policy ({summary['episodes']} episodes of the last {len(several)} checkpoints)"
     columns = ("episode return", policy, "95 % interval", data)
     console.print(table(title if recipe is None else f"{recipe} on {title}", columns, [*rows, *task_rows(summary)]))
     warn_of_thin_tails(summary)

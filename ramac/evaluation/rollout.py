@@ -1,5 +1,6 @@
 """Evaluation: episodes in vectorised environments, the statistics of their returns, and videos."""
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,11 +11,12 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import SyncVectorEnv
 
-from ramac.agent import Agent
+from ramac.agent import ROWS, Agent
 from ramac.errors import InputError, at_least, at_most
 from ramac.registry import evaluations
 from ramac.risk.distortions import CVaR
-from ramac.statistics import cvar, interquartile_mean, interval, tails
+from ramac.statistics import cvar, interval, tails, trimmed_mean
+from ramac.system.noise import EpisodeNoise
 from ramac.system.runtime import seeded
 from ramac.tasks import Task
 
@@ -25,67 +27,95 @@ Watch = Callable[[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 
 @evaluations.register("default")
 class Evaluation:
-    """Roll out whole episodes. The same seed gives the same starts and hazard draws to every method.
+    """Roll out whole episodes. The same seed gives the same starts, hazard draws and policy noise to every method.
 
     100 episodes: with the paper's 10, CVaR_0.1 would be the single worst one. `every`: gradient steps between
-    evaluations, 0 for one at the end. `keep`: keep every evaluated checkpoint, not only the last.
+    evaluations, 0 for one at the end. `average`: how many of the last evaluated checkpoints a run is scored over; 1, as
+    the paper reports the last one. `keep`: keep every evaluated checkpoint, not only the last.
     """
 
     def __init__(
         self, *, episodes: int = 100, alphas: tuple[float, ...] = (0.05, 0.1, 0.25), seed: int = 0,
-        environments: int = 50, every: int = 0, keep: bool = False,
+        environments: int = 50, every: int = 0, average: int = 1, keep: bool = False,
     ) -> None:  # fmt: skip
-        at_least(1, episodes=episodes, environments=environments)
+        at_least(1, episodes=episodes, environments=environments, average=average)
         at_least(0, seed=seed, every=every)
         at_most(10**6, episodes=episodes)
         for alpha in alphas:
             CVaR(alpha=alpha)
         self.episodes, self.alphas, self.seed = episodes, tuple(alphas), seed
-        self.environments, self.every, self.keep = environments, every, keep
+        self.environments, self.every, self.average, self.keep = environments, every, average, keep
 
-    def starts(self, seed: int) -> list[int]:
-        """Seeds of the episodes' environments and, as the last one, of the policy's noise; `seed` is the run's."""
-        return np.random.SeedSequence([self.seed, seed]).generate_state(self.episodes + 1).tolist()
+    def refuse_average(self, steps: int) -> None:
+        """Refuse to average over more checkpoints than a run of `steps` gradient steps evaluates. Raises InputError."""
+        count = math.ceil(steps / self.every) if self.every else 1
+        if self.average > count:
+            most = (steps - 1) // (self.average - 1)
+            choice = f"evaluation.every from 1 to {most}" if most else f"evaluation.average from 1 to {steps}"
+            raise InputError(
+                f"evaluation.average={self.average}: with evaluation.every={self.every} and {steps} gradient steps a "
+                f"run is evaluated {count} time{'s' if count > 1 else ''}; choose {choice}"
+            )
+
+    def starts(self, seed: int) -> list[tuple[int, int]]:
+        """Of each episode the seeds of its environment and of the policy's noise; `seed` is the run's.
+
+        Those of episode i do not depend on how many episodes there are.
+        """
+        words = [np.random.SeedSequence([self.seed, seed, i]).generate_state(2) for i in range(self.episodes)]
+        return [(int(environment), int(policy)) for environment, policy in words]
 
     def run(self, agent: Agent, task: Task, seed: int, watch: Watch | None = None) -> list[dict[str, Any]]:
         """One row per episode. `seed` is the run's, so that runs of several seeds see different episodes.
 
-        The training's random stream is left alone, and the result does not depend on it.
+        The training's random stream is left alone, and the result does not depend on it, nor on `environments`.
         """
-        *starts, noise = self.starts(seed)
-        with seeded(noise, agent.actor.scaling.centre.device):
-            chunks = (starts[i : i + self.environments] for i in range(0, len(starts), self.environments))
-            rows = [row for chunk in chunks for row in rollout(agent, task.environment, chunk, watch)]
+        starts = self.starts(seed)
+        together = min(self.environments, max(1, ROWS // agent.acting.candidates))  # as many as the agent takes
+        shared, rows = int(np.random.SeedSequence([self.seed, seed]).generate_state(1)[0]), []
+        for i in range(0, len(starts), together):
+            with seeded(shared, agent.actor.scaling.centre.device):  # for draws that are no episode's
+                rows += rollout(agent, task.environment, starts[i : i + together], watch)
         return [{"episode": i, **row} for i, row in enumerate(rows)]
 
-    def summary(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Mean, deviation, tails, worst episode, share of risky steps, number of penalties; 95 % intervals."""
+    def summary(self, *checkpoints: list[dict[str, Any]]) -> dict[str, Any]:
+        """Statistics of the rows of one checkpoint, or of as many of each of several, together.
+
+        Mean, deviation, tails, worst episode, share of risky steps, number of penalties; 95 % intervals.
+        """
+        rows = [row for checkpoint in checkpoints for row in checkpoint]
         returns = np.array([row["return"] for row in rows])
+        parts = [returns.reshape(len(checkpoints), -1)]
         statistics = {"mean": np.mean, **{f"{alpha:g}": partial(cvar, alpha=alpha) for alpha in self.alphas}}
         return {
             "episodes": len(rows),
             "return_mean": float(returns.mean()),
             "return_std": float(returns.std()),
             "return_min": float(returns.min()),
-            "return_iqm": float(interquartile_mean(returns)),
+            "return_trimmed_mean": float(trimmed_mean(returns)),
             "return_cvar": tails(returns, self.alphas),
-            "intervals": {k: list(interval([returns], f)) for k, f in statistics.items()} if len(rows) > 1 else {},
+            "intervals": {k: list(interval(parts, f)) for k, f in statistics.items()} if parts[0].shape[1] > 1 else {},
             "hazard_rate": sum(row["risky_steps"] for row in rows) / sum(row["length"] for row in rows),
             "penalties": sum(row["penalties"] for row in rows),
         }
 
 
 def rollout(
-    agent: Agent, environment: Callable[[], gym.Env], seeds: list[int], watch: Watch | None = None
+    agent: Agent, environment: Callable[[], gym.Env], starts: Sequence[tuple[int, int]], watch: Watch | None = None
 ) -> list[dict[str, Any]]:
-    """First episode of one environment per seed, all stepped together; `watch` is called at every step."""
+    """First episode of one environment per start, all stepped together; `watch` is called at every step.
+
+    A start: the seeds of the environment and of the policy's noise.
+    """
+    seeds, noise = [start[0] for start in starts], EpisodeNoise([start[1] for start in starts])
     envs = SyncVectorEnv([environment] * len(seeds))
     observation, _ = envs.reset(seed=list(seeds))
     alive = np.ones(len(seeds), bool)
     total = {key: np.zeros(len(seeds)) for key in ("return", "length", "risky_steps", "penalties")}
     step = 0
     while alive.any():
-        before, action = observation, agent.act(observation)
+        with noise:
+            before, action = observation, agent.act(observation)
         observation, reward, terminated, truncated, info = envs.step(action)
         if watch is not None:
             watch(step, before, action, np.where(alive, reward, 0.0), alive & truncated & ~terminated)
@@ -100,11 +130,10 @@ def rollout(
     return [{key: kind(total[key][i]) for key, kind in kinds.items()} for i in range(len(seeds))]
 
 
-def film(agent: Agent, task: Task, seeds: Sequence[int], folder: Path) -> None:
-    """One video per environment seed, in `folder/videos`, by Gymnasium's recorder.
+def film(agent: Agent, task: Task, starts: Sequence[tuple[int, int]], folder: Path) -> None:
+    """One video per start of `Evaluation.starts`, in `folder/videos`, by Gymnasium's recorder.
 
-    Starts and hazards are those of the evaluation's episodes, the policy's noise is not. Raises InputError when nothing
-    can be drawn or written.
+    It shows the evaluation's episode. Raises InputError when nothing can be drawn or written.
     """
     from gymnasium.wrappers import RecordVideo  # imports a video library
 
@@ -113,12 +142,12 @@ def film(agent: Agent, task: Task, seeds: Sequence[int], folder: Path) -> None:
         with warnings.catch_warnings(action="ignore"):  # when the folder exists, as for the second video
             return RecordVideo(task.environment("rgb_array"), str(folder / "videos"), **settings)
 
-    for i, seed in enumerate(seeds):
+    for i, start in enumerate(starts):
         try:
-            with seeded(seed, agent.actor.scaling.centre.device):
-                rollout(agent, partial(recorded, f"film-{i}"), [seed])
+            with seeded(start[1], agent.actor.scaling.centre.device):
+                rollout(agent, partial(recorded, f"film-{i}"), [start])
         except InputError:
             raise
         except Exception as error:  # no recorder, no renderer, no display: each library has its own exceptions
             hint = "pip install 'ramac[video]'; without a display MUJOCO_GL=egl or osmesa"
-            raise InputError(f"video={len(seeds)} cannot be made: {' '.join(str(error).split())}; {hint}") from error
+            raise InputError(f"video={len(starts)} cannot be made: {' '.join(str(error).split())}; {hint}") from error

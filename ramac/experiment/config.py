@@ -134,6 +134,8 @@ class RunConfig:
         kept = {key: value for key, value in self.plain.items() if key not in (*NEUTRAL, "gamma")}
         if self.hazard is None:
             del kept["hazard"]
+        if self.evaluation.get("average") == 1:  # there was no other in version 0.1
+            kept["evaluation"] = {key: value for key, value in kept["evaluation"].items() if key != "average"}
         return kept | {"loss": {"td": {"gamma": self.gamma}} | kept["loss"]}
 
     def difference(self, other: "RunConfig") -> str | None:

@@ -85,6 +85,10 @@ def request(folder: RunFolder, config: RunConfig, settings: Mapping[str, Any]) -
             raise InputError(
                 f"eval has no setting {key!r}; choose from {', '.join(SETTINGS)}{nearest(group, SETTINGS)}"
             )
+    if "evaluation.average" in settings:
+        raise InputError(
+            "eval evaluates one checkpoint; evaluation.average is a setting of a run, with evaluation.every"
+        )
     for key in {"seed", "step", "video"} & set(settings):
         whole_number(key, settings[key], 0, SEEDS)
     agent = agent_of(folder, settings)
@@ -124,7 +128,7 @@ def evaluate(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"{part.parent} cannot be written: {error.strerror}") from error
     try:
         if videos := asked.get("video"):
-            film(agent, task, evaluation.starts(seed)[:-1][:videos], part)
+            film(agent, task, evaluation.starts(seed)[:videos], part)
         rows = evaluation.run(agent, task, seed)
         table = Table(part / "episodes.csv", EPISODE, None)
         table.write(rows)

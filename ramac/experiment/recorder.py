@@ -18,7 +18,7 @@ from ramac.experiment import progress as states
 from ramac.experiment.config import RunConfig
 from ramac.experiment.folder import RunFolder
 from ramac.experiment.progress import Clock, Progress
-from ramac.experiment.writers import Writer
+from ramac.experiment.writers import Writer, read_episodes
 from ramac.registry import loggers
 from ramac.statistics import tails
 from ramac.system.files import PART, whole, write_json
@@ -114,8 +114,9 @@ class Recorder:
         """
         config, trainer, data = self.config, self.trainer, self.data
         terms, policy, device = list(config.loss), trainer.target, trainer.target.actor.scaling.centre.device
+        scored = self.scored()
         with seeded(config.seed, device):
-            returns = np.array([row["return"] for row in self.episodes])
+            returns = np.array([row["return"] for rows in scored.values() for row in rows])
             own = self.task.report(policy.act, data, returns, self.title(), self.folder.path)
             if not self.task.has_environment:
                 own |= {"estimate": self.estimate()}
@@ -123,8 +124,8 @@ class Recorder:
         summary = {
             **config.names, "data": data.origin, "loss": terms, "seed": config.seed, "steps": trainer.steps,
             "device": str(device),
-            "checkpoint": {"step": trainer.steps, "rule": "last"} | ({"best": self.best} if self.best else {}),
-            **(self.evaluation.summary(self.episodes) if self.episodes else {}), **own,
+            "checkpoint": source(trainer.steps, scored) | ({"best": self.best} if self.best else {}),
+            **(self.evaluation.summary(*scored.values()) if scored else {}), **own,
             "behaviour": {"episodes": len(data.returns), "return_mean": float(data.returns.mean()),
                           "return_cvar": tails(data.returns, self.evaluation.alphas)},
             "evaluations_per_update": cost, "threads": torch.get_num_threads(), "host": host(),
@@ -133,6 +134,14 @@ class Recorder:
         write_json(self.folder.summary_file, summary)
         shutil.rmtree(self.folder.states, ignore_errors=True)
         return summary
+
+    def scored(self) -> dict[int, list[dict[str, Any]]]:
+        """Episodes of the checkpoints that the run is scored over, by gradient step; empty without an environment."""
+        average = self.evaluation.average
+        if average == 1 or not self.episodes:
+            return {self.trainer.steps: self.episodes} if self.episodes else {}
+        found = read_episodes(self.folder.episodes_file)  # a resumed run has not seen them all
+        return {step: found[step] for step in sorted(found)[-average:]}
 
     def title(self) -> str:
         """Title of the run's figures."""
@@ -153,3 +162,11 @@ class Recorder:
         """Close the writers."""
         for writer in self.writers:
             writer.close()
+
+
+def source(step: int, scored: Mapping[int, list[dict[str, Any]]]) -> dict[str, Any]:
+    """The checkpoint that a result is of; of several also their mean returns, by gradient step."""
+    if len(scored) < 2:
+        return {"step": step, "rule": "last"}
+    means = {str(step): float(np.mean([row["return"] for row in rows])) for step, rows in scored.items()}
+    return {"step": step, "rule": f"mean over the last {len(scored)} evaluated", "return_means": means}

@@ -50,9 +50,12 @@ def build_trainer(config: RunConfig, spec: Spec, transitions: TensorDict, device
 def dry_build(config: RunConfig) -> None:
     """Build every part without data: a wrong argument is refused before a dataset is collected. Raises InputError."""
     device_of(config.device)
-    configured(config.plain)
-    evaluations.build(config.evaluation)
-    build_trainer(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
+    task = configured(config.plain)
+    evaluation: Evaluation = evaluations.build(config.evaluation)
+    trainer = build_trainer(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
+    evaluation.refuse_average(trainer.steps)
+    if evaluation.average > 1 and not task.has_environment:
+        raise InputError(f"evaluation.average={evaluation.average} is over episodes; this task has no environment")
 
 
 @dataclass

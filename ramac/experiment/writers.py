@@ -64,6 +64,16 @@ class Table:
         return os.fstat(self.file.fileno()).st_size
 
 
+def read_episodes(path: Path) -> dict[int, list[dict[str, Any]]]:
+    """Rows of an episodes.csv by gradient step, as they were written: a csv file keeps every digit of a number."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            step = int(row.pop("step"))
+            found.setdefault(step, []).append({key: (float if key == "return" else int)(row[key]) for key in EPISODE})
+    return found
+
+
 @loggers.register("csv")
 class CSV(Writer):
     """metrics.csv and episodes.csv in the run folder. Reports and resumed runs read them: csv is always there."""

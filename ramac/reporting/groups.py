@@ -32,14 +32,18 @@ class Group:
 
     @cached_property
     def episodes(self) -> pd.DataFrame:
-        """The last step's episodes of all runs, with a column `seed`."""
-        parts = [run.episodes.assign(seed=run.settings["seed"]) for run in self.runs]
-        return pd.concat([part[part["step"] == part["step"].max()] for part in parts], ignore_index=True)
+        """The episodes by which its runs are scored, with a column `seed`."""
+        return pd.concat([run.scored.assign(seed=run.settings["seed"]) for run in self.runs], ignore_index=True)
 
     @property
     def returns(self) -> np.ndarray:
         """Returns of these episodes, [episodes]."""
         return self.episodes["return"].to_numpy()
+
+    @property
+    def by_run(self) -> list[np.ndarray]:
+        """Returns of these episodes, [checkpoints, episodes] per run."""
+        return [run.returns for run in self.runs]
 
     @property
     def by_seed(self) -> list[np.ndarray]:
@@ -49,6 +53,20 @@ class Group:
     def summarised(self, *keys: str) -> pd.Series:
         """A number of each run's summary.json, nan where there is none: [runs]."""
         return pd.Series([number(run.summary, *keys) for run in self.runs], dtype=float)
+
+
+def paired(first: Group, second: Group) -> bool:
+    """Whether episodes of one seed and number in two groups of a task met the same starts, hazard draws and noise.
+
+    So it is where each seed has one run in each group, with the same evaluation seed and episodes.
+    """
+    keys = ("seed", "evaluation.name", "evaluation.seed")
+    met = [
+        [(*map(run.settings.get, keys), *sorted(run.scored["episode"])) for run in group.runs]
+        for group in (first, second)
+    ]
+    alone = all(len(group.by_seed) == len(group.runs) for group in (first, second))
+    return met[0] == met[1] and alone and not any(run.named for run in (*first.runs, *second.runs))
 
 
 def natural(value: str) -> list[tuple[int, float, str]]:

@@ -123,7 +123,7 @@ def distributions(groups: Sequence[Group], alpha: float) -> tuple[Figure, str]:
         axes.tick_params(labelbottom=True)  # a shared axis hides its labels above an empty place
         axes.set_xlabel("return (reward units)")
     legend(figure, panels)
-    return figure, f"Returns of the last step's episodes, all seeds together.{left}"
+    return figure, f"Returns of the episodes of the table, all seeds together.{left}"
 
 
 def heat_maps(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:

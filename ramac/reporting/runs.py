@@ -32,6 +32,17 @@ class Run:
     metrics: dict[str, pd.Series] = field(default_factory=dict)  # name -> values, indexed by gradient step
     calibration: dict[str, Any] = field(default_factory=dict)
     named: tuple[str, ...] = ()  # settings that are columns of a csv file
+    averaged: int = 1  # the last evaluated checkpoints over which the run is scored
+
+    @property
+    def scored(self) -> pd.DataFrame:
+        """The episodes of these checkpoints."""
+        return self.episodes[self.episodes["step"].isin(np.unique(self.episodes["step"])[-self.averaged :])]
+
+    @property
+    def returns(self) -> np.ndarray:
+        """Returns of these episodes, [checkpoints, episodes]."""
+        return self.scored.sort_values(["step", "episode"])["return"].to_numpy().reshape(self.averaged, -1)
 
 
 @dataclass
@@ -117,7 +128,19 @@ def finished(folder: RunFolder, reading: Reading) -> Run:
         metrics, calibration = curves(folder.metrics_file), predictions(folder.calibration_file)
     except InputError as error:
         reading.problems.append((str(folder), f"{error}; the rest of the run is used"))
-    return Run(str(folder), settings, episodes, summary, metrics, calibration)
+    run = Run(str(folder), settings, episodes, summary, metrics, calibration, averaged=averaged(summary))
+    if set(run.scored.groupby("step").size()) != {len(run.scored) // run.averaged}:
+        raise InputError(
+            f"episodes.csv: the last {run.averaged} checkpoints must have the same number of episodes each"
+        )
+    return run
+
+
+def averaged(summary: dict[str, Any]) -> int:
+    """How many checkpoints a run was scored over, by its summary."""
+    checkpoint = summary.get("checkpoint")
+    means = checkpoint.get("return_means") if isinstance(checkpoint, dict) else None
+    return max(1, len(means)) if isinstance(means, dict) else 1
 
 
 def curves(path: Path) -> dict[str, pd.Series]:

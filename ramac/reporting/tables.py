@@ -10,13 +10,13 @@ import pandas as pd
 
 from ramac.registry import tasks
 from ramac.reporting.formats import INTERVAL, SPREAD, Column, Table
-from ramac.reporting.groups import ABSENT, Group, short
+from ramac.reporting.groups import ABSENT, Group, paired, short
 from ramac.reporting.runs import number
-from ramac.statistics import LEVEL, Statistic, cvar, interquartile_mean, interval, thin_tails
+from ramac.statistics import LEVEL, Statistic, cvar, interval, thin_tails, trimmed_mean
 from ramac.statistics import probability_of_improvement as improvement
 
 Row = dict[str, Any]
-BOOTSTRAP = f"{100 * LEVEL:.0f} % bootstrap interval over the episodes of each seed"
+BOOTSTRAP = f"{100 * LEVEL:.0f} % bootstrap interval"
 
 
 def table(
@@ -39,17 +39,28 @@ def table(
     return Table(name, groups[0].task, caption, filled, frame, reference=len(reference))
 
 
-def estimates(statistics: Mapping[str, Statistic], *sides: Sequence[np.ndarray]) -> Row:
-    """Each statistic of all episodes and the ends of its interval; a side is the returns [episodes] per seed."""
+def estimates(statistics: Mapping[str, Statistic], *sides: Sequence[np.ndarray], pairs: bool = False) -> Row:
+    """Each statistic of all episodes and the ends of its interval; a side is the returns of each run."""
     row: Row = {}
     for name, statistic in statistics.items():
-        row[name] = float(statistic(*map(np.concatenate, sides)))
-        row[f"{name}_low"], row[f"{name}_high"] = interval(sides[0], statistic, *sides[1:])
+        row[name] = float(statistic(*(np.concatenate(side, axis=None) for side in sides)))
+        row[f"{name}_low"], row[f"{name}_high"] = interval(sides[0], statistic, *sides[1:], paired=pairs)
     return row
 
 
+def resampling(groups: Sequence[Group]) -> str:
+    """What the intervals resample, and over how many checkpoints the runs are scored."""
+    counts = sorted({run.averaged for group in groups for run in group.runs})
+    if counts == [1]:
+        return "Intervals resample the episodes of each run."
+    among = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return (
+        f"Runs are scored over their last {among} checkpoints; intervals resample checkpoints and episodes of each run."
+    )
+
+
 def results(groups: Sequence[Group], alpha: float) -> Table:
-    """Returns of the groups: mean, CVaR, interquartile mean with intervals, spread over seeds, hazards, task's own."""
+    """Returns of the groups: mean, CVaR, trimmed mean with intervals, spread over seeds, hazards, task's own."""
     added = getattr(tasks.get(groups[0].task), "columns", ())
     tail = f"CVaR_{alpha:g}"
     warnings = {group.label: thin_tails(len(group.episodes), [alpha]) for group in groups}
@@ -61,7 +72,7 @@ def results(groups: Sequence[Group], alpha: float) -> Table:
                endings=INTERVAL, bold=True),
         Column("cvar", tail, f"mean of the worst {alpha:g} of the episodes; {BOOTSTRAP}",
                endings=INTERVAL, bold=True, marks=marks),
-        Column("iqm", "IQM", f"mean of the middle half of the episodes; {BOOTSTRAP}", endings=INTERVAL),
+        Column("trimmed_mean", "trimmed mean", f"mean of the middle half; {BOOTSTRAP}", endings=INTERVAL),
         Column("mean_seed", "mean by seed", "lowest to highest mean of a seed", endings=SPREAD),
         Column("cvar_seed", f"{tail} by seed", "lowest to highest CVaR of a seed", endings=SPREAD),
         Column("worst", "worst", "return of the worst episode"),
@@ -72,8 +83,8 @@ def results(groups: Sequence[Group], alpha: float) -> Table:
         *(Column(each.key, each.title, f"{each.meaning}, mean over runs", each.style) for each in added),
     ]  # fmt: skip
     caption = (
-        f"Episode returns, higher is better, with {100 * LEVEL:.0f} % bootstrap intervals over the episodes of these "
-        f"seeds. Bold: the highest mean and {tail}, and each whose interval contains it."
+        f"Episode returns, higher is better, with {100 * LEVEL:.0f} % bootstrap intervals. {resampling(groups)} "
+        f"Bold: the highest mean and {tail}, and each whose interval contains it."
     )
     keys = [each.key for each in added]
     rows = [result(group, alpha) | {key: group.summarised(key).mean() for key in keys} for group in groups]
@@ -91,7 +102,7 @@ def result(group: Group, alpha: float) -> Row:
     """Numbers of one group's episodes. The spread over seeds is nan where there is one seed."""
     seeds, returns, tail = group.by_seed, group.returns, partial(cvar, alpha=alpha)
     row: Row = {"seeds": len(seeds), "episodes": len(returns)}
-    row |= estimates({"mean": np.mean, "cvar": tail, "iqm": interquartile_mean}, seeds)
+    row |= estimates({"mean": np.mean, "cvar": tail, "trimmed_mean": trimmed_mean}, group.by_run)
     for name, statistic in (("mean_seed", np.mean), ("cvar_seed", tail)):
         values = [float(statistic(part)) for part in seeds] if len(seeds) > 1 else [math.nan]
         row |= {f"{name}_min": min(values), f"{name}_max": max(values)}
@@ -138,11 +149,18 @@ def comparison(groups: Sequence[Group], baseline: Group, alpha: float) -> Table:
          difference(partial(cvar, alpha=alpha))),
     ]  # fmt: skip
     columns = [Column(key, title, f"{meaning}; {BOOTSTRAP}", endings=INTERVAL) for key, title, meaning, _ in asked]
+    meaning = "paired: an episode is resampled together with the baseline's of the same seed and number"
+    columns.append(Column("resampling", "resampling", meaning, "s"))
     statistics = {key: statistic for key, *_, statistic in asked}
-    rows = [estimates(statistics, group.by_seed, baseline.by_seed) for group in others]
+    rows = []
+    for group in others:
+        pairs = paired(group, baseline)
+        row = estimates(statistics, group.by_run, baseline.by_run, pairs=pairs)
+        rows.append(row | {"resampling": "paired" if pairs else "unpaired"})
     caption = (
         f"Compared with {baseline.label} ({len(baseline.returns)} episodes). An interval without 0.5 (a probability) "
-        "or 0 (a difference) tells the two groups apart."
+        f"or 0 (a difference) tells the two groups apart. {resampling(groups)} Paired: an episode is drawn together "
+        "with the baseline's of the same seed and number, which has the same starts, hazard draws and noise."
     )
     return table("comparison", caption, others, columns, rows)
 

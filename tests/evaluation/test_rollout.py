@@ -9,6 +9,7 @@ from ramac.evaluation.rollout import Evaluation
 from ramac.registry import evaluations, tasks
 from ramac.spec import Spec
 from ramac.statistics import cvar
+from ramac.system.noise import EpisodeNoise
 from ramac.tasks.bandit import region, reward, shares
 
 
@@ -25,6 +26,45 @@ def test_evaluation_leaves_the_training_stream_alone(agent):
     torch.rand(5)
     assert Evaluation(episodes=20).run(agent, task, seed=1) == first
     assert Evaluation(episodes=20).run(agent, task, seed=2) != first
+
+
+@pytest.mark.parametrize("acting", [{}, {"candidates": 4}, {"candidates": 4, "temperature": 1.0}])
+@pytest.mark.parametrize("actor", ["gaussian", "ddpm", "flow", "mixture"])
+def test_an_episode_does_not_depend_on_how_many_there_are(actor, acting):
+    """Nor on how many act as one batch."""
+    torch.manual_seed(0)
+    parts = {"actor": {"name": actor, "hidden": (8,)}, "critic": {"name": "iqn", "hidden": (8,), "embedding": 8}}
+    agent = Agent.build({**parts, "risk": "cvar0.1", **acting}, Spec.unit(1, 2))
+    returns, actions = [], []
+    for episodes, environments in ((50, 50), (50, 25), (50, 10), (100, 50)):
+        taken = []
+        evaluation = Evaluation(episodes=episodes, environments=environments)
+        rows = evaluation.run(agent, tasks.build("bandit"), 0, lambda *step, taken=taken: taken.append(step[2]))
+        returns.append(rows[:50])
+        actions.append(np.concatenate(taken)[:50])
+    assert returns[1:] == [returns[0]] * 3
+    assert np.ptp(actions, axis=0).max() < 1e-5
+    assert len(np.unique(actions[0].round(4), axis=0)) > 25, "each episode has its own noise"
+
+
+def test_episodes_that_the_agent_splits_keep_their_noise():
+    """3000 candidates: the agent takes five observations at once."""
+    agent = Agent.build({"actor": "gaussian", "critic": "mean", "risk": "neutral", "candidates": 3000}, Spec.unit(1, 2))
+    task = tasks.build("bandit")
+    first, other = (Evaluation(episodes=12, environments=e).run(agent, task, 0) for e in (12, 4))
+    assert other == first
+
+
+def test_steps_of_an_episode_do_not_depend_on_the_others():
+    """Hopper, several steps: returns agree to rounding, which a matrix product of another size changes."""
+    torch.manual_seed(0)
+    agent = Agent.build({"actor": "ddpm", "critic": "iqn", "risk": "cvar0.1"}, Spec.unit(11, 3))
+    task = tasks.build("hopper-medium-expert")
+    first, other = (Evaluation(episodes=n, environments=e).run(agent, task, 3)[:5] for n, e in ((5, 5), (7, 2)))
+    for row, again in zip(first, other, strict=True):
+        assert again.pop("return") == pytest.approx(row.pop("return"), rel=1e-4)
+        assert again == row
+    assert Evaluation(episodes=7).starts(3)[:5] == Evaluation(episodes=5).starts(3)
 
 
 def test_rows_and_their_summary(agent):
@@ -48,13 +88,14 @@ def test_episodes_count_until_they_end():
     task = tasks.build("hopper-medium-expert")
     rows = Evaluation(episodes=3).run(agent, task, 0)
     # replayed by hand: the same policy noise, each environment stepped until its own first end
-    starts = [int(x) for x in np.random.SeedSequence([0, 0]).generate_state(4)]
-    torch.manual_seed(starts[3])
+    words = [np.random.SeedSequence([0, 0, i]).generate_state(2).tolist() for i in range(3)]
+    noise = EpisodeNoise([word[1] for word in words])
     envs = [task.environment() for _ in range(3)]
-    states = [env.reset(seed=seed)[0] for env, seed in zip(envs, starts[:3], strict=True)]
+    states = [env.reset(seed=seed)[0] for env, seed in zip(envs, [word[0] for word in words], strict=True)]
     total, length, done = np.zeros(3), np.zeros(3, int), np.zeros(3, bool)
     while not done.any():  # up to the first fall all three agree step by step
-        actions = agent.act(np.stack(states))
+        with noise:
+            actions = agent.act(np.stack(states))
         for i, env in enumerate(envs):
             states[i], reward, terminated, truncated, _ = env.step(actions[i])
             total[i] += reward

@@ -183,6 +183,7 @@ def test_standard_and_hazardous_environment():
         (["video=2"], "task=bandit has nothing to film"),
         (["candidates=0"], "candidates must be a whole number from 1"),
         (["device=meta"], "device=meta cannot be used here"),
+        (["evaluation.average=2"], "eval evaluates one checkpoint; evaluation.average is a setting of a run"),
         (["more"], "eval takes one run folder, got 2"),
     ],
 )

@@ -68,6 +68,7 @@ CELLS = {
     "denoising": ("recipe=dql", "loss.risk.warmup=0"),
     "a student": ("recipe=fql",),
     "constant rates": ("trainer.schedule=constant", "actor=gaussian", "critic=fqf"),
+    "a mean over checkpoints": ("actor=gaussian", "evaluation.average=2"),
     "several seeds": ("seeds=2", "recipe=td3bc", "trainer.delay=3", "loss.bc.budget=0.1"),
 }
 
@@ -84,6 +85,17 @@ def test_an_interrupted_run_ends_with_the_same_numbers(kind, monkeypatch):
     assert len(expected) == (12 if kind == "several seeds" else 6)
     assert found == expected
     assert not list(Path("run").rglob("states")), "a finished run needs no states"
+
+
+def test_a_resumed_run_is_scored_over_checkpoints_it_has_not_seen(monkeypatch):
+    """Interrupted after the evaluations at 6 and 9 of 12 gradient steps, of which it averages three."""
+    overrides = (*SHORT, "actor=gaussian", "evaluation.every=3", "evaluation.average=3")
+    alone = ramac.train(*overrides, "run_dir=alone").summary
+    end(monkeypatch, 10, *overrides)
+    resumed = ramac.train(*overrides, "run_dir=run").summary
+    assert list(alone["checkpoint"]["return_means"]) == ["6", "9", "12"]
+    took = {"threads", "host", "updates_per_second", "wall_seconds", "run_dir"}
+    assert {k: v for k, v in resumed.items() if k not in took} == {k: v for k, v in alone.items() if k not in took}
 
 
 def test_the_folder_of_an_interrupted_run_is_found_without_its_name(monkeypatch, capsys):

@@ -44,8 +44,9 @@ def test_a_run_folder_explains_itself():
         "config.yaml", "metrics.csv", "episodes.csv", "summary.json", "checkpoint", "environment.txt", "bandit.png",
     }  # fmt: skip
     written = json.loads((folder / "summary.json").read_text())
-    asked = "task actor critic risk seed steps device episodes return_mean return_std return_min return_iqm return_cvar"
-    asked += " intervals checkpoint hazard_rate evaluations_per_update threads updates_per_second wall_seconds"
+    asked = "task actor critic risk seed steps device episodes return_mean return_std return_min"
+    asked += " return_trimmed_mean return_cvar intervals checkpoint hazard_rate evaluations_per_update threads"
+    asked += " updates_per_second wall_seconds"
     asked += " mass_centre mass_ring mass_off_support"
     assert set(asked.split()) <= set(written)
     assert (written["actor"], written["critic"], written["risk"], written["steps"]) == ("flow", "iqn", "cvar0.1", 4)
@@ -74,6 +75,29 @@ def test_evaluation_in_between_does_not_change_training():
     ramac.train(*SHORT, "run_dir=b", "evaluation.every=2")
     assert rows(Path("a/metrics.csv")) == rows(Path("b/metrics.csv"))
     assert {row["step"] for row in rows(Path("b/episodes.csv"))} == {"2", "4"}
+
+
+def test_a_run_is_scored_over_its_last_checkpoints():
+    summary = ramac.train(*SHORT, "run_dir=a", "evaluation.every=1", "evaluation.average=3").summary
+    found = {}
+    for row in rows(Path("a/episodes.csv")):
+        found.setdefault(row["step"], []).append(float(row["return"]))
+    assert list(found) == ["1", "2", "3", "4"]
+    last = [found[step] for step in ("2", "3", "4")]
+    assert summary["return_mean"] == pytest.approx(np.mean(last))
+    assert summary["return_cvar"]["0.1"] == pytest.approx(np.sort(np.ravel(last))[:3].mean())
+    assert summary["episodes"] == 30
+    means = {step: np.mean(found[step]) for step in ("2", "3", "4")}
+    assert summary["checkpoint"].pop("best")["step"] in (1, 2, 3, 4)
+    assert summary["checkpoint"] == {
+        "step": 4, "rule": "mean over the last 3 evaluated", "return_means": pytest.approx(means),
+    }  # fmt: skip
+
+
+def test_as_many_checkpoints_as_a_run_evaluates_can_be_averaged():
+    """4 gradient steps, every 3: evaluated after 3 and, at the end, after 4."""
+    summary = ramac.train(*SHORT, "evaluation.every=3", "evaluation.average=2").summary
+    assert list(summary["checkpoint"]["return_means"]) == ["3", "4"]
 
 
 def test_a_loaded_agent_acts_as_the_saved_one():
@@ -142,6 +166,18 @@ BAD = {
     "ascent": (["trainer.clip=-1"], "clip must be positive, got -1.0"),
     "width": (["actor.hidden=[-3]"], "hidden must be at least 1, got -3"),
     "seed of the evaluation": (["evaluation.seed=-1"], "seed must be at least 0, got -1"),
+    "an average of one": (
+        ["evaluation.average=5", "trainer.steps=20"],
+        "average=5: with evaluation.every=0 and 20 gradient steps a run is evaluated 1 time; .* from 1 to 4$",
+    ),
+    "an average of too few": (
+        ["evaluation.average=4", "evaluation.every=7", "trainer.steps=20"],
+        "every=7 and 20 gradient steps a run is evaluated 3 times; choose evaluation.every from 1 to 6$",
+    ),
+    "an average without steps": (
+        ["evaluation.average=4", "evaluation.every=1", "trainer.steps=3"],
+        "every=1 and 3 gradient steps a run is evaluated 3 times; choose evaluation.average from 1 to 3$",
+    ),
     "no terms": (["loss=[]"], "trains nothing; choose from awr, bc, "),
     "unknown term": (["loss=[td,bcc]"], "no loss 'bcc'; choose from awr, .*did you mean 'bc'"),
     "wrong type": (["risk.alpha=x"], "risk.alpha: Value 'x' .*could not be converted to Float"),

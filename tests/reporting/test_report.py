@@ -110,7 +110,7 @@ def test_numbers_are_those_of_the_episodes(grid, capsys):
         ordered = np.sort(pooled)
         plain = {
             "seeds": 3, "episodes": 60, "mean": pooled.mean(), "cvar": worst(pooled, 0.2), "worst": pooled.min(),
-            "iqm": ordered[15:45].mean(), "mean_seed_min": min(part.mean() for part in seeds),
+            "trimmed_mean": ordered[15:45].mean(), "mean_seed_min": min(part.mean() for part in seeds),
             "mean_seed_max": max(part.mean() for part in seeds), "cvar_seed_min": min(worst(p, 0.2) for p in seeds),
             "hazard_rate": 2 / 50, "ood_rate": 0.2, "ood_paper": 0.02,
         }  # fmt: skip
@@ -134,19 +134,62 @@ def test_the_compared_group_against_ten_lines(grid):
     base = [returns["gaussian", "neutral", seed] for seed in range(3)]
     mine = [returns["flow", "cvar0.1", seed] for seed in range(3)]
     a, b = np.concatenate(mine), np.concatenate(base)
-    row = {
-        name: float(value) for name, value in found["flow", "cvar0.1"].items() if name not in ("task", "actor", "risk")
-    }
+    text = ("task", "actor", "risk", "resampling")
+    row = {name: float(value) for name, value in found["flow", "cvar0.1"].items() if name not in text}
+    assert found["flow", "cvar0.1"]["resampling"] == "paired", "the same seeds and episodes"
     assert row["probability_of_improvement"] == pytest.approx((a[:, None] > b).mean())
     assert row["difference_mean"] == pytest.approx(a.mean() - b.mean())
     assert row["difference_cvar"] == pytest.approx(worst(a, 0.1) - worst(b, 0.1))
     rng, draws = np.random.default_rng(7), []
     for _ in range(2000):
-        x, y = (np.concatenate([rng.choice(part, len(part)) for part in side]) for side in (mine, base))
+        drawn = [rng.integers(20, size=20) for _ in range(3)]
+        x, y = (np.concatenate([part[i] for part, i in zip(side, drawn, strict=True)]) for side in (mine, base))
         draws.append((np.mean(x[:, None] > y) + np.mean(x[:, None] == y) / 2, x.mean() - y.mean()))
     for name, values in zip(("probability_of_improvement", "difference_mean"), np.transpose(draws), strict=True):
         low, high = np.quantile(values, (0.025, 0.975))
         assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx((low, high), abs=0.12 * (high - low))
+
+
+def test_pairs_are_of_runs_with_the_same_episodes(tmp_path):
+    write_run(tmp_path / "base")
+    write_run(tmp_path / "base1", 1)
+    for seed in (0, 1):
+        write_run(tmp_path / f"same{seed}", seed, actor="same")
+        write_run(tmp_path / f"seeds{seed}", seed + 1, actor="other-seeds")
+        write_run(tmp_path / f"more{seed}", seed, actor="more-episodes", episodes=30)
+        write_run(tmp_path / f"draws{seed}", seed, actor="other-draws", evaluation__seed=7)
+        write_run(tmp_path / f"twice{seed}", 0, actor="one-seed-twice")
+    lines = [f"theirs,bandit,{seed},{i},{i + seed}" for seed in (0, 1) for i in range(20)]
+    (tmp_path / "theirs.csv").write_text("\n".join(["actor,task,seed,episode,return", *lines]))
+    main([str(tmp_path), str(tmp_path / "theirs.csv"), "--by=actor", "--baseline=actor=flow"])
+    found = {row["actor"]: row["resampling"] for row in rows(tmp_path / "report" / "comparison.csv")}
+    others = ("other-seeds", "more-episodes", "other-draws", "one-seed-twice", "theirs")
+    assert found == {"same": "paired"} | dict.fromkeys(others, "unpaired")
+    text = (tmp_path / "report" / "comparison.md").read_text()
+    assert "Paired: an episode is drawn together with the baseline's of the same seed and number" in text
+
+
+def test_a_run_that_is_scored_over_several_checkpoints(tmp_path):
+    """The last three of four; those of a run that does not say so are of its last one."""
+    steps = (500, 1000, 1500, 2000)
+    means = {"return_means": {str(step): 0.0 for step in steps[1:]}}
+    for seed in range(2):
+        write_run(tmp_path / f"{seed}", seed, steps=steps, summary={"checkpoint": means}, actor="mean")
+        write_run(tmp_path / f"last{seed}", seed, steps=steps, actor="last")
+    main([str(tmp_path)])
+    table = {row["actor"]: row for row in rows(tmp_path / "report" / "table.csv")}
+    part = np.array([[float(row["return"]) for row in rows(tmp_path / f"{seed}" / "episodes.csv")] for seed in (0, 1)])
+    part = part.reshape(2, 4, 20)
+    assert (table["mean"]["episodes"], table["last"]["episodes"]) == ("120", "40")
+    assert float(table["mean"]["mean"]) == pytest.approx(part[:, 1:].mean())
+    assert float(table["mean"]["mean_seed_max"]) == pytest.approx(part[:, 1:].mean((1, 2)).max())
+    text = (tmp_path / "report" / "table.md").read_text()
+    assert "scored over their last 1 to 3 checkpoints; intervals resample checkpoints and episodes of each run." in text
+    cut = (tmp_path / "0" / "episodes.csv").read_text().splitlines()[:-1]
+    (tmp_path / "0" / "episodes.csv").write_text("\n".join(cut))
+    main([str(tmp_path)])
+    page = unescape((tmp_path / "report" / "index.html").read_text())
+    assert "episodes.csv: the last 3 checkpoints must have the same number of episodes each" in page
 
 
 def test_groups_are_what_differs(tmp_path):

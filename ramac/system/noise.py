@@ -1,0 +1,120 @@
+"""Random numbers of episodes that act as one batch: each episode's come from a generator of its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import gumbel_softmax, one_hot
+from torch.overrides import TorchFunctionMode
+
+AHEAD = 256  # numbers that a generator draws at once: one call for each episode and draw would double the time to act
+
+
+class Stream:
+    """Numbers of one distribution from E generators, drawn ahead. How far ahead does not change them."""
+
+    def __init__(self, draws: Sequence[Callable[[int], np.ndarray]]) -> None:
+        self.draws, self.left = draws, np.empty((len(draws), 0), np.float32)
+
+    def take(self, count: int) -> np.ndarray:
+        """The next `count` numbers of each generator: [E, count]."""
+        if (lacking := count - self.left.shape[1]) > 0:
+            fresh = np.stack([draw(max(lacking, AHEAD)) for draw in self.draws])
+            self.left = np.concatenate([self.left, fresh], 1)
+        taken, self.left = self.left[:, :count], self.left[:, count:]
+        return taken
+
+
+class EpisodeNoise(TorchFunctionMode):
+    """Inside the block, block i of the leading dimension of torch's random draws comes from the generator of seed i.
+
+    So what one of E episodes draws does not depend on the others. It holds for the functions of DRAWS and what is made
+    of them (torch.distributions, schedulers), with a leading dimension of E rows or a multiple, as many in a row for
+    each episode. Every other draw comes from torch's own generator. The numbers are the same on each device.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        super().__init__()
+        kinds = [[np.random.default_rng([seed, kind]) for seed in seeds] for kind in range(2)]
+        self.episodes = len(seeds)
+        self.normals = Stream([lambda n, random=random: random.standard_normal(n, np.float32) for random in kinds[0]])
+        self.uniforms = Stream([lambda n, random=random: random.random(n, np.float32) for random in kinds[1]])
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if (fill := DRAWS.get(func)) is None or kwargs.get("generator") is not None:
+            return result
+        if not result.dim() or not len(result) or len(result) % self.episodes:
+            return result
+        return fill(self, result, *args, **kwargs)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal numbers of the shape of `like` [k E, *b]."""
+        return self.shaped(self.normals, like)
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """Uniform numbers in [0, 1) of the shape of `like` [k E, *b]."""
+        return self.shaped(self.uniforms, like)
+
+    def exponential(self, like: Tensor) -> Tensor:
+        """Exponential numbers with mean 1, above 0, of the shape of `like` [k E, *b]."""
+        return -torch.log1p(-self.uniform(like)).clamp(max=-(2.0**-25))  # half the step of a uniform number
+
+    def shaped(self, stream: Stream, like: Tensor) -> Tensor:
+        """The next numbers of a stream, in the shape of `like` and on its device."""
+        taken = np.ascontiguousarray(stream.take(like.numel() // self.episodes))
+        return torch.from_numpy(taken).view(like.shape).to(like.device)
+
+
+def bounds(low: Any, high: Any = None, *_: Any, **__: Any) -> tuple[int, int]:
+    """The two ends of torch.randint, whose first may be left out."""
+    return (low, high) if isinstance(high, int) else (0, low)
+
+
+def whole(noise: EpisodeNoise, result: Tensor, low: int, high: int) -> Tensor:
+    """Whole numbers from `low` to `high` - 1."""
+    return result.copy_((noise.uniform(result) * (high - low)).floor().clamp(max=high - low - 1) + low)
+
+
+def chosen(noise: EpisodeNoise, result: Tensor, weight: Tensor, count: int, again: bool = False, **_: Any) -> Tensor:
+    """`count` categories [B, count] by weights [B, C]: the first exponential clocks to ring."""
+    if again or count == 1:
+        weight = weight.unsqueeze(-2).expand(*weight.shape[:-1], count, -1)
+        return result.copy_((weight / noise.exponential(weight)).argmax(-1))
+    return result.copy_((weight / noise.exponential(weight)).topk(count).indices)
+
+
+def gumbel(
+    noise: EpisodeNoise, result: Tensor, logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10,
+    dim: int = -1,
+) -> Tensor:  # fmt: skip
+    """As torch.nn.functional.gumbel_softmax, whose own draw cannot be seen from outside."""
+    soft = ((logits - noise.exponential(logits).log()) / tau).softmax(dim)
+    if not hard:
+        return soft
+    return one_hot(soft.argmax(dim), soft.shape[dim]).movedim(-1, dim).to(soft) - soft.detach() + soft
+
+
+# how the result of each function is drawn anew, with the arguments of the function
+DRAWS: dict[Any, Callable[..., Tensor]] = {
+    torch.randn: lambda noise, result, *_, **__: result.copy_(noise.normal(result)),
+    torch.randn_like: lambda noise, result, *_, **__: result.copy_(noise.normal(result)),
+    torch.rand: lambda noise, result, *_, **__: result.copy_(noise.uniform(result)),
+    torch.rand_like: lambda noise, result, *_, **__: result.copy_(noise.uniform(result)),
+    torch.normal: lambda noise, result, mean=0.0, std=1.0, *_, **__: result.copy_(mean + std * noise.normal(result)),
+    torch.bernoulli: lambda noise, result, p, *_, **__: result.copy_(noise.uniform(result) < p),
+    torch.randint: lambda noise, result, *args, **kwargs: whole(noise, result, *bounds(*args, **kwargs)),
+    torch.multinomial: chosen,
+    torch.Tensor.multinomial: chosen,
+    gumbel_softmax: gumbel,
+    torch.Tensor.normal_: lambda noise, result, _, mean=0.0, std=1.0, **__: result.copy_(
+        mean + std * noise.normal(result)
+    ),
+    torch.Tensor.uniform_: lambda noise, result, _, low=0.0, high=1.0, **__: result.copy_(
+        low + (high - low) * noise.uniform(result)
+    ),
+    torch.Tensor.exponential_: lambda noise, result, _, rate=1.0, **__: result.copy_(noise.exponential(result) / rate),
+}
