@@ -12,13 +12,14 @@ from typing import Any
 
 from torch import Tensor
 
+from ramac.checkpoint import release
 from ramac.errors import InputError
 from ramac.experiment.folder import RunFolder
 from ramac.system.files import write_tensors
+from ramac.system.runtime import versions
 from ramac.system.untrusted import Weights
 
 SUFFIX = ".safetensors"
-ADDED = (".clipped",)  # ends of the names of tensors that states of version 0.1 lack
 NUMBER = (float, int)
 KINDS = {"updates": int, "data": str, "training_seconds": NUMBER, "seconds": NUMBER, "together": int}
 INNER = {"metrics": NUMBER, "sizes": int, "best": NUMBER, "circumstances": str}  # values of mappings
@@ -111,14 +112,29 @@ def progress_of(folder: RunFolder, step: int) -> Progress:
 
 
 def load(folder: RunFolder, step: int, wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Progress]:
-    """A state of exactly the tensors that are wanted; what 0.1 lacks is as wanted. Raises InputError when damaged."""
+    """A state of exactly the tensors that are wanted. Raises InputError when it is damaged."""
     progress, path, run = progress_of(folder, step), path_of(folder, step), folder.path
     for name, size in progress.sizes.items():
         if Path(name).name != name or not (run / name).is_file() or (run / name).stat().st_size < size:
             raise InputError(f"{run / name} has lost rows that were written before {path}")
-    weights = Weights(path, run)
-    lacking = {name: value for name, value in wanted.items() if name.endswith(ADDED) and name not in weights.header}
-    return {**lacking, **weights.load({name: wanted[name] for name in wanted if name not in lacking})}, progress
+    return Weights(path, run).load(wanted), progress
+
+
+def refuse_other_version(folder: RunFolder) -> None:
+    """Refuse to resume what another minor version began: half of the run would be trained by other formulas.
+
+    Raises InputError.
+    """
+    for step in kept(folder):
+        try:
+            began = progress_of(folder, step).circumstances.get("ramac", "")
+        except InputError:  # damaged, which `newest` warns of
+            continue
+        now = versions(["ramac"])["ramac"]
+        if began and release(began) != release(now):
+            text = f"{folder} was begun by ramac {began}, whose losses are not those of {now}"
+            raise InputError(f"{text}; resume it with ramac {began}, or name a new folder")
+        return
 
 
 def newest(folder: RunFolder, wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Progress] | None:

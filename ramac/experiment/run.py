@@ -92,20 +92,21 @@ class Run:
 
     def resume(self) -> Progress | None:
         """Put the newest undamaged state into the trainer; None where there is none. Raises InputError."""
+        states.refuse_other_version(self.folder)
         if (found := states.newest(self.folder, self.trainer.state())) is None:
             return None
         state, progress = found
         if progress.data != self.data.digest:
             text = f"run_dir={self.folder}: gradient step {progress.updates} was reached with other data"
             raise InputError(f"{text} than there are now ({self.data.origin}); name a new folder")
-        self.warn_rounding(progress)
+        self.compare_circumstances(progress)
         try:
             self.trainer.load_state(state, progress.metrics, progress.updates)
         except RuntimeError as error:
             raise InputError(f"the training state in {self.folder} cannot be used: {error}") from error
         return progress
 
-    def warn_rounding(self, progress: Progress) -> None:
+    def compare_circumstances(self, progress: Progress) -> None:
         """Warn of what can make a resumed run round differently."""
         before, now = progress.circumstances, numerics(self.trainer.step.device)
         changed = [f"{key} {before.get(key)}, now {value}" for key, value in now.items() if before.get(key) != value]

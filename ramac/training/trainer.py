@@ -1,6 +1,7 @@
 """The training loop: sample a batch, step the critic, step the actor, update the target networks."""
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
@@ -124,8 +125,6 @@ class Trainer:
             for group, optimiser in self.optimisers.items():
                 self.schedulers[group] = CosineAnnealingLR(optimiser, self.optimiser_steps[group])
         self.multiplier_optimiser = Adam(multipliers, self.multiplier_lr, fused=True) if multipliers else None
-        if self.multiplier_optimiser is not None and self.schedule == "cosine":
-            self.schedulers["multipliers"] = CosineAnnealingLR(self.multiplier_optimiser, self.steps)
 
     def minimise(self, group: str, batch: TensorDict) -> None:
         """One step of the optimiser of `group`, and of its terms' multipliers."""
@@ -140,6 +139,9 @@ class Trainer:
             self.schedulers[group].step()
         self.metrics.update(metrics)
         if dual_loss.requires_grad and self.multiplier_optimiser is not None:
+            if self.schedule == "cosine":  # the same as that of the groups, by the steps of the critic
+                share = (1 + math.cos(math.pi * self.step_count / self.steps)) / 2
+                self.multiplier_optimiser.param_groups[0]["lr"] = share * self.multiplier_lr
             dual_loss.sum().backward()
             self.multiplier_optimiser.step()
             self.multiplier_optimiser.zero_grad()
@@ -168,8 +170,6 @@ class Trainer:
             for group in self.optimisers:
                 if group == "critic" or actor_too:
                     self.minimise(group, batch)
-        if "multipliers" in self.schedulers:
-            self.schedulers["multipliers"].step()
         if actor_too:
             self.update_target()
         self.step_count += 1
@@ -224,7 +224,7 @@ class Trainer:
         for name, value in self.tensors().items():
             value.copy_(state[name])
         for group, scheduler in self.schedulers.items():
-            set_rate(scheduler, state[f"{group}.rate"].item(), step // self.delay if group == "actor" else step)
+            set_rate(scheduler, state[f"{group}.rate"].item(), step if group == "critic" else step // self.delay)
         last = TensorDict({name: torch.tensor(value) for name, value in metrics.items()})
         self.metrics, self.step_count = last.to(self.step.device), step
         self.generator.set_state(state["sampler"])

@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 import ramac
 from ramac.cli.resume import main as command
 from ramac.errors import InputError, RunStopped
-from ramac.experiment import progress
 from ramac.experiment.progress import Progress
 from ramac.system.signals import Interrupted
 from ramac.tasks.bandit import BanditEnv
@@ -27,7 +26,6 @@ from trials.datasets import arrays, write_d4rl
 
 SHORT = (*survival.SMALL, "trainer.steps=12", "evaluation.episodes=5", "log_every=2", "save_every=4",
          "evaluation.every=6")  # fmt: skip
-SAVE = progress.save
 
 
 @pytest.fixture(autouse=True)
@@ -143,22 +141,6 @@ def test_a_state_of_seeds_that_were_trained_as_one_is_used_with_a_warning(monkey
         end(monkeypatch, 7, *SHORT)
     with pytest.warns(UserWarning, match="began with 2 seeds as one, now alone: numbers may round differently"):
         assert command(["run"]) == 0
-
-
-def test_a_state_from_before_a_critic_counted_clipped_targets_is_used(monkeypatch):
-    words = (*(word for word in SHORT if "head" not in word and word != survival.CELL), "critic=c51")
-    ramac.train(*words, "run_dir=alone")
-    with monkeypatch.context() as context:
-        context.setattr("ramac.experiment.progress.save", without_clipped)
-        end(monkeypatch, 7, *words)
-    ramac.train(*words, "run_dir=run")
-    assert survival.numbers(Path("run")) == survival.numbers(Path("alone"))
-
-
-def without_clipped(folder, state, *rest):
-    kept = {name: value for name, value in state.items() if not name.endswith(".clipped")}
-    assert len(kept) < len(state)
-    SAVE(folder, kept, *rest)
 
 
 DAMAGE = {

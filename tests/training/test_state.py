@@ -1,21 +1,15 @@
-"""A trainer continues from its state as if it had not stopped, whatever its optimiser; states of version 0.1 fit."""
-
-from pathlib import Path
+"""A trainer continues from its state as if it had not stopped, whatever its optimiser."""
 
 import pytest
 import torch
-from omegaconf import OmegaConf
-from safetensors.torch import load_file
 from tensordict import TensorDict
 
 from ramac.agent import Agent
 from ramac.losses import build_terms
-from ramac.registry import trainers
 from ramac.spec import Spec
 from ramac.training.trainer import Trainer
 
 SPEC = Spec.unit(3, 2)
-OLD = Path(__file__).parents[1] / "fixtures/v0.1/interrupted"
 
 
 class Momentum(Trainer):
@@ -54,15 +48,3 @@ def test_a_resumed_trainer_equals_an_uninterrupted_one(kind, stop, batch):
     before, after = first.state(), second.state()
     assert before.keys() == after.keys()
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
-
-
-def test_states_of_version_01_have_the_names_and_shapes_of_today():
-    config = OmegaConf.load(OLD / "config.yaml")
-    saved, spec = load_file(OLD / "states/5.safetensors"), Spec.unit(1, 2)
-    agent = Agent.build({key: config[key] for key in ("actor", "critic", "risk")}, spec)
-    trainer = trainers.build(config.trainer, agent, build_terms(config.loss, spec), TensorDict(batch_size=[1]), 0)
-    assert {n: v.shape for n, v in saved.items()} == {n: v.shape for n, v in trainer.state().items()}
-    trainer.load_state(saved, {"loss_td": 0.5}, 5)
-    assert trainer.step_count == trainer.step == 5 and trainer.metrics["loss_td"] == 0.5
-    assert torch.equal(trainer.target.critic.trunk[0].weight, saved["loss.target.critic.trunk.0.weight"])
-    assert trainer.schedulers["actor"].last_epoch == 2  # a delay of 2
