@@ -130,13 +130,8 @@ class RunConfig:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """The settings that the numbers of a run depend on, laid out as in version 0.1, so that digests agree."""
-        kept = {key: value for key, value in self.plain.items() if key not in (*NEUTRAL, "gamma")}
-        if self.hazard is None:
-            del kept["hazard"]
-        if self.evaluation.get("average") == 1:  # there was no other in version 0.1
-            kept["evaluation"] = {key: value for key, value in kept["evaluation"].items() if key != "average"}
-        return kept | {"loss": {"td": {"gamma": self.gamma}} | kept["loss"]}
+        """The settings that the numbers of a run depend on."""
+        return {key: value for key, value in self.plain.items() if key not in NEUTRAL}
 
     def difference(self, other: "RunConfig") -> str | None:
         """The first setting that the numbers depend on and in which `other` differs, in words; None where none does."""

@@ -104,12 +104,11 @@ class TD(Term):
 
     def returns(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         """Equally weighted samples of standardised r + gamma (1 - terminated) Z'(s', a'): [B, M]."""
-        reward, scaling = tensordict.get(("next", "reward")), target.critic.scaling
-        if self.gamma == 0:  # bandit: skip sampling the next action
-            return scaling.to_standard(reward)
         going = ~tensordict.get(("next", "terminated"))
-        after = self.gamma * going * self.next_returns(tensordict, agent, target)
-        return scaling.standard_reward(reward, self.gamma, going) + after
+        reward = target.critic.scaling.standard_reward(tensordict.get(("next", "reward")), self.gamma, going)
+        if self.gamma == 0:  # bandit: skip sampling the next action
+            return reward
+        return reward + self.gamma * going * self.next_returns(tensordict, agent, target)
 
     def aggregate(self, value: Tensor, target: Agent) -> Tensor:
         """Equally weighted returns per member [B, E, N] -> of the ensemble [B, M]; M = N, for `tqc` less than E N."""

@@ -21,6 +21,7 @@ def logged(horizon: int, scale: float, shift: float) -> Log:
     action, observation = random.uniform(-0.9, 0.9, (steps, 2)), random.normal(size=(steps, 2))
     last = np.arange(steps) % horizon == horizon - 1
     outcome = 3 * action[:, 0] - 8 * (random.random(steps) < 0.1) + random.normal(size=steps)
+    outcome = np.round(16 * outcome) / 16  # float32 holds them, scaled and shifted too
     reward = np.where(last, scale * np.repeat(outcome.reshape(-1, horizon).sum(1), horizon) + shift, 0.0)
     return from_arrays(observation, action, reward, last, np.zeros(steps, bool), np.roll(observation, -1, 0))
 
