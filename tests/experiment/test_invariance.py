@@ -42,7 +42,12 @@ def test_rewards_in_other_units_or_with_another_zero_train_the_same_actor(recipe
     kind = "terminating" if recipe in ("td3bc", "rebrac", "iql", "cql", "codac", "fql", "idql") else "one step"
     plain = trained(recipe, kind, 1.0, 0.0)
     for scale, shift in ((1024.0, 0.0), (1.0, 512.0)):
-        assert np.abs(trained(recipe, kind, scale, shift) - plain).mean() < 2e-3, (scale, shift)
+        assert np.abs(trained(recipe, kind, scale, shift) - plain).max() < 1e-4, (scale, shift)
+
+
+@pytest.mark.parametrize("recipe", ["td3bc", "rafmac", "iql"])
+def test_the_actor_depends_on_the_rewards_at_all(recipe):
+    assert np.abs(trained(recipe, "one step", -1.0, 0.0) - trained(recipe, "one step", 1.0, 0.0)).max() > 0.01
 
 
 def test_the_weight_per_value_depends_on_the_zero():
