@@ -87,5 +87,3 @@ def target_findings(term: Any, agent: Agent, batch: TensorDict) -> Iterator[str]
         next_pair = pairs(8).set("log_prob", torch.zeros(8))
         if (shape := list(term.bonus(next_pair, batch, agent).shape)) != [8, 1]:
             yield f"bonus must give [8, 1] for 8 pairs, not {shape}"
-    elif term.group is None and not sets_next_value(term):
-        yield "it has no group, and neither next_value nor adds_bonus with bonus: it does nothing"

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import ramac
 from ramac.errors import InputError
+from ramac.experiment.compose import compose
+from ramac.experiment.run import Build
 from trials.robustness import attempt
 
 ROOT = Path(__file__).parents[2]
@@ -284,3 +287,16 @@ def test_version_needs_no_heavy_imports():
     code = "import sys, ramac; sys.argv[1:] = ['--version']; ramac.main(); print(set(sys.modules) & {'torch', 'hydra'})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines() == [f"ramac {ramac.__version__}", "set()"]
+
+
+def test_weights_and_batches_have_streams_of_their_own():
+    """With one stream for both, the first batch would be made of the numbers that made the first weights."""
+    trainers = [Build.of(compose([f"seed={seed}"])).trainer for seed in (0, 0, 1)]
+    weights = [next(trainer.agent.actor.parameters()).detach().clone() for trainer in trainers]
+    rows = [(trainer.batch(), trainer.rows)[1] for trainer in trainers]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    assert torch.equal(rows[0], rows[1]) and not torch.equal(rows[0], rows[2])
+    weight, batch = (part.generate_state(1)[0] for part in np.random.SeedSequence(0).spawn(2))
+    assert weight != batch
+    plain = torch.randint(len(trainers[0].data), (256,), generator=torch.Generator().manual_seed(int(batch)))
+    assert torch.equal(rows[0], plain)
