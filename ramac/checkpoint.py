@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,9 @@ def load(path: str | Path, root: str | Path | None = None) -> Agent:
         with Allowance(max(weights.numbers, 2**20), f"agent.safetensors has {weights.numbers} in all"):
             agent = Agent.build(description, Spec.of(description["spec"]))
         agent.load_state_dict(weights.load(agent.state_dict()))
+        if release(str((description.get("versions") or {}).get("ramac"))) == (0, 1):  # it counted in reward units
+            standard = agent.acting.temperature / agent.actor.spec.return_std
+            agent.acting = replace(agent.acting, temperature=standard)
         if description.get("sha256") not in (None, checksum_of_json(description)):
             raise InputError("agent.json is damaged: its checksum does not match")
     except InputError as error:

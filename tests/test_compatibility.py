@@ -1,5 +1,6 @@
 """What users of version 0.1 have on disk still loads and runs: tests/fixtures/v0.1 was written by it."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,14 @@ def test_agents_act_as_they_did():
     assert agent.act(np.zeros((3, 1)), seed=0).shape == (3, 2)
     assert agent.risk.k == 5.0
     assert {step: ramac.load(f"finished/checkpoints/{step}").actor.steps for step in (3, 6)} == {3: 2, 6: 2}
+
+
+def test_a_temperature_in_reward_units_is_read_in_standard_deviations():
+    path = Path("finished/checkpoint/agent.json")
+    description = {key: value for key, value in json.loads(path.read_text()).items() if key != "sha256"}
+    path.write_text(json.dumps(description | {"candidates": 4, "temperature": 3.0}))
+    agent = ramac.load("finished")
+    assert agent.acting.temperature == pytest.approx(3.0 / description["spec"]["return_std"])
 
 
 def test_configurations_are_read():
