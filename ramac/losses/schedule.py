@@ -78,7 +78,7 @@ class Schedule:
         """Share of the weight after warm-up and ramp at gradient step `step` [*b]: [*b], from 0 to 1."""
         return ((step - self.warmup + 1) / max(self.ramp, 1)).clamp(0, 1)
 
-    def at(self, step: Tensor) -> Tensor:
+    def __call__(self, step: Tensor) -> Tensor:
         """Weight at gradient step `step` [*b]: [*b]."""
         if self.final is None:
             return self.share(step) * self.weight

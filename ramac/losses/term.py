@@ -85,7 +85,7 @@ class Term(TensorDictModuleBase):
     def weight_at(self, step: Tensor) -> Tensor:
         """Weight at gradient step `step` [*b], of the multiplier where there is a budget; no gradient: [*b]."""
         if self.multiplier is None:
-            return self.schedule.at(step)
+            return self.schedule(step)
         return self.schedule.share(step) * self.multiplier.value
 
     def warning(self, reports: Mapping[str, float]) -> str | None:

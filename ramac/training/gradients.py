@@ -21,7 +21,7 @@ def gradients(trainer: Trainer, name: str, batch: TensorDict, step: Tensor) -> l
     """
     loss, term = trainer.loss, trainer.loss.terms[name]
     assert isinstance(term, Term) and term.group is not None
-    total = weighted_sum({name: term}, loss(batch, [name]), step)
+    total = weighted_sum({name: term}, loss.forward(batch, [name]), step)  # not the compiled call, for one batch
     parameters = loss.parameters_of(term.group)
     if not total.requires_grad:
         return [None] * len(parameters)

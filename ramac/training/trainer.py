@@ -19,6 +19,7 @@ from ramac.registry import trainers
 from ramac.system.runtime import matmul_precision
 from ramac.training.state import State, optimiser_state, set_rate
 
+BEYOND = 0.2  # share of a budget by which the loss of the last batch may exceed it without a warning
 TRAVEL = 30.0  # how far a multiplier's logarithm can move in a run; SAC's 3e-4 in a million updates: 300
 
 
@@ -192,6 +193,10 @@ class Trainer:
         for name, term in {**self.loss.group("critic"), **self.loss.group("actor")}.items():
             reports = {key: self.metrics[f"{key}_{name}"].item() for key in term.reports if key != "scale"}
             found[f"loss={name}"] = term.warning(reports)
+            if term.multiplier is not None:
+                loss, budget = self.metrics[f"loss_{name}"].item(), term.multiplier.budget
+                if loss - budget > BEYOND * abs(budget):
+                    found[f"loss={name}"] = f"its budget {budget:g} is not met, the last loss is {loss:.3g}"
         return [f"{name}: {text}" for name, text in found.items() if text]
 
     def named_optimisers(self) -> dict[str, Optimizer]:

@@ -3,8 +3,12 @@
 import pytest
 import torch
 
+from ramac.agent import Agent
 from ramac.experiment.compose import compose
 from ramac.experiment.run import Build
+from ramac.losses import build_terms
+from ramac.spec import Spec
+from ramac.training.trainer import Trainer
 
 SMALL = ("actor=deterministic", "critic=mean", "risk=neutral", "actor.hidden=[32]", "critic.hidden=[32]")
 
@@ -19,3 +23,15 @@ def test_a_budget_is_met_from_far_above_and_far_below(start):
     last = torch.tensor([loss for loss, _ in found[-300:]]).mean().item()
     assert last == pytest.approx(0.4, rel=0.05)
     assert 0.1 < found[-1][1] < 2
+
+
+def test_a_budget_that_is_not_met_is_told(batch):
+    agent = Agent.build({"actor": "gaussian", "critic": "mean", "risk": "neutral"}, Spec.unit(3, 2))
+    for budget, told in ((-99.0, True), (99.0, False)):
+        trainer = Trainer(
+            agent, build_terms({"bc": {"name": "bc", "budget": budget}}, Spec.unit(3, 2)), batch, 0, steps=2
+        )
+        trainer.update(batch)
+        found = trainer.warnings()
+        assert bool(found) == told
+        assert all(text.startswith("loss=bc: its budget -99 is not met, the last loss is ") for text in found)
