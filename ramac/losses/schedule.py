@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from ramac.errors import at_least
 
+BEYOND, FAR = 0.2, 10.0  # a budget that is exceeded by this share with a multiplier grown this much is told
+
 
 class Schedule:
     """Weight at each gradient step.
@@ -94,13 +96,20 @@ class Multiplier(nn.Module):
         super().__init__()
         if not start > 0 or not math.isfinite(budget):
             raise ValueError(f"a finite budget and a weight above 0 go together; got budget={budget}, weight={start}")
-        self.budget = budget
+        self.budget, self.start = budget, start
         self.logarithm = nn.Parameter(torch.tensor(math.log(start)))
 
     @property
     def value(self) -> Tensor:
         """The multiplier [], without gradient."""
         return self.logarithm.detach().exp()
+
+    def warning(self, loss: float) -> str | None:
+        """What to say of the last batch's `loss` when the multiplier has grown far and the budget is not met."""
+        grown = self.value.item() / self.start
+        if grown < FAR or loss - self.budget < BEYOND * abs(self.budget):
+            return None
+        return f"its budget {self.budget:g} is not met: the last loss is {loss:.3g}, at {grown:.2g} times the weight"
 
     def forward(self, loss: Tensor) -> Tensor:
         """Loss [] of the multiplier, from the term's `loss` [B].

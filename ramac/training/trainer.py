@@ -19,8 +19,8 @@ from ramac.registry import trainers
 from ramac.system.runtime import matmul_precision
 from ramac.training.state import State, optimiser_state, set_rate
 
-BEYOND = 0.2  # share of a budget by which the loss of the last batch may exceed it without a warning
 TRAVEL = 30.0  # how far a multiplier's logarithm can move in a run; SAC's 3e-4 in a million updates: 300
+FASTEST = 0.1  # of a short run: a multiplier must not jump
 
 
 def weighted_sum(terms: Mapping[str, Term], losses: TensorDictBase, step: Tensor) -> Tensor:
@@ -85,12 +85,12 @@ class Trainer:
         average_decay: float = 0.995,  # RADAC, actor and critic
         clip: float = 5.0,  # RADAC: gradient norm of each group
         delay: int = 1,  # critic steps per step of the actor and the target networks; TD3, ORAAC: 2
-        multiplier_lr: float | None = None,  # Lagrange multipliers and temperatures; null: TRAVEL / steps
+        multiplier_lr: float | None = None,  # Lagrange multipliers and temperatures; null: by the length of the run
         compile: Literal["on", "off"] = "off",  # torch.compile of the losses; gain and cost: docs/speed.md
         precision: Literal["highest", "high", "medium"] = "highest",  # matmuls of a step: docs/speed.md
     ) -> None:
         at_least(1, steps=steps, batch_size=batch_size, delay=delay)
-        multiplier_lr = TRAVEL / steps if multiplier_lr is None else multiplier_lr
+        multiplier_lr = min(FASTEST, TRAVEL / steps) if multiplier_lr is None else multiplier_lr
         at_least(0, multiplier_lr=multiplier_lr)
         at_most(2**20, batch_size=batch_size)
         if delay > steps:
@@ -194,9 +194,7 @@ class Trainer:
             reports = {key: self.metrics[f"{key}_{name}"].item() for key in term.reports if key != "scale"}
             found[f"loss={name}"] = term.warning(reports)
             if term.multiplier is not None:
-                loss, budget = self.metrics[f"loss_{name}"].item(), term.multiplier.budget
-                if loss - budget > BEYOND * abs(budget):
-                    found[f"loss={name}"] = f"its budget {budget:g} is not met, the last loss is {loss:.3g}"
+                found[f"loss={name}"] = term.multiplier.warning(self.metrics[f"loss_{name}"].item())
         return [f"{name}: {text}" for name, text in found.items() if text]
 
     def named_optimisers(self) -> dict[str, Optimizer]:

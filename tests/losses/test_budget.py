@@ -34,4 +34,4 @@ def test_a_budget_that_is_not_met_is_told(batch):
         trainer.update(batch)
         found = trainer.warnings()
         assert bool(found) == told
-        assert all(text.startswith("loss=bc: its budget -99 is not met, the last loss is ") for text in found)
+        assert all(text.startswith("loss=bc: its budget -99 is not met: the last loss is ") for text in found)
