@@ -28,10 +28,10 @@ def test_a_budget_is_met_from_far_above_and_far_below(start):
 def test_a_budget_that_is_not_met_is_told(batch):
     agent = Agent.build({"actor": "gaussian", "critic": "mean", "risk": "neutral"}, Spec.unit(3, 2))
     for budget, told in ((-99.0, True), (99.0, False)):
-        trainer = Trainer(
-            agent, build_terms({"bc": {"name": "bc", "budget": budget}}, Spec.unit(3, 2)), batch, 0, steps=2
-        )
-        trainer.update(batch)
+        terms = build_terms({"bc": {"name": "bc", "budget": budget}}, Spec.unit(3, 2))
+        trainer = Trainer(agent, terms, batch, 0, steps=60)
+        for _ in trainer.run():
+            pass
         found = trainer.warnings()
         assert bool(found) == told
         assert all(text.startswith("loss=bc: its budget -99 is not met: the last loss is ") for text in found)
