@@ -160,7 +160,7 @@ class Scaling(nn.Module):
         """Returns in reward units -> standardised, in float32."""
         if value.dtype == self.return_mean.dtype:
             return (value - self.return_mean) / self.return_std
-        return self.standard_reward(value, 0.0, value)
+        return self.standard_reward(value, 0.0, torch.zeros_like(value))
 
     def standard_reward(self, reward: Tensor, gamma: float, going: Tensor) -> Tensor:
         """What a reward adds to a standardised return: (r - (1 - gamma going) mean) / std, [*b] in float32.

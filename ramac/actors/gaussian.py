@@ -17,7 +17,7 @@ from ramac.spec import Spec
 class Gaussian(Actor):
     """Tanh-squashed Gaussian a = tanh(mu(s) + sigma(s) xi); bc is -log pi(a|s) in the unit of a squared error.
 
-    `beta` 0 leaves the likelihood as it is. Paper: Haarnoja et al. 2018, Soft Actor-Critic.
+    `beta` 0 is a plain likelihood, -2 log pi per action dimension. Paper: Haarnoja et al. 2018, Soft Actor-Critic.
     """
 
     def __init__(

@@ -116,7 +116,7 @@ class Critic(TensorDictModuleBase):
         return value.reshape(*tensordict["action"].shape[:-1], self.ensemble)
 
     def standard_risk_of_lowest(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
-        """rho of the lowest member's standardised Z, level by level: never above the lowest member's rho. [*b]."""
+        """rho of the lowest member's standardised Z, level by level: [*b]. Not above the lowest member's rho."""
         standard = self.measure_lowest(self.features(tensordict), risk)
         return standard.reshape(tensordict["action"].shape[:-1])
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ramac.data import Act, Log
+from ramac.data.columns import moments
 from ramac.errors import InputError
 
 MOST = 1_000  # neighbours to search before a tree without the step's own episode is built
@@ -44,8 +45,7 @@ class Detector:
         bounds = (log.action.min(0) if low is None else low, log.action.max(0) if high is None else high)
         self.low, self.high = (np.asarray(bound, np.float64) for bound in bounds)
         self.action, self.episode = self.to_unit(log.action), log.episode
-        self.mean, self.std = (measure(log.observation, 0, dtype=np.float64) for measure in (np.mean, np.std))
-        self.std += 1e-3  # as in TD3+BC
+        self.mean, self.std = moments(log.observation)
         self.tree = KDTree(self.scale(log.observation))
         random = np.random.default_rng(seed)
         self.steps = np.sort(random.choice(steps, count, replace=False))  # where policies are evaluated

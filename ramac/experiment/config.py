@@ -109,7 +109,7 @@ class RunConfig:
             values["gamma"] = discount(values, terms["td"].get("gamma"), task)
             if "name" not in terms["td"]:  # version 0.1 kept the discount there, also without the term
                 values["loss"] = {key: term for key, term in terms.items() if key != "td"}
-        values["loss"] = renamed(values["loss"])
+        values = renamed(values)
         for key in known:
             if key not in values:
                 raise InputError(f"{key} is missing: a run needs it")
@@ -180,17 +180,23 @@ def discount(settings: Mapping[str, Any], alias: Any, task: Any) -> Any:
     return alias
 
 
-def renamed(terms: Any) -> Any:
-    """Loss terms with the present words for what version 0.1 called `normalise: true` and `false`."""
-    words = {True: "abs", False: "none"}
-    if not isinstance(terms, Mapping):
-        return terms
-    return {
-        key: {**node, "normalise": words[node["normalise"]]}
-        if isinstance(node, Mapping) and type(node.get("normalise")) is bool
-        else node
-        for key, node in terms.items()
-    }
+def renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings of version 0.1 in the present words, with the values that it had for settings that are new."""
+    terms, actor = values.get("loss"), values.get("actor")
+    if isinstance(terms, Mapping):
+        values["loss"] = {key: term_of_01(node) if isinstance(node, Mapping) else node for key, node in terms.items()}
+    if isinstance(actor, Mapping) and actor.get("name") in ("gaussian", "mixture") and "beta" not in actor:
+        values["actor"] = {**actor, "beta": 0.0}
+    return values
+
+
+def term_of_01(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A loss term of version 0.1: `normalise` was true or false, `awr` had an inverse temperature only."""
+    if type(node.get("normalise")) is bool:
+        node = {**node, "normalise": "abs" if node["normalise"] else "none"}
+    if node.get("name") == "awr" and "inverse_temperature" in node and "effective_sample_size" not in node:
+        node = {**node, "effective_sample_size": None}
+    return node
 
 
 def node_of(registry: Registry, node: Any) -> Node:

@@ -99,9 +99,10 @@ class Recorder:
         if not self.episodes or not self.evaluation.every:
             return False
         policy = self.trainer.target
-        scaling = policy.critic.scaling  # the entropic measure counts per standard deviation
-        returns = torch.tensor([row["return"] for row in self.episodes], device=scaling.return_mean.device)
-        value = float(scaling.to_return(policy.risk.of_samples(scaling.to_standard(returns))))
+        # the entropic measure counts per standard deviation; float32 would lose differences at a large mean
+        mean, std = policy.critic.spec.return_mean, policy.critic.spec.return_std
+        returns = torch.tensor([row["return"] for row in self.episodes], dtype=torch.float64)
+        value = mean + std * policy.risk.of_samples((returns - mean) / std).item()
         if self.best and not value > self.best["risk"]:
             return False
         self.best = {"step": step, "risk": value}

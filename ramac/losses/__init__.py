@@ -4,6 +4,7 @@ L_critic = sum of the critic's terms, L_actor = sum of the actor's, each with a 
 with td, bc and risk, L_critic = L_td and L_actor = w_bc L_bc - w_risk(step) rho(Z(s, a)), a ~ pi(.|s).
 """
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -80,7 +81,8 @@ class CompositeLoss(TensorDictModuleBase):
             term.check(name, agent, terms)
             if steps is not None:
                 try:
-                    term.schedule.of_run(steps)
+                    if text := term.schedule.of_run(steps):
+                        warnings.warn(f"loss={name}: {text}", stacklevel=2)
                 except ValueError as error:
                     raise InputError(f"loss={name}: {error}") from error
         for name in agent.actor.trained_by:

@@ -52,9 +52,9 @@ class AWR(Term):
     """Behaviour cloning weighted by the risk advantage: min(exp(b A), most) L_bc, A = rho(Z'(s, a)) - V(s).
 
     A counts in standard deviations of the logged returns. V is `iql`'s value where that term is there, otherwise rho at
-    an action of the actor. b is `inverse_temperature`, or for an `effective_sample_size` n in (0, 1) it is
-    sqrt(-ln n) / sd(A), so that of a batch with normal advantages the share n counts. The share that counts is
-    reported. The value never passes through the generative chain.
+    an action of the actor. b is `inverse_temperature`. With an `effective_sample_size` n in (0, 1) instead, b is
+    sqrt(-ln n) / sd(A) and A is taken from its mean, so that of a batch with normal advantages the share n counts. The
+    share that counts is reported. The value never passes through the generative chain.
     Paper: Peng et al. 2019, Advantage-Weighted Regression; as here Kostrikov et al. 2022, IQL.
     """
 
@@ -75,7 +75,8 @@ class AWR(Term):
         **schedule: Any,
     ) -> None:
         super().__init__(spec, others, **schedule)
-        at_least(0, most=most)
+        if not 0 < most < math.inf:
+            raise ValueError(f"most must be positive and finite, got {most}")
         if (effective_sample_size is None) == (inverse_temperature is None):
             given = f"effective_sample_size={effective_sample_size}, inverse_temperature={inverse_temperature}"
             raise ValueError(f"one of effective_sample_size and inverse_temperature is null, got {given}")
@@ -98,11 +99,10 @@ class AWR(Term):
     def weights(self, advantage: Tensor) -> Tensor:
         """min(exp(b A), most) of standardised advantages [B]: [B]."""
         if self.inverse_temperature is not None:
-            scale: Tensor | float = self.inverse_temperature
-        else:
-            assert self.effective_sample_size is not None
-            scale = math.sqrt(-math.log(self.effective_sample_size)) / advantage.std(correction=0).clamp_min(1e-6)
-        return (scale * advantage).exp().clamp(max=self.most)
+            return (self.inverse_temperature * advantage).exp().clamp(max=self.most)
+        assert self.effective_sample_size is not None
+        scale = math.sqrt(-math.log(self.effective_sample_size)) / advantage.std(correction=0).clamp_min(1e-6)
+        return (scale * (advantage - advantage.mean())).exp().clamp(max=self.most)
 
     def warning(self, reports: Mapping[str, float]) -> str | None:
         found = reports["effective_sample_size"]
@@ -115,5 +115,6 @@ class AWR(Term):
         with torch.no_grad():
             rho = target.critic.standard_risk(tensordict, agent.risk).amin(-1)
             weight = self.weights(rho - self.baseline(tensordict, agent, target))
-            effective = weight.mean().square() / weight.square().mean()
+            share = weight / weight.amax().clamp_min(torch.finfo(weight.dtype).tiny)  # tiny weights have no square
+            effective = share.mean().square() / share.square().mean().clamp_min(torch.finfo(weight.dtype).tiny)
         return weight * agent.actor.bc(tensordict), effective

@@ -11,6 +11,7 @@ from ramac.agent import Agent
 from ramac.errors import at_least, at_most
 from ramac.losses import POLICY_ACTION, POLICY_LOG_PROB, Term, draw
 from ramac.registry import losses
+from ramac.risk import stratified
 from ramac.risk.distortions import Neutral
 from ramac.spec import Spec
 
@@ -60,9 +61,8 @@ class Conservative(Term):
         if self.form == "cql":
             value = critic.standard_risk(pairs, Neutral()).unsqueeze(-1)  # [B, 1+K, E, 1]
         else:
-            draws = torch.rand(len(tensordict), 1, critic.levels, device=unit.device)
-            order = torch.arange(critic.levels, device=unit.device)
-            level = ((order + draws) / critic.levels).expand(-1, action.shape[1], -1)  # the same for all actions
+            # the same for all actions
+            level = stratified((len(tensordict), 1), critic.levels, unit).expand(-1, action.shape[1], -1)
             value = critic.standard_values(pairs, level)[1].movedim(0, 1).unflatten(0, action.shape[:2])
         score = value[:, 1:] - density[..., None, None]
         gap = score.logsumexp(1) - math.log(density.shape[1]) - value[:, 0]

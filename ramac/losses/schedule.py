@@ -1,7 +1,6 @@
 """The weight of a loss term over a run: a schedule, or a Lagrange multiplier."""
 
 import math
-import warnings
 from typing import Literal
 
 import torch
@@ -35,7 +34,7 @@ class Schedule:
     ) -> None:
         at_least(0, weight=weight, warmup=warmup, ramp=ramp, decay=decay, **({} if final is None else {"final": final}))
         if (final is None) != (decay == 0):
-            raise ValueError("final and decay go together: the weight moves to final over decay updates")
+            raise ValueError(f"decay={decay:g} and final={final} go together: set both or neither")
         for name, given in (("warmup", warmup), ("ramp", ramp), ("decay", decay)):
             if given >= 1 and given != round(given):
                 raise ValueError(f"{name} must be below 1 (a fraction of the run) or a whole number, got {given}")
@@ -43,19 +42,27 @@ class Schedule:
         self.given = {"warmup": warmup, "ramp": ramp, "decay": decay}
         self.steps: int | None = None  # gradient steps of the run
 
-    def of_run(self, steps: int) -> None:
-        """Count the fractions in a run of `steps` gradient steps. Raises ValueError for what cannot act in it."""
+    def of_run(self, steps: int) -> str | None:
+        """Count the fractions in a run of `steps` gradient steps; returns a warning about what cannot act fully in it.
+
+        Raises ValueError for what cannot act in it at all, and for a schedule that another run counts already.
+        """
+        if self.steps not in (None, steps):
+            raise ValueError(f"the term was built for a run of {self.steps} gradient steps, not {steps}; build another")
         self.steps = steps
         acts = self.weight > 0 or bool(self.final)
         if acts and self.warmup >= steps:
             text = f"warmup={self.warmup} reaches beyond the run of {steps} gradient steps: the term would never act"
             raise ValueError(f"{text}; a number below 1 is a fraction of the run")
-        if acts and self.warmup + self.ramp > steps:
-            reached = (steps - self.warmup) / self.ramp
-            warnings.warn(f"ramp={self.ramp}: the weight reaches only {reached:.0%} in this run", stacklevel=2)
-        if self.final is not None and self.warmup + self.ramp >= steps:
-            text = f"final={self.final} has no effect: warmup and ramp ({self.warmup + self.ramp}) fill the run"
-            raise ValueError(f"{text} of {steps} gradient steps")
+        left = steps - self.warmup
+        if self.final is not None and self.ramp >= left:
+            text = f"final={self.final} has no effect: warmup and ramp ({self.warmup + self.ramp} steps)"
+            raise ValueError(f"{text} must be shorter than the run of {steps}")
+        if acts and self.ramp > left:
+            return f"ramp={self.ramp}: the weight reaches only {left / self.ramp:.0%} in this run"
+        if self.count("decay") > left - self.ramp:
+            return f"decay={self.count('decay')}: the weight has not reached final={self.final} at the end of this run"
+        return None
 
     def count(self, name: str) -> int:
         """`warmup`, `ramp` or `decay` in gradient steps. Raises ValueError for a fraction of an unknown run."""
@@ -84,7 +91,7 @@ class Schedule:
         """Weight at gradient step `step` [*b]: [*b]."""
         if self.final is None:
             return self.share(step) * self.weight
-        done = ((step - self.warmup - self.ramp) / self.count("decay")).clamp(0, 1)
+        done = ((step - self.warmup - self.ramp) / max(self.count("decay"), 1)).clamp(0, 1)
         done = done if self.shape == "linear" else (1 - (math.pi * done).cos()) / 2
         return self.share(step) * (self.weight + (self.final - self.weight) * done)
 

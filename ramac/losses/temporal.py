@@ -53,6 +53,10 @@ class TD(Term):
             raise ValueError(f"gamma must be in [0, 1], got {gamma}")
         if not 0 <= drop < 1:
             raise ValueError(f"drop must be in [0, 1), got {drop}")
+        if drop != 0.08 and aggregation != "tqc":
+            raise ValueError(f"drop={drop} is for aggregation=tqc; aggregation={aggregation} drops nothing")
+        if smoothing_clip != 0.5 and not smoothing:
+            raise ValueError(f"smoothing_clip={smoothing_clip} has no effect without smoothing")
         at_least(0, smoothing=smoothing, smoothing_clip=smoothing_clip)
         at_least(1, candidates=candidates)
         at_most(1000, candidates=candidates)
@@ -69,6 +73,9 @@ class TD(Term):
             raise InputError(f"loss: one source of the target at most, got {' and '.join(sources)}")
         unused = [key for key, term in terms.items() if adds_bonus(term)]
         unused += ["td.smoothing"] * (self.smoothing > 0) + ["td.candidates"] * (self.candidates > 1)
+        unused += ["td.aggregation"] * (self.aggregation != "quantile_min") + ["td.next_actor"] * (
+            self.next_actor != "average"
+        )
         if sources and unused:
             text = f"loss={sources[0]} replaces the next action in the TD target, so {unused[0]} has no effect"
             raise InputError(f"{text}; remove one of the two")

@@ -28,9 +28,8 @@ class Term(TensorDictModuleBase):
     group: ClassVar[Literal["critic", "actor"] | None] = None
     reads: ClassVar[list[Any]] = []  # nested keys
     needs: tuple[str, ...] = ()  # methods of the parts, `actor.denoise`, and other terms, `loss.td`
-    reports: ClassVar[
-        tuple[str, ...]
-    ] = ()  # scalars beside the loss, for metrics.csv; the weight is divided by `scale`
+    # scalars beside the loss, for metrics.csv; the weight is divided by one called `scale`
+    reports: ClassVar[tuple[str, ...]] = ()
     uses_others: ClassVar[bool] = False  # whether it calls `others`; such a term is built after them
 
     def __init__(

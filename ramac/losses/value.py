@@ -62,8 +62,9 @@ class Value(Term):
         if self.normalise == "std":
             return rho.new_ones(())
         scaling = agent.critic.scaling
-        unit = scaling.to_return(rho).abs().mean() if self.normalise == "abs" else rho.new_ones(())
-        return (unit / scaling.return_std).clamp_min(1e-6)
+        if self.normalise == "none":
+            return 1 / scaling.return_std
+        return (scaling.to_return(rho).abs().mean() / scaling.return_std).clamp_min(1e-6)
 
 
 @losses.register("risk", suffix="weight")

@@ -69,9 +69,12 @@ class EpisodeNoise(TorchFunctionMode):
         return torch.from_numpy(taken).view(like.shape).to(like.device)
 
 
-def bounds(low: Any, high: Any = None, *_: Any, **__: Any) -> tuple[int, int]:
+def bounds(*args: Any, low: int = 0, high: int | None = None, **_: Any) -> tuple[int, int]:
     """The two ends of torch.randint, whose first may be left out."""
-    return (low, high) if isinstance(high, int) else (0, low)
+    ends = [value for value in args[:2] if isinstance(value, int)]
+    if high is None:
+        return (low, ends[0]) if len(ends) == 1 else (ends[0], ends[1])
+    return (ends[0] if ends else low), high
 
 
 def whole(noise: EpisodeNoise, result: Tensor, low: int, high: int) -> Tensor:
@@ -79,12 +82,21 @@ def whole(noise: EpisodeNoise, result: Tensor, low: int, high: int) -> Tensor:
     return result.copy_((noise.uniform(result) * (high - low)).floor().clamp(max=high - low - 1) + low)
 
 
-def chosen(noise: EpisodeNoise, result: Tensor, weight: Tensor, count: int, again: bool = False, **_: Any) -> Tensor:
-    """`count` categories [B, count] by weights [B, C]: the first exponential clocks to ring."""
-    if again or count == 1:
-        weight = weight.unsqueeze(-2).expand(*weight.shape[:-1], count, -1)
+def chosen(
+    noise: EpisodeNoise, result: Tensor, input: Tensor, num_samples: int, replacement: bool = False, **_: Any
+) -> Tensor:
+    """`num_samples` categories [B, n] by weights [B, C]: the first exponential clocks to ring."""
+    if replacement or num_samples == 1:
+        weight = input.unsqueeze(-2).expand(*input.shape[:-1], num_samples, -1)
         return result.copy_((weight / noise.exponential(weight)).argmax(-1))
-    return result.copy_((weight / noise.exponential(weight)).topk(count).indices)
+    return result.copy_((input / noise.exponential(input)).topk(num_samples).indices)
+
+
+def between(noise: EpisodeNoise, result: Tensor, *ends: Any, **named: Any) -> Tensor:
+    """As `Tensor.uniform_(from=0, to=1)`; `from` is no name in Python."""
+    low, high = (*ends[1:], *(0.0, 1.0)[len(ends) - 1 :]) if len(ends) < 3 else ends[1:3]
+    low, high = named.get("from", low), named.get("to", high)
+    return result.copy_(low + (high - low) * noise.uniform(result))
 
 
 def gumbel(
@@ -105,7 +117,7 @@ DRAWS: dict[Any, Callable[..., Tensor]] = {
     torch.rand: lambda noise, result, *_, **__: result.copy_(noise.uniform(result)),
     torch.rand_like: lambda noise, result, *_, **__: result.copy_(noise.uniform(result)),
     torch.normal: lambda noise, result, mean=0.0, std=1.0, *_, **__: result.copy_(mean + std * noise.normal(result)),
-    torch.bernoulli: lambda noise, result, p, *_, **__: result.copy_(noise.uniform(result) < p),
+    torch.bernoulli: lambda noise, result, input, *_, **__: result.copy_(noise.uniform(result) < input),
     torch.randint: lambda noise, result, *args, **kwargs: whole(noise, result, *bounds(*args, **kwargs)),
     torch.multinomial: chosen,
     torch.Tensor.multinomial: chosen,
@@ -113,8 +125,8 @@ DRAWS: dict[Any, Callable[..., Tensor]] = {
     torch.Tensor.normal_: lambda noise, result, _, mean=0.0, std=1.0, **__: result.copy_(
         mean + std * noise.normal(result)
     ),
-    torch.Tensor.uniform_: lambda noise, result, _, low=0.0, high=1.0, **__: result.copy_(
-        low + (high - low) * noise.uniform(result)
+    torch.Tensor.uniform_: between,
+    torch.Tensor.exponential_: lambda noise, result, _, lambd=1.0, **__: result.copy_(
+        noise.exponential(result) / lambd
     ),
-    torch.Tensor.exponential_: lambda noise, result, _, rate=1.0, **__: result.copy_(noise.exponential(result) / rate),
 }

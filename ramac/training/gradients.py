@@ -34,20 +34,24 @@ def norm(found: list[Tensor | None]) -> float:
 
 
 def refuse_idle(trainer: Trainer) -> None:
-    """Refuse a term whose gradient reaches no parameter of its group; warn where it is zero on the first batch.
+    """Refuse a term whose gradient reaches no parameter of its group; warn where it is zero on rows of all the data.
 
-    Torch's global generators are left as they were. Raises InputError.
+    Torch's global generators and the critic's buffers are left as they were. Raises InputError.
     """
-    batch = trainer.data[: min(ROWS, len(trainer.data))]
+    batch = trainer.data[torch.linspace(0, len(trainer.data) - 1, ROWS).long().unique()]
     last = trainer.step + trainer.steps - 1
+    buffers = {name: value.clone() for name, value in trainer.agent.named_buffers()}
     devices = [trainer.step.device] if trainer.step.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         for group in trainer.optimisers:
             for name, term in trainer.loss.group(group).items():
-                if not term.weight_at(last) > 0:  # switched off
+                if not (term.schedule.weight > 0 or term.schedule.final):  # switched off
                     continue
                 found = gradients(trainer, name, batch, last)
                 if all(value is None for value in found):
                     raise InputError(f"loss={name} sends no gradient to any parameter of the {group}: it cannot act")
                 if norm(found) == 0:
-                    warnings.warn(f"loss={name} sends a zero gradient to the {group} on the first data", stacklevel=2)
+                    text = f"loss={name} sends a zero gradient to the {group} on {len(batch)} rows of the data"
+                    warnings.warn(f"{text}: it may never act", stacklevel=2)
+    for name, value in trainer.agent.named_buffers():
+        value.copy_(buffers[name])

@@ -19,7 +19,7 @@ from ramac.registry import trainers
 from ramac.system.runtime import matmul_precision
 from ramac.training.state import State, optimiser_state, set_rate
 
-TRAVEL = 30.0  # how far a multiplier's logarithm can move in a run; SAC's 3e-4 in a million updates: 300
+TRAVEL = 30.0  # rate times steps of a multiplier's logarithm in a run; SAC's 3e-4 in a million updates: 300
 FASTEST = 0.1  # of a short run: a multiplier must not jump
 
 
@@ -90,8 +90,8 @@ class Trainer:
         precision: Literal["highest", "high", "medium"] = "highest",  # matmuls of a step: docs/speed.md
     ) -> None:
         at_least(1, steps=steps, batch_size=batch_size, delay=delay)
-        multiplier_lr = min(FASTEST, TRAVEL / steps) if multiplier_lr is None else multiplier_lr
-        at_least(0, multiplier_lr=multiplier_lr)
+        if multiplier_lr is not None and not 0 < multiplier_lr < math.inf:
+            raise ValueError(f"multiplier_lr must be positive, or null for the length of the run, got {multiplier_lr}")
         at_most(2**20, batch_size=batch_size)
         if delay > steps:
             raise ValueError(f"delay must be at most steps ({steps}), or the actor never moves, got {delay}")
@@ -125,7 +125,7 @@ class Trainer:
         if self.schedule == "cosine":
             for group, optimiser in self.optimisers.items():
                 self.schedulers[group] = CosineAnnealingLR(optimiser, self.optimiser_steps[group])
-        self.multiplier_optimiser = Adam(multipliers, self.multiplier_lr, fused=True) if multipliers else None
+        self.multiplier_optimiser = Adam(multipliers, FASTEST, fused=True) if multipliers else None
 
     def minimise(self, group: str, batch: TensorDict) -> None:
         """One step of the optimiser of `group`, and of its terms' multipliers."""
@@ -140,12 +140,17 @@ class Trainer:
             self.schedulers[group].step()
         self.metrics.update(metrics)
         if dual_loss.requires_grad and self.multiplier_optimiser is not None:
-            if self.schedule == "cosine":  # the same as that of the groups, by the steps of the critic
-                share = (1 + math.cos(math.pi * self.step_count / self.steps)) / 2
-                self.multiplier_optimiser.param_groups[0]["lr"] = share * self.multiplier_lr
+            self.multiplier_optimiser.param_groups[0]["lr"] = self.multiplier_rate(group)
             dual_loss.sum().backward()
             self.multiplier_optimiser.step()
             self.multiplier_optimiser.zero_grad()
+
+    def multiplier_rate(self, group: str) -> float:
+        """Learning rate of the multipliers of a group's terms at this step, on the schedule of the networks."""
+        own = min(FASTEST, TRAVEL / self.optimiser_steps[group])
+        rate = own if self.multiplier_lr is None else self.multiplier_lr
+        share = (1 + math.cos(math.pi * self.step_count / self.steps)) / 2
+        return rate * (share if self.schedule == "cosine" else 1)
 
     def clip_gradients(self, parameters: list[nn.Parameter]) -> Tensor:
         """Clip the gradient to the norm `clip`; returns the norm [] before."""
@@ -189,13 +194,13 @@ class Trainer:
 
     def warnings(self) -> list[str]:
         """What a user should know about the trained parts, a sentence each."""
-        found = {"critic": self.agent.critic.warning()}
+        found = [("critic", self.agent.critic.warning())]
         for name, term in {**self.loss.group("critic"), **self.loss.group("actor")}.items():
             reports = {key: self.metrics[f"{key}_{name}"].item() for key in term.reports if key != "scale"}
-            found[f"loss={name}"] = term.warning(reports)
+            found.append((f"loss={name}", term.warning(reports)))
             if term.multiplier is not None:
-                found[f"loss={name}"] = term.multiplier.warning(self.metrics[f"loss_{name}"].item())
-        return [f"{name}: {text}" for name, text in found.items() if text]
+                found.append((f"loss={name}", term.multiplier.warning(self.metrics[f"loss_{name}"].item())))
+        return [f"{name}: {text}" for name, text in found if text]
 
     def named_optimisers(self) -> dict[str, Optimizer]:
         """The optimisers of the parameter groups and of the multipliers."""

@@ -227,7 +227,7 @@ def iql_actor(case):
     net = case.loss.terms["iql"].net
     advantage = (q(case.target.critic, case.s, case.a).amin(-1) - 2) / 3 - net(case.s).squeeze(-1)
     scale = math.sqrt(math.log(2)) / advantage.std(correction=0)  # half of the data count
-    weight = (scale * advantage).exp().clamp(max=100).detach()
+    weight = (scale * (advantage - advantage.mean())).exp().clamp(max=100).detach()
     distribution = case.online.actor.distribution(case.s)
     return (weight * -2 * distribution.log_prob(case.a.clamp(-0.999, 0.999)).mean(-1)).mean()
 

@@ -136,7 +136,7 @@ def test_a_zero_gradient_is_warned_about_and_a_term_that_is_switched_off_is_not(
     assert torch.equal(torch.get_rng_state(), state), "a check draws from no generator of the run"
     for parameter in idle.agent.critic.trunk[-1].parameters():  # the value does not depend on the action
         parameter.data.zero_()
-    with pytest.warns(UserWarning, match="loss=risk sends a zero gradient to the actor on the first data"):
+    with pytest.warns(UserWarning, match="loss=risk sends a zero gradient to the actor on 32 rows of the data"):
         refuse_idle(idle)
     refuse_idle(trainer(batch, "td", "bc", {"name": "risk", "weight": 0.0}))
 

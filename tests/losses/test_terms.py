@@ -78,8 +78,9 @@ def test_awr_weighs_cloning_by_the_advantage(batch):
 def test_awr_weighs_so_that_a_share_of_the_data_counts(scale):
     """Normal advantages of any size: the effective sample size of exp(b A) is exp(-b^2 var A)."""
     term = losses.build({"name": "awr", "effective_sample_size": 0.6, "most": 1e9})
-    weight = term.weights(scale * torch.randn(200_000))
-    assert (weight.mean() ** 2 / (weight**2).mean()).item() == pytest.approx(0.6, abs=0.02)
+    for shift in (-1.0, 0.0, 1.0):
+        weight = term.weights(shift + scale * torch.randn(200_000))
+        assert (weight.mean() ** 2 / (weight**2).mean()).item() == pytest.approx(0.6, abs=0.02)
 
 
 def test_awr_that_only_clones_says_so():
@@ -100,7 +101,8 @@ def test_awr_without_a_value_takes_the_policys_own_action_and_no_gradient_throug
         own = online.actor(batch.select("observation"))["action"]
         rho = [target.critic.risk(pair(batch["observation"], a), target.risk).amin(-1) for a in (batch["action"], own)]
         advantage = (rho[0] - rho[1]) / 3
-        weight = torch.exp(math.sqrt(math.log(2)) * advantage / advantage.std(correction=0)).clamp(max=100)
+        centred = advantage - advantage.mean()
+        weight = torch.exp(math.sqrt(math.log(2)) * centred / advantage.std(correction=0)).clamp(max=100)
     assert torch.allclose(found, weight * online.actor.bc(batch), rtol=1e-4)
 
 
@@ -358,6 +360,9 @@ def test_parts_that_do_not_go_together_are_refused(actor, critic, names, words):
         {"name": "bc", "decay": 5},
         {"name": "td", "candidates": 0},
         {"name": "td", "smoothing": -0.1},
+        {"name": "td", "smoothing_clip": 0.3},
+        {"name": "td", "drop": 0.2},
+        {"name": "awr", "most": 0.0},
         {"name": "conservative", "actions": 0},
         {"name": "entropy", "automatic": False, "budget": 1.0},
         {"name": "awr", "most": float("inf")},

@@ -90,3 +90,27 @@ def test_other_draws_are_left_to_torch():
     with EpisodeNoise([0, 1]):
         found = torch.randn(3), torch.rand(()), torch.randn(4, generator=torch.Generator().manual_seed(1))
     assert all(map(torch.equal, plain, found))
+
+
+@pytest.mark.parametrize(
+    ("by_place", "by_name"),
+    [
+        (lambda x: x.exponential_(5.0), lambda x: x.exponential_(lambd=5.0)),
+        (lambda x: x.uniform_(2.0, 9.0), lambda x: x.uniform_(**{"from": 2.0, "to": 9.0})),
+        (lambda x: x.uniform_(0.0, 9.0), lambda x: x.uniform_(to=9.0)),
+        (lambda x: x.normal_(3.0, 2.0), lambda x: x.normal_(mean=3.0, std=2.0)),
+        (lambda x: torch.randint(2, 9, x.shape), lambda x: torch.randint(low=2, high=9, size=x.shape)),
+        (lambda x: torch.randint(9, x.shape), lambda x: torch.randint(high=9, size=x.shape)),
+        (lambda x: torch.multinomial(x + 1, 2), lambda x: torch.multinomial(x + 1, num_samples=2)),
+        (lambda x: torch.multinomial(x + 1, 2, True), lambda x: torch.multinomial(x + 1, 2, replacement=True)),
+        (lambda x: torch.bernoulli(x + 0.3), lambda x: torch.bernoulli(input=x + 0.3)),
+    ],
+)
+def test_arguments_count_by_name_as_by_place(by_place, by_name):
+    found = []
+    for draw in (by_place, by_name):
+        with EpisodeNoise([1, 2, 3]):
+            found.append(draw(torch.zeros(6, 4)))
+    assert torch.equal(*found)
+    if found[0].is_floating_point() and found[0].max() > 1:
+        assert found[0].std() > 0

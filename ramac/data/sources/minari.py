@@ -90,7 +90,8 @@ def read(path: Path, name: str) -> Log:
     before, after, reward = np.empty(0), np.empty(0), np.empty(steps)
     for observations, actions, rewards, terminated in _episodes(dataset, path):
         if not starts:
-            before, after = (np.empty((steps, *space.shape), observations.dtype) for _ in range(2))
+            kind = np.float32 if observations.dtype == np.float32 else np.float64  # `narrow` looks at the values
+            before, after = (np.empty((steps, *space.shape), kind) for _ in range(2))
         rows = slice(first, first + len(rewards))
         before[rows], after[rows] = observations[:-1], observations[1:]
         action[rows], reward[rows], ended[rows] = actions, rewards, terminated
