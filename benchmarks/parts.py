@@ -64,8 +64,8 @@ def watch(trainer: Trainer, clock: Clock) -> None:
     agent, target = trainer.agent, trainer.target
     places: list[tuple[Any, str, str, str | None]] = [
         (target.actor, "forward", "target: actor's chain", None),
-        (target.critic, "forward", "target: critic", None),
-        (agent.critic, "regress", "critic forward", "critic"),
+        (target.critic, "standard_values", "target: critic", None),
+        (agent.critic, "standard_regress", "critic forward", "critic"),
         (agent.actor, "forward", "actor's chain", "actor"),
         (agent.actor, "sample_with_log_prob", "actor's chain", "actor"),
         (agent.actor, "sample_with_teacher", "actor's chain", "actor"),

@@ -25,7 +25,7 @@ def agent_of(acting):
         return tensordict.set("action", action)
 
     agent.actor.forward = act
-    agent.critic.risk = lambda pairs, risk: -(pairs["action"] - 3).abs().expand(*pairs["action"].shape[:-1], 2)
+    agent.critic.standard_risk = lambda pairs, risk: -(pairs["action"] - 3).abs().expand(*pairs["action"].shape[:-1], 2)
     return agent
 
 

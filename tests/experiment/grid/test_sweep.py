@@ -69,7 +69,7 @@ def test_impossible_cells_fail_alone_with_their_reason(monkeypatch, capfd):
 def test_a_setting_that_only_some_entries_have_fails_alone(monkeypatch, capfd):
     assert ramac_m(monkeypatch, "actor=flow,gaussian", "actor.steps=2", "grid_dir=g") == 1
     assert len(done("g")) == 1
-    assert "no setting 'actor.steps'; actor has hidden" in capfd.readouterr().out
+    assert "no setting 'actor.steps'; actor has beta, hidden" in capfd.readouterr().out
 
 
 def test_a_crash_leaves_its_traceback_and_is_tried_again(monkeypatch, capfd):
