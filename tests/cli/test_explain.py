@@ -24,7 +24,7 @@ def test_it_says_what_a_term_sends_where(batch):
     iql = rows(batch, "recipe=iql", "trainer.batch_size=32", "task.gamma=0.9")
     assert iql["iql"]["trains"] == "critic" and iql["iql"]["gradient"] > 0  # its value network is in that group
     assert iql["iql"]["evaluations"] == {"critic (no gradient)": 1, "value": 1}
-    assert found["risk"]["weights"] == pytest.approx([0, 0.67, 1, 1, 1], abs=0.01)  # 0.15 and 0.15 of the run
+    assert found["risk"]["weights"] == pytest.approx([0, 0.33, 0.5, 0.5, 0.5], abs=0.01)  # 0.15 and 0.15 of the run
 
 
 def test_it_counts_network_evaluations(batch):

@@ -108,7 +108,7 @@ def oraac_actor(case):
     a = (b + 0.25 * actor.correction(torch.cat([case.s, b], -1)).tanh()).clamp(-1, 1)
     bc = actor.prior.clone(case.s, case.a).mean()
     cvar = z(case.online.critic, case.s, a, 0.1 * levels(8))[0].mean(-1)
-    return bc - (cvar.mean() - 2) / 3
+    return bc - 0.5 * (cvar.mean() - 2) / 3
 
 
 def sac_actor(rho):
@@ -237,8 +237,8 @@ def cloning(case):
 
 
 PLAIN = {
-    "radac": (iqn_critic, ramac_actor(1.0)),
-    "rafmac": (iqn_critic, ramac_actor(1.0)),
+    "radac": (iqn_critic, ramac_actor(0.5)),
+    "rafmac": (iqn_critic, ramac_actor(0.5)),
     "oraac": (iqn_critic, oraac_actor),
     "oraac_diff": (iqn_critic, oraac_actor),
     "oraac_flow": (iqn_critic, oraac_actor),
