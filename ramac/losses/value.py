@@ -30,7 +30,7 @@ class Value(Term):
     def __init__(
         self,
         *,
-        weight: float = 0.5,  # RADAC's number; per |CVaR| on our Hopper data, and enough on the bandit (docs/results)
+        weight: float = 0.5,  # RADAC; measured on the bandit (docs/results/bandit.md)
         warmup: float = 0.15,  # the critic knows nothing yet; RADAC: up to 300k of 2M updates
         ramp: float = 0.15,
         normalise: Literal["std", "abs", "none"] = "std",  # abs: TD3+BC, FQL, Diffusion-QL

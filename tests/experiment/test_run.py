@@ -188,7 +188,10 @@ BAD = {
     "out of range": (["risk=cvar1.5"], r"alpha must be in \(0, 1\], got 1.5"),
     "zero": (["risk=cvar", "risk.alpha=0"], r"alpha must be in \(0, 1\], got 0.0"),
     "unknown argument": (["actor.stepz=3"], "no setting 'actor.stepz'; actor has steps.*did you mean 'steps'"),
-    "argument of another entry": (["actor=gaussian", "actor.steps=3"], "no setting 'actor.steps'; actor has beta, hidden"),
+    "argument of another entry": (
+        ["actor=gaussian", "actor.steps=3"],
+        "no setting 'actor.steps'; actor has beta, hidden",
+    ),
     "unknown setting": (["actr=flow"], "no setting 'actr'.*did you mean 'actor'"),
     "unknown choice": (
         ["actor.solver=heun"],
