@@ -52,7 +52,7 @@ def test_configurations_are_read():
     assert RunFolder(Path("interrupted")).state == "interrupted"
 
 
-@pytest.mark.filterwarnings("ignore:loss=risk: ramp=500")
+@pytest.mark.filterwarnings("ignore:loss=risk. ramp=500")
 def test_an_interrupted_run_is_not_resumed_by_other_formulas():
     def content():
         return {
