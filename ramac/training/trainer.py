@@ -51,6 +51,9 @@ class Objective(nn.Module):
         losses = self.loss(batch, terms)
         loss = weighted_sum(terms, losses, step)
         metrics = {f"loss_{name}": losses[f"loss_{name}"].detach().mean() for name in terms}
+        held = [term.weight_at(step) for term in terms.values() if term.multiplier is not None]
+        # a large multiplier must not fill Adam's memory of squared gradients (Stooke et al. 2020, PID Lagrangian)
+        loss = loss / (1 + torch.stack(held).sum()) if held else loss
         dual_loss = loss.new_zeros(())
         for name, term in terms.items():
             shown = [f"{report}_{name}" for report in term.reports if report != "scale"]
