@@ -37,7 +37,7 @@ class Critic(TensorDictModuleBase):
         self.spec, self.ensemble = spec, ensemble
         self.scaling = Scaling(spec)
         self.trunk = ensemble_mlp(ensemble, spec.obs_dim + spec.act_dim, hidden, outputs)
-        self.sharing = 1  # rows of the last features that belong to one state
+        self.sharing = 1  # consecutive rows whose risk estimates share their random levels
 
     def default_level(self, features: Tensor) -> Tensor:
         """Default levels [B, N], equally likely: one draw in each of N equal cells of (0, 1)."""
@@ -68,7 +68,6 @@ class Critic(TensorDictModuleBase):
         """`observation` [*b, O], `action` [*b, A] -> trunk output [E, B, F] with B = prod(*b)."""
         observation = self.scaling.observe(tensordict["observation"])
         pair = torch.cat([observation, self.scaling.to_unit(tensordict["action"])], dim=-1)
-        self.sharing = math.prod(pair.shape[1:-1])
         rows = pair.reshape(math.prod(pair.shape[:-1]), pair.shape[-1])
         return self.trunk(rows.expand(self.ensemble, *rows.shape))
 
@@ -112,11 +111,13 @@ class Critic(TensorDictModuleBase):
 
         In a TensorDict [B, C] the C actions of one state are compared at the same random levels.
         """
+        self.sharing = math.prod(tensordict["action"].shape[1:-1])
         value = self.measure(self.features(tensordict), risk).movedim(0, 1)
         return value.reshape(*tensordict["action"].shape[:-1], self.ensemble)
 
     def standard_risk_of_lowest(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
         """rho of the lowest member's standardised Z, level by level: [*b]. Not above the lowest member's rho."""
+        self.sharing = math.prod(tensordict["action"].shape[1:-1])
         standard = self.measure_lowest(self.features(tensordict), risk)
         return standard.reshape(tensordict["action"].shape[:-1])
 

@@ -109,7 +109,7 @@ class RunConfig:
             values["gamma"] = discount(values, terms["td"].get("gamma"), task)
             if "name" not in terms["td"]:  # version 0.1 kept the discount there, also without the term
                 values["loss"] = {key: term for key, term in terms.items() if key != "td"}
-        values = renamed(values)
+        values = settings_of_01(values)
         for key in known:
             if key not in values:
                 raise InputError(f"{key} is missing: a run needs it")
@@ -180,7 +180,7 @@ def discount(settings: Mapping[str, Any], alias: Any, task: Any) -> Any:
     return alias
 
 
-def renamed(values: dict[str, Any]) -> dict[str, Any]:
+def settings_of_01(values: dict[str, Any]) -> dict[str, Any]:
     """Settings of version 0.1 in the present words, with the values that it had for settings that are new."""
     terms, actor = values.get("loss"), values.get("actor")
     if isinstance(terms, Mapping):

@@ -91,8 +91,8 @@ class AWR(Term):
     def baseline(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         """V(s) in standardised returns: [B]."""
         observation = tensordict.get("observation")
-        for term in self.sources:
-            return term.next_value(observation).squeeze(-1)
+        if self.sources:
+            return self.sources[0].next_value(observation).squeeze(-1)
         own = draw(agent.actor, observation).get("action")
         return target.critic.standard_risk(pair_of(tensordict, own), agent.risk).amin(-1)
 

@@ -15,6 +15,9 @@ from ramac.nets import mlp
 from ramac.registry import losses
 from ramac.spec import Scaling, Spec
 
+DROP = 0.08  # of the highest returns by `tqc` (TQC: 2 of 25 quantiles)
+SMOOTHING_CLIP = 0.5  # TD3
+
 
 @losses.register("td", suffix="weight")
 class TD(Term):
@@ -41,10 +44,10 @@ class TD(Term):
         *,
         gamma: float = 0.99,  # RADAC
         aggregation: Literal["quantile_min", "risk_min", "mean", "tqc"] = "quantile_min",  # RADAC
-        drop: float = 0.08,  # TQC: 2 of 25 quantiles; only `tqc` uses it
+        drop: float = DROP,
         next_actor: Literal["average", "online"] = "average",  # RADAC, Diffusion-QL, TD3; online: SAC, FQL
         smoothing: float = 0.0,  # TD3: 0.2
-        smoothing_clip: float = 0.5,  # TD3
+        smoothing_clip: float = SMOOTHING_CLIP,
         candidates: int = 1,  # Diffusion-QL and CQL: 10, on antmaze
         **schedule: Any,
     ) -> None:
@@ -53,9 +56,9 @@ class TD(Term):
             raise ValueError(f"gamma must be in [0, 1], got {gamma}")
         if not 0 <= drop < 1:
             raise ValueError(f"drop must be in [0, 1), got {drop}")
-        if drop != 0.08 and aggregation != "tqc":
+        if drop != DROP and aggregation != "tqc":
             raise ValueError(f"drop={drop} is for aggregation=tqc; aggregation={aggregation} drops nothing")
-        if smoothing_clip != 0.5 and not smoothing:
+        if smoothing_clip != SMOOTHING_CLIP and not smoothing:
             raise ValueError(f"smoothing_clip={smoothing_clip} has no effect without smoothing")
         at_least(0, smoothing=smoothing, smoothing_clip=smoothing_clip)
         at_least(1, candidates=candidates)
@@ -72,10 +75,9 @@ class TD(Term):
         if len(sources) > 1:
             raise InputError(f"loss: one source of the target at most, got {' and '.join(sources)}")
         unused = [key for key, term in terms.items() if adds_bonus(term)]
-        unused += ["td.smoothing"] * (self.smoothing > 0) + ["td.candidates"] * (self.candidates > 1)
-        unused += ["td.aggregation"] * (self.aggregation != "quantile_min") + ["td.next_actor"] * (
-            self.next_actor != "average"
-        )
+        inert = {"smoothing": self.smoothing > 0, "candidates": self.candidates > 1}
+        inert |= {"aggregation": self.aggregation != "quantile_min", "next_actor": self.next_actor != "average"}
+        unused += [f"td.{setting}" for setting, changed in inert.items() if changed]
         if sources and unused:
             text = f"loss={sources[0]} replaces the next action in the TD target, so {unused[0]} has no effect"
             raise InputError(f"{text}; remove one of the two")
@@ -94,8 +96,8 @@ class TD(Term):
 
     def next_returns(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         """Equally weighted samples of standardised Z'(s', a'), before discounting: [B, M]."""
-        for term in self.sources:
-            return term.next_value(tensordict.get(("next", "observation")))
+        if self.sources:
+            return self.sources[0].next_value(tensordict.get(("next", "observation")))
         pair = self.next_pair(tensordict, agent, target)
         bonus = torch.zeros_like(pair.get("action")[:, :1])
         for term in self.bonuses:

@@ -92,10 +92,10 @@ def chosen(
     return result.copy_((input / noise.exponential(input)).topk(num_samples).indices)
 
 
-def between(noise: EpisodeNoise, result: Tensor, *ends: Any, **named: Any) -> Tensor:
+def between(noise: EpisodeNoise, result: Tensor, _: Tensor, *ends: float, **named: Any) -> Tensor:
     """As `Tensor.uniform_(from=0, to=1)`; `from` is no name in Python."""
-    low, high = (*ends[1:], *(0.0, 1.0)[len(ends) - 1 :]) if len(ends) < 3 else ends[1:3]
-    low, high = named.get("from", low), named.get("to", high)
+    low = ends[0] if ends else named.get("from", 0.0)
+    high = ends[1] if len(ends) > 1 else named.get("to", 1.0)
     return result.copy_(low + (high - low) * noise.uniform(result))
 
 

@@ -39,6 +39,7 @@ def trained(recipe: str, kind: str, scale: float, shift: float) -> np.ndarray:
 
 @pytest.mark.parametrize("recipe", presets("recipe"))
 def test_rewards_in_other_units_or_with_another_zero_train_the_same_actor(recipe):
+    # both tasks for each recipe: docs/results/settings.md; a chain of an actor is slow to train twice
     kind = "terminating" if recipe in ("td3bc", "rebrac", "iql", "cql", "codac", "fql", "idql") else "one step"
     plain = trained(recipe, kind, 1.0, 0.0)
     for scale, shift in ((1024.0, 0.0), (1.0, 512.0)):
