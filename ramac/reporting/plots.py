@@ -218,13 +218,13 @@ def ood_curves(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | No
     lines = {title: lambda run, key=key: ood_rates(run, key) for key, title in titles.items()}
     figure = lines_over("nominal rate of the detector", drawn, lines, 2.6)
     for axes in figure.axes:
-        axes.plot(RATES, RATES, ":", color=GREY, lw=1)
+        axes.plot(RATES, RATES, color=GREY, lw=0.7, zorder=1)
         axes.set(xscale="log", ylim=(0, 1.02))
         axes.minorticks_off()
         axes.set_xticks(RATES, [f"{rate:.0%}" for rate in RATES])
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     caption = (
-        "Share of OOD actions at thresholds of several nominal rates; dotted: the nominal rate itself, which "
+        "Share of OOD actions at thresholds of several nominal rates; grey: the nominal rate itself, which "
         f"new actions of the behaviour have. Mean over seeds, band from the lowest to the highest seed.{left}"
     )
     return figure, caption
