@@ -23,9 +23,9 @@ def losses_and_gradients(trainer: Trainer, precision: str) -> tuple[Tensor, Tens
     batch, losses, gradients = trainer.batch(), [], []
     with matmul_precision(precision):
         for group, optimiser in trainer.optimisers.items():
-            total, _, metrics = trainer.objective(batch, group)
+            total, entries = trainer.loss.group_loss(batch, group)
             found = torch.autograd.grad(total, optimiser.param_groups[0]["params"])
-            losses += [value for name, value in metrics.items() if name.startswith("loss_")]
+            losses += [value for name, value in entries.items() if name.endswith("_loss")]
             gradients += [part.flatten() for part in found]
     return torch.stack(losses), torch.cat(gradients)
 

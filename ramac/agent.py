@@ -3,14 +3,16 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from tensordict import TensorDict
-from torch import Tensor, nn
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import TensorDictModuleBase  # pyright: ignore[reportMissingTypeStubs]
+from torch import Tensor
+from torchrl.data import Composite  # pyright: ignore[reportMissingTypeStubs]
 
-from ramac.actors import Actor
+from ramac.actors import Actor, central
 from ramac.critics import Critic
 from ramac.errors import InputError
 from ramac.registry import actors, critics, risks
@@ -55,13 +57,22 @@ class Acting:
         return acting
 
 
-class Agent(nn.Module):
-    """Actor, critic and risk measure, trained, averaged and saved together; its methods take and give numpy arrays."""
+class Agent(TensorDictModuleBase):
+    """Actor, critic and risk measure, trained, averaged and saved together; a policy of TorchRL.
+
+    Called on a TensorDict, it acts as `acting` says. The other public methods take and give numpy arrays.
+    """
 
     def __init__(self, actor: Actor, critic: Critic, risk: RiskMeasure, acting: "Acting | None" = None) -> None:
         super().__init__()
         self.actor, self.critic, self.risk = actor, critic, risk
         self.acting = acting or Acting()
+        self.in_keys, self.out_keys = ["observation"], ["action"]
+
+    @property
+    def spec(self) -> Composite:
+        """TorchRL's specification of what the policy writes: `action` in its box."""
+        return self.actor.spec
 
     @classmethod
     def build(cls, parts: Mapping[str, Any], spec: Spec) -> "Agent":
@@ -84,14 +95,23 @@ class Agent(nn.Module):
         Raises InputError, and FloatingPointError when the weights give a non-finite action.
         """
         state = self.tensor("observation", observation)
-        mode = self.acting.mode if deterministic is None else deterministic
         with seeded(seed, state.device):
-            if self.acting.candidates > 1 and not mode:
-                rows = torch.split(state.reshape(-1, state.shape[-1]), max(1, ROWS // self.acting.candidates))
-                action = torch.cat([self.choose(part) for part in rows]).reshape(*state.shape[:-1], -1)
-            else:
-                action = self.actor(TensorDict({"observation": state}, state.shape[:-1]), mode=mode)["action"]
-        return finite("the policy's action", action)
+            found = self(TensorDict({"observation": state}, state.shape[:-1]), mode=deterministic)
+        return finite("the policy's action", found["action"])
+
+    @torch.no_grad()
+    def forward(self, tensordict: TensorDictBase, mode: bool | None = None) -> TensorDictBase:
+        """Set `action` [*b, A] inside the box for `observation` [*b, O], without gradient.
+
+        `mode`: the actor's central action. None is what TorchRL's `set_exploration_type` says, or what `acting` says.
+        """
+        mode = central() or self.acting.mode if mode is None else mode
+        if self.acting.candidates == 1 or mode:
+            return self.actor(tensordict, mode=mode)
+        state = cast("Tensor", tensordict["observation"])
+        rows = torch.split(state.reshape(-1, state.shape[-1]), max(1, ROWS // self.acting.candidates))
+        action = torch.cat([self.choose(part) for part in rows]).reshape(*state.shape[:-1], -1)
+        return tensordict.set("action", action)  # pyright: ignore[reportUnknownMemberType]
 
     @torch.no_grad()
     def returns(
@@ -148,7 +168,7 @@ class Agent(nn.Module):
             array = np.asarray(value.cpu() if isinstance(value, Tensor) else value)
         except (ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"an {name} must be an array of numbers: {error}") from error
-        size = {"observation": self.actor.spec.obs_dim, "action": self.actor.spec.act_dim}[name]
+        size = {"observation": self.actor.data_spec.obs_dim, "action": self.actor.data_spec.act_dim}[name]
         if array.dtype.kind not in "fiub":
             raise InputError(f"an {name} must be an array of real numbers, got {array.dtype}")
         if array.shape[-1:] != (size,):

@@ -26,7 +26,7 @@ def save(agent: Agent, parts: Mapping[str, Any], folder: Path, step: int | None 
     """
     folder.mkdir(parents=True, exist_ok=True)
     description: dict[str, Any] = {group: registry.plain(parts[group]) for group, registry in PARTS.items()}
-    description |= {**asdict(agent.acting), "spec": asdict(agent.actor.spec), "versions": versions(PACKAGES)}
+    description |= {**asdict(agent.acting), "spec": asdict(agent.actor.data_spec), "versions": versions(PACKAGES)}
     if step is not None:
         description["step"] = step
     write_tensors(folder / "agent.safetensors", agent.state_dict())
@@ -56,7 +56,7 @@ def load(path: str | Path, root: str | Path | None = None) -> Agent:
             agent = Agent.build(description, Spec.of(description["spec"]))
         agent.load_state_dict(weights.load(agent.state_dict()))
         if release(str((description.get("versions") or {}).get("ramac"))) == (0, 1):  # it counted in reward units
-            standard = agent.acting.temperature / agent.actor.spec.return_std
+            standard = agent.acting.temperature / agent.actor.data_spec.return_std
             agent.acting = replace(agent.acting, temperature=standard)
         if description.get("sha256") not in (None, checksum_of_json(description)):
             raise InputError("agent.json is damaged: its checksum does not match")

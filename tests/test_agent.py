@@ -198,6 +198,6 @@ def test_a_checkpoint_of_version_0_1_loads():
     old = Path(__file__).parent / "fixtures" / "v0.1" / "finished" / "checkpoint"
     agent = checkpoint.load(old)
     assert checkpoint.step_of(old) is None
-    state = np.zeros((3, agent.actor.spec.obs_dim))
+    state = np.zeros((3, agent.actor.data_spec.obs_dim))
     action = agent.act(state, seed=0)
     assert agent.returns(state, action, 8).shape == (3, 8) and agent.risk_of(state, action).shape == (3,)

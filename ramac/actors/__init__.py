@@ -7,6 +7,8 @@ import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
+from torchrl.data import Bounded, Composite
+from torchrl.envs.utils import ExplorationType, exploration_type
 
 from ramac.spec import Scaling, Spec
 
@@ -36,8 +38,14 @@ class Actor(TensorDictModuleBase):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.in_keys, self.out_keys = ["observation"], ["action"]
-        self.spec = spec
+        self.data_spec = spec
         self.scaling = Scaling(spec)
+
+    @property
+    def spec(self) -> Composite:
+        """TorchRL's specification of what the actor writes: `action` in its box."""
+        low, high = self.scaling.low, self.scaling.high
+        return Composite(action=Bounded(low, high, device=low.device), device=low.device)
 
     def sample(self, observation: Tensor) -> Tensor:
         """observation [B, O] -> action [B, A] in [-1, 1], reparameterised: gradients reach the weights."""
@@ -55,20 +63,29 @@ class Actor(TensorDictModuleBase):
         """observation [B, O] -> the central action [B, A] where the family has one, otherwise a sample."""
         return self.sample(observation)
 
-    def forward(self, tensordict: TensorDictBase, mode: bool = False) -> TensorDictBase:
-        """Set `action` [*b, A] inside the box, sampled (or the `mode`) for `observation` [*b, O]."""
+    def forward(self, tensordict: TensorDictBase, mode: bool | None = None) -> TensorDictBase:
+        """Set `action` [*b, A] inside the box for `observation` [*b, O]: a sample, or the `mode`.
+
+        Without `mode`, TorchRL's `set_exploration_type` decides; a sample where it is not set.
+        """
+        mode = central() if mode is None else mode
         observation = self.scaling.observe(tensordict["observation"])
         shape = observation.shape[:-1]
-        unit = (self.mode if mode else self.sample)(observation.reshape(math.prod(shape), self.spec.obs_dim))
-        return tensordict.set("action", self.scaling.to_box(unit).reshape(*shape, self.spec.act_dim))
+        unit = (self.mode if mode else self.sample)(observation.reshape(math.prod(shape), self.data_spec.obs_dim))
+        return tensordict.set("action", self.scaling.to_box(unit).reshape(*shape, self.data_spec.act_dim))
 
     def bc(self, tensordict: TensorDictBase) -> Tensor:
         """Behaviour-cloning loss [*b] of `observation` [*b, O] and `action` [*b, A]."""
         observation = self.scaling.observe(tensordict["observation"])
         action = self.scaling.to_unit(tensordict["action"])
         shape = observation.shape[:-1]
-        flat = observation.reshape(-1, self.spec.obs_dim), action.reshape(-1, self.spec.act_dim)
+        flat = observation.reshape(-1, self.data_spec.obs_dim), action.reshape(-1, self.data_spec.act_dim)
         return self.clone(*flat).reshape(shape)
+
+
+def central() -> bool:
+    """Whether TorchRL's `set_exploration_type` asks for the central action of a policy instead of a sample."""
+    return exploration_type() not in (None, ExplorationType.RANDOM)
 
 
 def noise(observation: Tensor, act_dim: int) -> Tensor:

@@ -65,7 +65,7 @@ class Diffusion(Actor):
         return epsilon
 
     def sample(self, observation: Tensor) -> Tensor:
-        x = noise(observation, self.spec.act_dim)
+        x = noise(observation, self.data_spec.act_dim)
         for t in self.scheduler.timesteps.tolist():
             epsilon = self.predict(x, torch.full((1,), t, device=x.device), observation)
             x = self.scheduler.step(self.output(x, epsilon, t), t, x, return_dict=False)[0]

@@ -44,7 +44,7 @@ class EDM(Actor):
 
     def sample(self, observation: Tensor) -> Tensor:
         self.scheduler.set_timesteps(self.steps)
-        x = self.scheduler.init_noise_sigma * noise(observation, self.spec.act_dim)
+        x = self.scheduler.init_noise_sigma * noise(observation, self.data_spec.act_dim)
         for t in self.scheduler.timesteps:
             scaled = self.scheduler.scale_model_input(x, t)
             out = self.net(scaled, x.new_full((1,), float(t)), observation)  # t, on the host, is ln(sigma) / 4

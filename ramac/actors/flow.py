@@ -43,7 +43,7 @@ class Flow(Actor):
         return integrate(velocity, start, self.steps, self.solver).clamp(-1, 1)
 
     def sample(self, observation: Tensor) -> Tensor:
-        return self.carry(noise(observation, self.spec.act_dim), observation)
+        return self.carry(noise(observation, self.data_spec.act_dim), observation)
 
     def denoise(self, observation: Tensor, action: Tensor) -> Denoised:
         start, t = torch.randn_like(action), torch.rand_like(action[:, 0])
@@ -81,10 +81,10 @@ class OneStep(Flow):
         return self.student(start, start[:, :0], observation)
 
     def sample(self, observation: Tensor) -> Tensor:
-        return self.act(noise(observation, self.spec.act_dim), observation).clamp(-1, 1)
+        return self.act(noise(observation, self.data_spec.act_dim), observation).clamp(-1, 1)
 
     def sample_with_teacher(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        start = noise(observation, self.spec.act_dim)
+        start = noise(observation, self.data_spec.act_dim)
         with torch.no_grad():
             teacher = self.carry(start, observation)
         student = self.act(start, observation)

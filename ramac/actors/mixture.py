@@ -71,7 +71,7 @@ class Mixture(Actor):
 
     def clone(self, observation: Tensor, action: Tensor) -> Tensor:
         parts = self.parts(observation)
-        log_prob = self.log_prob(parts, action.clamp(-0.999, 0.999).atanh()) / self.spec.act_dim  # as gaussian
+        log_prob = self.log_prob(parts, action.clamp(-0.999, 0.999).atanh()) / self.data_spec.act_dim  # as gaussian
         return in_squared_error(log_prob, self.variance(parts), self.beta)
 
     def variance(self, parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:

@@ -32,7 +32,7 @@ class Shortcut(Actor):
         self.leap = ConditionalNet(spec.obs_dim, spec.act_dim, hidden, times=2)
 
     def sample(self, observation: Tensor) -> Tensor:
-        x, size = noise(observation, self.spec.act_dim), 1 / self.steps
+        x, size = noise(observation, self.data_spec.act_dim), 1 / self.steps
         for step in range(self.steps):
             x = x + size * self.leap(
                 x, torch.cat([x.new_full((1, 1), time) for time in (step * size, size)], -1), observation

@@ -34,7 +34,7 @@ class Critic(TensorDictModuleBase):
         at_least(1, ensemble=ensemble)
         at_most(1000, ensemble=ensemble)
         self.in_keys, self.out_keys = ["observation", "action"], ["level", "value"]
-        self.spec, self.ensemble = spec, ensemble
+        self.data_spec, self.ensemble = spec, ensemble
         self.scaling = Scaling(spec)
         self.trunk = ensemble_mlp(ensemble, spec.obs_dim + spec.act_dim, hidden, outputs)
         self.sharing = 1  # consecutive rows whose risk estimates share their random levels

@@ -42,8 +42,8 @@ class Conservative(Term):
     def proposals(self, tensordict: TensorDictBase, agent: Agent) -> tuple[Tensor, Tensor]:
         """Actions in [-1, 1] [B, K, A] and their log densities [B, K]."""
         batch, actor = len(tensordict), agent.actor
-        unit = 2 * torch.rand(batch, self.actions, actor.spec.act_dim, device=tensordict.get("action").device) - 1
-        found = [(unit, torch.full_like(unit[..., 0], -math.log(2) * actor.spec.act_dim))]
+        unit = 2 * torch.rand(batch, self.actions, actor.data_spec.act_dim, device=tensordict.get("action").device) - 1
+        found = [(unit, torch.full_like(unit[..., 0], -math.log(2) * actor.data_spec.act_dim))]
         if hasattr(actor, "sample_with_log_prob"):
             for key in ("observation", ("next", "observation")):
                 own = draw(actor, tensordict.get(key).repeat_interleave(self.actions, 0), "log_prob")

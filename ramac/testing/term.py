@@ -7,6 +7,7 @@ import torch
 from tensordict import TensorDict
 
 from ramac.agent import Agent
+from ramac.errors import InputError
 from ramac.losses import DENOISED, CompositeLoss, Term, build_terms
 from ramac.losses.term import adds_bonus, extras_of, sets_next_value
 from ramac.registry import actors, critics, losses
@@ -33,7 +34,7 @@ def term_findings(entry: str) -> Iterator[str]:
     built = build_terms({name: name for name in dict.fromkeys([*others, entry])}, BOX)
     term = built[entry]
     agent = fitting(term)
-    composite = CompositeLoss(agent, agent, built, STEPS)
+    composite = CompositeLoss(agent, built, steps=STEPS, target=agent)
     batch.set("step", torch.full((8,), STEPS - 1))
     yield from (loss_findings(composite, entry, batch) if term.group else ())
     yield from target_findings(term, agent, batch)
@@ -63,14 +64,14 @@ def loss_findings(composite: CompositeLoss, entry: str, batch: TensorDict) -> It
     """Findings about the loss per sample, what is reported beside it, and its gradient."""
     term: Any = composite.terms[entry]
     try:
-        found = seeded(lambda: composite(batch, [entry]))
+        found = seeded(lambda: composite.sample_losses(batch, [entry])[0])
     except KeyError as error:
         yield f"it reads {error} of the batch, which is not in reads: {term.in_keys}"
         return
-    except RuntimeError as error:
+    except InputError as error:
         yield f"forward must give one loss per sample, [8] for a batch of 8; do not reduce ({error})"
         return
-    loss = found[f"loss_{entry}"]
+    loss = found[entry]
     if not loss.isfinite().all():
         yield "its loss is nan or infinite at initialisation"
     parameters = composite.parameters_of(term.group)

@@ -53,6 +53,6 @@ def evaluations_per_update(trainer: Trainer) -> dict[str, float]:
     for group, share in (("critic", 1.0), ("actor", 1 / trainer.delay)):
         if terms := trainer.loss.group(group):
             with counted(trainer.loss, len(batch)) as count:
-                trainer.loss(batch, terms)
+                trainer.loss.sample_losses(batch, terms)
             total.update({name: share * number for name, number in count.items()})  # type: ignore[arg-type]
     return dict(sorted(total.items()))

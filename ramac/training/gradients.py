@@ -9,7 +9,7 @@ from torch.nn.utils import get_total_norm
 
 from ramac.errors import InputError
 from ramac.losses import Term
-from ramac.training.trainer import Trainer, weighted_sum
+from ramac.training.trainer import Trainer
 
 ROWS = 32  # transitions that are enough to see whether a term sends a gradient
 
@@ -21,7 +21,8 @@ def gradients(trainer: Trainer, name: str, batch: TensorDict, step: Tensor) -> l
     """
     loss, term = trainer.loss, trainer.loss.terms[name]
     assert isinstance(term, Term) and term.group is not None
-    total = weighted_sum({name: term}, loss.forward(batch, [name]), step)  # not the compiled call, for one batch
+    losses, reports = loss.sample_losses(batch, [name])
+    total = loss.weighted_sum({name: losses[name].mean()}, reports, step)
     parameters = loss.parameters_of(term.group)
     if not total.requires_grad:
         return [None] * len(parameters)

@@ -1,16 +1,16 @@
 """The training loop: sample a batch, step the critic, step the actor, update the target networks."""
 
-import copy
 import math
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torchrl.data import TensorDictReplayBuffer, TensorStorage
+from torchrl.objectives import SoftUpdate
 
 from ramac.agent import Agent
 from ramac.errors import at_least, at_most
@@ -21,48 +21,6 @@ from ramac.training.state import State, optimiser_state, set_rate
 
 TRAVEL = 30.0  # rate times steps of a multiplier's logarithm in a run; SAC's 3e-4 in a million updates: 300
 FASTEST = 0.1  # of a short run: a multiplier must not jump
-
-
-def weighted_sum(terms: Mapping[str, Term], losses: TensorDictBase, step: Tensor) -> Tensor:
-    """Sum [] of the terms' mean losses, each times its weight at gradient step `step` [], over its scale if it has one.
-
-    The only place where losses are averaged over the batch; `losses` [B] is the result of `CompositeLoss`.
-    """
-    parts = []
-    for name, term in terms.items():
-        scale = losses[f"scale_{name}"][0] if "scale" in term.reports else 1
-        parts.append(term.weight_at(step) / scale * losses[f"loss_{name}"].mean())
-    return torch.stack(parts).sum()
-
-
-class Objective(nn.Module):
-    """Weighted sum of the loss terms of one parameter group."""
-
-    def __init__(self, loss: CompositeLoss) -> None:
-        super().__init__()
-        self.loss = loss
-
-    def forward(self, batch: TensorDict, group: str) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return (loss [], dual_loss [], metrics) of a batch [B].
-
-        These are the scalar to minimise, the scalar for the Lagrange multipliers, and scalars to log.
-        """
-        terms, step = self.loss.group(group), self.loss.step
-        losses = self.loss(batch, terms)
-        loss = weighted_sum(terms, losses, step)
-        metrics = {f"loss_{name}": losses[f"loss_{name}"].detach().mean() for name in terms}
-        held = [term.weight_at(step) for term in terms.values() if term.multiplier is not None]
-        # a large multiplier must not fill Adam's memory of squared gradients (Stooke et al. 2020, PID Lagrangian)
-        loss = loss / (1 + torch.stack(held).sum()) if held else loss
-        dual_loss = loss.new_zeros(())
-        for name, term in terms.items():
-            shown = [f"{report}_{name}" for report in term.reports if report != "scale"]
-            metrics |= {key: losses[key][0] for key in shown}
-            if term.multiplier is not None:
-                active = (step >= term.schedule.warmup).to(loss.dtype)
-                dual_loss = dual_loss + active * term.multiplier(losses[f"loss_{name}"])
-                metrics[f"multiplier_{name}"] = term.weight_at(step)
-        return loss, dual_loss, metrics
 
 
 @trainers.register("default")
@@ -104,14 +62,16 @@ class Trainer:
             raise ValueError(f"average_decay must be in [0, 1), got {average_decay}")
         self.steps, self.batch_size, self.clip, self.delay = steps, batch_size, clip, delay
         self.agent, self.data = agent, data
-        self.target, self.average_decay = copy.deepcopy(agent).requires_grad_(False), average_decay
-        self.loss = CompositeLoss(agent, self.target, terms, steps)
-        self.objective, self.step = Objective(self.loss), self.loss.step
+        self.loss = CompositeLoss(agent, terms, steps=steps)
+        self.target, self.step = self.loss.target, self.loss.step
+        self.average, self.average_decay = SoftUpdate(self.loss, eps=1.0), average_decay
         self.compiled, self.precision = compile == "on", precision
         if self.compiled:
-            self.loss.compile()
+            self.loss.compiled = torch.compile(self.loss.sample_losses)
         self.step_count, self.rows = 0, torch.empty(0, dtype=torch.int64)  # `rows` of the data are the last batch
         self.generator = torch.Generator(data.device or "cpu").manual_seed(seed)
+        storage = TensorStorage(data, device=data.device or "cpu")
+        self.buffer = TensorDictReplayBuffer(storage=storage, batch_size=batch_size, generator=self.generator)
         self.learning_rate = {"critic": critic_lr, "actor": actor_lr}
         self.optimiser_steps = {"critic": steps, "actor": max(1, steps // delay)}
         self.schedule, self.multiplier_lr = schedule, multiplier_lr
@@ -133,18 +93,18 @@ class Trainer:
     def minimise(self, group: str, batch: TensorDict) -> None:
         """One step of the optimiser of `group`, and of its terms' multipliers."""
         optimiser = self.optimisers[group]
-        parameters = list(optimiser.param_groups[0]["params"])
-        loss, dual_loss, metrics = self.objective(batch, group)
-        torch.autograd.backward(loss.sum(), inputs=parameters)  # no gradient for the other group
-        self.metrics[f"gradient_norm_{group}"] = self.clip_gradients(parameters)
+        loss, entries = self.loss.critic_loss(batch) if group == "critic" else self.loss.actor_loss(batch)
+        dual_loss = entries.pop("loss_multiplier", None)
+        loss.backward()
+        self.metrics[f"gradient_norm_{group}"] = self.clip_gradients(list(optimiser.param_groups[0]["params"]))
         optimiser.step()
         optimiser.zero_grad()
         if group in self.schedulers:
             self.schedulers[group].step()
-        self.metrics.update(metrics)
-        if dual_loss.requires_grad and self.multiplier_optimiser is not None:
+        self.metrics.update({metric(name): value for name, value in entries.items() if not name.startswith("scale_")})
+        if dual_loss is not None and self.multiplier_optimiser is not None:
             self.multiplier_optimiser.param_groups[0]["lr"] = self.multiplier_rate(group)
-            dual_loss.sum().backward()
+            dual_loss.backward()
             self.multiplier_optimiser.step()
             self.multiplier_optimiser.zero_grad()
 
@@ -165,9 +125,10 @@ class Trainer:
 
         The first step copies, so the random initialisation never enters the average.
         """
-        decay = self.average_decay if self.step_count >= self.delay else 0.0
-        target, online = ([*agent.parameters(), *agent.buffers()] for agent in (self.target, self.agent))
-        get_ema_multi_avg_fn(decay)(target, online, self.step_count)
+        self.average.eps = self.average_decay if self.step_count >= self.delay else 0.0
+        self.average.step()
+        for average, online in zip(self.target.buffers(), self.agent.buffers(), strict=True):
+            average.copy_(online)
 
     def update(self, batch: TensorDict) -> TensorDict:
         """One gradient step on a batch [B]. Returns losses and gradient norms as device scalars (no sync).
@@ -187,8 +148,9 @@ class Trainer:
 
     def batch(self) -> TensorDict:
         """Transitions [B] drawn with replacement by the trainer's own generator."""
-        self.rows = torch.randint(len(self.data), (self.batch_size,), generator=self.generator, device=self.data.device)
-        return self.data[self.rows]
+        batch = self.buffer.sample()
+        self.rows = batch.get("index")
+        return batch
 
     def run(self) -> Iterator[TensorDict]:
         """Do the gradient steps that are left, yielding each one's metrics."""
@@ -211,7 +173,7 @@ class Trainer:
 
     def tensors(self) -> State:
         """The live tensors of networks and optimisers, by name."""
-        networks = {**dict(self.objective.named_parameters()), **dict(self.objective.named_buffers())}
+        networks = self.loss.state_dict(keep_vars=True)
         return networks | optimiser_state(self.named_optimisers(), networks)
 
     def state(self) -> State:
@@ -242,3 +204,8 @@ class Trainer:
         torch.set_rng_state(state["random"])
         if "random.cuda" in state:
             torch.cuda.set_rng_state(state["random.cuda"], self.step.device)
+
+
+def metric(entry: str) -> str:
+    """The name in metrics.csv of an entry of the composite loss: `loss_td` for `td_loss`."""
+    return f"loss_{entry.removesuffix('_loss')}" if entry.endswith("_loss") else entry

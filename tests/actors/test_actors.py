@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from tensordict import TensorDict
 
 from ramac.actors.diffusion import betas
 from ramac.actors.gaussian import Gaussian
+from ramac.agent import Agent
 from ramac.errors import InputError
 from ramac.registry import actors
 from ramac.spec import Spec
@@ -16,6 +19,9 @@ SPEC = Spec.unit(3, 2)
 @pytest.mark.parametrize("name", actors)
 def test_contract(name):
     check_actor(name)
+
+
+PENDULUM = Spec(3, 1, (-2.0,), (2.0,), (0.0,) * 3, (1.0,) * 3)
 
 
 @pytest.mark.parametrize("name", actors)
@@ -31,6 +37,43 @@ def test_rolls_out_in_torchrl(name):
     assert rollout.shape == (5,)
     assert rollout["action"].abs().max() <= 2
     assert rollout["next", "reward"].isfinite().all()
+
+
+@pytest.mark.parametrize("name", actors)
+def test_collects_in_torchrl(name):
+    """A collector takes an actor as its policy; `spec` tells TorchRL what it writes."""
+    from torchrl.collectors import Collector
+    from torchrl.envs import GymEnv
+
+    actor = actors.build(name, PENDULUM)
+    assert actor.spec["action"] == GymEnv("Pendulum-v1").action_spec
+    settings = {"frames_per_batch": 4, "total_frames": 8, "auto_register_policy_transforms": False}
+    collector = Collector(partial(GymEnv, "Pendulum-v1"), actor, **settings)
+    batches = list(collector)
+    collector.shutdown()
+    assert len(batches) == 2 and all(actor.spec.is_in(batch.select("action")) for batch in batches)
+
+
+@pytest.mark.parametrize("candidates", [1, 3])
+def test_an_agent_is_a_policy_that_obeys_the_exploration_type(candidates):
+    """Deterministic gives the actor's mode, random or nothing a sample, the best of several where it acts so."""
+    from torchrl.envs.utils import ExplorationType, set_exploration_type
+
+    parts = {"actor": "gaussian", "critic": "mean", "risk": "neutral", "candidates": candidates}
+    agent, state = Agent.build(parts, PENDULUM), TensorDict({"observation": torch.randn(2, 5, 3)}, [2, 5])
+    with set_exploration_type(ExplorationType.DETERMINISTIC):
+        central = agent(state.copy())["action"]
+        assert torch.equal(agent.actor(state.copy())["action"], central)
+    assert torch.equal(central, agent.actor(state.copy(), mode=True)["action"])
+    for explore in (ExplorationType.RANDOM, None):
+        with set_exploration_type(explore):
+            torch.manual_seed(1)
+            found = agent(state.copy())["action"]
+        torch.manual_seed(1)
+        repeated = state["observation"].reshape(10, 1, 3).expand(10, candidates, 3)
+        several = agent.actor(TensorDict({"observation": repeated}, [10, candidates]))
+        best = agent.critic.risk(several, agent.risk).amin(-1).argmax(-1)
+        assert torch.equal(found.reshape(10, 1), several["action"][torch.arange(10), best])
 
 
 def test_rolls_out_in_mujoco_through_torchrl():

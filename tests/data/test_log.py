@@ -111,7 +111,9 @@ def test_what_float32_holds_stays_float32():
 def test_a_log_in_float64_trains(critic):
     log, *_ = offset(64)
     agent = Agent.build({"actor": "gaussian", "critic": critic, "risk": "cvar0.5"}, log.spec(BOX, 0.9))
-    terms = build_terms({"td": "td", "bc": "bc", "risk": {"name": "risk", "warmup": 0, "ramp": 0}}, agent.actor.spec)
+    terms = build_terms(
+        {"td": "td", "bc": "bc", "risk": {"name": "risk", "warmup": 0, "ramp": 0}}, agent.actor.data_spec
+    )
     trainer = trainers.build(
         {**trainers.plain("default"), "steps": 2, "batch_size": 8}, agent, terms, log.transitions(), 0
     )

@@ -145,7 +145,7 @@ def test_a_zero_gradient_is_warned_about_and_a_term_that_is_switched_off_is_not(
 def test_an_unknown_or_missing_group_is_refused(kind, words, registered):
     agent = Agent.build({"actor": "gaussian", "critic": "qr8", "risk": "cvar0.2"}, SPEC)
     with pytest.raises(InputError, match=f"loss=mine .*{words}"):
-        CompositeLoss(agent, agent, build_terms({"mine": registered(kind)}, SPEC))
+        CompositeLoss(agent, build_terms({"mine": registered(kind)}, SPEC), target=agent)
 
 
 def test_gradients_are_those_of_the_weighted_loss(batch):

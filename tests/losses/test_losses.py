@@ -7,7 +7,7 @@ from ramac.errors import InputError
 from ramac.losses import CompositeLoss, Term, build_terms
 from ramac.registry import losses
 from ramac.spec import Spec
-from ramac.training.trainer import Trainer, weighted_sum
+from ramac.training.trainer import Trainer
 
 SPEC = Spec(3, 2, (-1.0,) * 2, (1.0,) * 2, (0.0,) * 3, (1.0,) * 3, 2.0, 3.0)
 
@@ -29,7 +29,7 @@ def test_td_equals_the_plain_formula(batch):
     online, target = agent(), agent()
     torch.manual_seed(1)
     loss = losses.build({"name": "td", "gamma": 0.9})
-    found = CompositeLoss(online, target, {"td": loss})(batch)["loss_td"]
+    found = CompositeLoss(online, {"td": loss}, target=target).sample_losses(batch)[0]["td"]
     torch.manual_seed(1)
     with torch.no_grad():
         action = target.actor(TensorDict({"observation": batch["next", "observation"]}, [32]))["action"]
@@ -83,14 +83,14 @@ def test_without_a_future_no_next_action_is_sampled(batch):
     target = agent()
     target.actor.forward = None  # type: ignore[assignment]
     term = losses.build({"name": "td", "gamma": 0.0})
-    assert CompositeLoss(online, target, {"td": term})(batch)["loss_td"].isfinite().all()
+    assert CompositeLoss(online, {"td": term}, target=target).sample_losses(batch)[0]["td"].isfinite().all()
     assert torch.allclose(term.returns(batch, online, target), (batch["next", "reward"] - 2) / 3)
 
 
 def test_risk_is_minus_the_lowest_member(batch):
     online = agent()
     torch.manual_seed(1)
-    found = CompositeLoss(online, online, terms("td", "risk"))(batch, ["risk"])["loss_risk"]
+    found = CompositeLoss(online, terms("td", "risk"), target=online).sample_losses(batch, ["risk"])[0]["risk"]
     torch.manual_seed(1)
     action = online.actor(batch.select("observation"))["action"]
     z = online.critic.features(pair(batch["observation"], action)).sort(-1).values
@@ -102,25 +102,9 @@ def test_risk_is_minus_the_lowest_member(batch):
 def test_an_action_that_two_terms_ask_for_is_sampled_once(batch):
     online, calls = agent(), []
     online.actor.register_forward_hook(lambda *_: calls.append(1))
-    loss = CompositeLoss(online, agent(), {**terms("td", "risk"), "again": losses.build("risk")})
-    loss(batch, ["risk", "again"])
+    loss = CompositeLoss(online, {**terms("td", "risk"), "again": losses.build("risk")}, target=agent())
+    loss.sample_losses(batch, ["risk", "again"])
     assert calls == [1]
-
-
-def test_the_composite_loss_speaks_torchrl(batch):
-    loss = CompositeLoss(agent(), agent(), terms("td", "bc", "risk"))
-    assert loss.out_keys == ["loss_td", "loss_bc", "loss_risk", "scale_risk"]
-    assert set(loss.in_keys) == {
-        "observation",
-        "action",
-        ("next", "observation"),
-        ("next", "reward"),
-        ("next", "terminated"),
-    }
-    result = loss(batch)
-    assert set(result.keys()) == set(loss.out_keys)
-    assert result.batch_size == (32,)
-    assert ("policy", "action") not in batch.keys(include_nested=True), "the batch is left as it was"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +118,7 @@ def test_weight_warms_up_and_ramps(warmup, ramp, step, share):
 
 def test_warm_up_and_ramp_are_fractions_of_the_run(batch):
     node = {"name": "bc", "weight": 2.0, "warmup": 0.2, "ramp": 0.1, "final": 1.0, "decay": 0.5}
-    term = CompositeLoss(agent(), agent(), terms(node), steps=1000).terms["bc"]
+    term = CompositeLoss(agent(), terms(node), steps=1000, target=agent()).terms["bc"]
     found = [term.weight_at(torch.tensor(step)).item() for step in (199, 249, 299, 300, 550, 800, 999)]
     assert found == pytest.approx([0, 1, 2, 2, 1.5, 1, 1], abs=1e-6)
     with pytest.raises(ValueError, match=r"warmup=0.2 is a fraction of a run; tell CompositeLoss its steps"):
@@ -188,14 +172,14 @@ def test_a_budget_makes_the_weight_a_multiplier(batch):
 def test_the_weight_of_risk_counts_in_its_unit(unit, scale, batch):
     """The loss is minus standardised rho; per reward unit it is a third of that, per |rho| 1 / mean |2 + 3 rho|."""
     node = {"name": "risk", "weight": 0.5, "warmup": 0, "ramp": 0, "normalise": unit}
-    loss = CompositeLoss(agent(), agent(), terms("td", node))
-    found = loss(batch, ["risk"])
-    rho = -found["loss_risk"]
+    loss = CompositeLoss(agent(), terms("td", node), target=agent())
+    found = loss.sample_losses(batch, ["risk"])
+    rho = -found[0]["risk"]
     if scale is None:
         scale = ((2 + 3 * rho).abs().mean() / 3).item()
-    assert found["scale_risk"].tolist() == pytest.approx([scale] * 32, rel=1e-5)
-    assert not found["scale_risk"].requires_grad
-    total = weighted_sum(loss.group("actor"), found, torch.tensor(5))
+    assert found[1]["scale_risk"].item() == pytest.approx(scale, rel=1e-5)
+    assert not found[1]["scale_risk"].requires_grad
+    total = loss.weighted_sum({"risk": found[0]["risk"].mean()}, found[1], torch.tensor(5))
     assert total.item() == pytest.approx(-0.5 * rho.mean().item() / scale, rel=1e-5)
 
 

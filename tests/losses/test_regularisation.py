@@ -11,9 +11,9 @@ from tests.losses.samples import agent, pair, terms, value
 
 def test_entropy_is_the_log_density_and_its_temperature_follows_it(batch):
     online, target = agent(), agent()
-    loss = CompositeLoss(online, target, terms("td", "entropy"))
+    loss = CompositeLoss(online, terms("td", "entropy"), target=target)
     torch.manual_seed(1)
-    found = loss(batch, ["entropy"])["loss_entropy"]
+    found = loss.sample_losses(batch, ["entropy"])[0]["entropy"]
     torch.manual_seed(1)
     mean, log_std = online.actor.net(batch["observation"]).chunk(2, -1)
     before = mean + log_std.exp() * torch.randn_like(mean)
@@ -29,7 +29,7 @@ def test_entropy_enters_the_target_where_asked(batch):
     parts = terms(
         {"name": "td", "gamma": 1.0, "next_actor": "online"}, {"name": "entropy", "backup": True, "weight": 0.5}
     )
-    loss = CompositeLoss(online, target, parts)
+    loss = CompositeLoss(online, parts, target=target)
     torch.manual_seed(1)
     batch["step"] = loss.step.expand(32)
     found = loss.terms["td"].next_returns(batch, online, target)
@@ -42,9 +42,9 @@ def test_entropy_enters_the_target_where_asked(batch):
 @pytest.mark.parametrize("actor", ["gaussian", "flow"])
 def test_conservative_is_the_gap_of_cql(batch, actor):
     online = agent(actor)
-    loss = CompositeLoss(online, online, terms("td", {"name": "conservative", "actions": 5}))
+    loss = CompositeLoss(online, terms("td", {"name": "conservative", "actions": 5}), target=online)
     torch.manual_seed(1)
-    found = loss(batch, ["conservative"])["loss_conservative"]
+    found = loss.sample_losses(batch, ["conservative"])[0]["conservative"]
     torch.manual_seed(1)
     actions, density = [torch.rand(32, 5, 2) * 2 - 1], [torch.full((32, 5), -2 * math.log(2))]
     if actor == "gaussian":
@@ -62,9 +62,9 @@ def test_conservative_is_the_gap_of_cql(batch, actor):
 
 def test_codac_is_that_gap_level_by_level(batch):
     online = agent("flow2", "qr10", "cvar0.2")
-    loss = CompositeLoss(online, online, terms("td", {"name": "conservative", "form": "codac", "actions": 5}))
+    loss = CompositeLoss(online, terms("td", {"name": "conservative", "form": "codac", "actions": 5}), target=online)
     torch.manual_seed(1)
-    found = loss(batch, ["conservative"])["loss_conservative"]
+    found = loss.sample_losses(batch, ["conservative"])[0]["conservative"]
     torch.manual_seed(1)
     action = torch.rand(32, 5, 2) * 2 - 1
     level = (torch.arange(32) + torch.rand(32, 1, 32)) / 32

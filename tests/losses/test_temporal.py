@@ -17,21 +17,23 @@ def log(batch):
 
 def test_iql_is_the_expectile_loss_and_the_source_of_the_target(batch):
     online, target = agent(), agent()
-    loss = CompositeLoss(online, target, terms({"name": "td", "gamma": 0.9}, {"name": "iql", "expectile": 0.8}))
-    found = loss(batch)
+    loss = CompositeLoss(online, terms({"name": "td", "gamma": 0.9}, {"name": "iql", "expectile": 0.8}), target=target)
+    found = loss.sample_losses(batch)
     net = loss.terms["iql"].net
     q = value(target.critic, batch["observation"], batch["action"]).amin(-1)
     u = (q - 2) / 3 - net(batch["observation"]).squeeze(-1)
-    assert torch.allclose(found["loss_iql"], torch.where(u > 0, 0.8, 0.2) * u**2, atol=1e-5)
+    assert torch.allclose(found[0]["iql"], torch.where(u > 0, 0.8, 0.2) * u**2, atol=1e-5)
     after = 2 + 3 * net(batch["next", "observation"])
     y = batch["next", "reward"] + 0.9 * (1 - batch["next", "terminated"].float()) * after
     q = value(online.critic, batch["observation"], batch["action"])
-    assert torch.allclose(found["loss_td"], (((y - q) / 3) ** 2).sum(-1), atol=1e-4)
+    assert torch.allclose(found[0]["td"], (((y - q) / 3) ** 2).sum(-1), atol=1e-4)
 
 
 def test_critic_bc_lowers_the_target_where_the_log_continues(log):
     online, target = agent("deterministic"), agent("deterministic")
-    loss = CompositeLoss(online, target, terms({"name": "td", "gamma": 0.9}, {"name": "critic_bc", "weight": 0.5}))
+    loss = CompositeLoss(
+        online, terms({"name": "td", "gamma": 0.9}, {"name": "critic_bc", "weight": 0.5}), target=target
+    )
     log["step"] = loss.step.expand(32)
     found = loss.terms["td"].returns(log, online, target)
     action = target.actor(pair(log["next", "observation"], log["action"]))["action"]
@@ -102,7 +104,7 @@ def test_the_actions_of_one_state_are_compared_at_the_same_levels(batch):
 def test_a_bonus_has_the_weight_of_its_step(log):
     online, target = agent("deterministic"), agent("deterministic")
     node = {"name": "critic_bc", "warmup": 2, "ramp": 4}
-    loss = CompositeLoss(online, target, terms({"name": "td", "gamma": 0.9, "candidates": 3}, node))
+    loss = CompositeLoss(online, terms({"name": "td", "gamma": 0.9, "candidates": 3}, node), target=target)
     pairs = loss.terms["td"].next_pair(log, online, target)
     log["step"] = loss.step.expand(32)
     assert loss.terms["critic_bc"].bonus(pairs, log, online).abs().sum() == 0

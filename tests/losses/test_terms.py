@@ -32,7 +32,7 @@ from tests.losses.samples import SPEC, agent, pair, terms
 )
 def test_parts_that_do_not_go_together_are_refused(actor, critic, names, words):
     with pytest.raises(InputError, match=words):
-        CompositeLoss(agent(actor, critic), agent(actor, critic), terms(*names))
+        CompositeLoss(agent(actor, critic), terms(*names), target=agent(actor, critic))
 
 
 @pytest.mark.parametrize(
@@ -79,16 +79,16 @@ class Taught(Gaussian):
 
 def test_any_set_of_extras_of_an_actor_works(batch):
     online = Agent(Taught(SPEC), agent().critic, agent().risk)
-    loss = CompositeLoss(online, online, terms("td", "bc", "distill", "entropy", "risk"))
+    loss = CompositeLoss(online, terms("td", "bc", "distill", "entropy", "risk"), target=online)
     torch.manual_seed(1)
-    found = loss(batch, ["distill", "entropy", "risk"])
+    found = loss.sample_losses(batch, ["distill", "entropy", "risk"])
     torch.manual_seed(1)
     action, teacher = online.actor.sample_with_teacher(batch["observation"])  # the first extra's action is the policy's
     _, log_prob = online.actor.sample_with_log_prob(batch["observation"])
-    assert torch.equal(found["loss_distill"], teacher.square().mean(-1))
-    assert torch.equal(found["loss_entropy"], log_prob)
+    assert torch.equal(found[0]["distill"], teacher.square().mean(-1))
+    assert torch.equal(found[0]["entropy"], log_prob)
     rho = online.critic.standard_risk(pair(batch["observation"], action), online.risk).amin(-1)
-    assert torch.allclose(found["loss_risk"], -rho)
+    assert torch.allclose(found[0]["risk"], -rho)
     metrics = Trainer(online, terms("td", "bc", "distill", "entropy"), batch, 0, steps=2).update(batch)
     assert all(value.isfinite() for value in metrics.values())
 
@@ -112,10 +112,11 @@ def test_a_term_asks_the_actor_for_something_new(batch, monkeypatch):
     monkeypatch.setitem(losses.suffix, "asking", "weight")
     asking = terms({"name": "asking", "scale": 2.0, "budget": 1.0})
     with pytest.raises(InputError, match=r"loss=asking needs the actor's sample_with_speed; .*, no actor has it"):
-        CompositeLoss(agent(), agent(), asking)
+        CompositeLoss(agent(), asking, target=agent())
     monkeypatch.setattr(Gaussian, "sample_with_speed", lambda actor, s: (actor.sample(s), s.sum(-1)), raising=False)
-    loss = CompositeLoss(agent(), agent(), asking)
-    assert loss.in_keys == [] and torch.equal(loss(batch)["loss_asking"], 2 * batch["observation"].sum(-1))
+    loss = CompositeLoss(agent(), asking, target=agent())
+    assert loss.in_keys == ["observation"]
+    assert torch.equal(loss.sample_losses(batch)[0]["asking"], 2 * batch["observation"].sum(-1))
     assert isinstance(loss.terms["asking"].multiplier.logarithm, torch.nn.Parameter)
 
 
@@ -125,9 +126,9 @@ def test_terms_are_complete_once_built(batch):
     assert built["entropy"].multiplier.budget == 2 and built["entropy"].multiplier.value.item() == pytest.approx(2)
     assert built["iql"].next_value(batch["observation"]).shape == (32, 1)
     assert built["iql"] in built["td"].others and built["iql"] in built["awr"].others
-    first, second = (CompositeLoss(agent(), agent(), built) for _ in range(2))
+    first, second = (CompositeLoss(agent(), built, target=agent()) for _ in range(2))
     first.step += 3
-    assert first(batch, ["iql"]).shape == second(batch, ["iql"]).shape == (32,)
+    assert all(loss.sample_losses(batch, ["iql"])[0]["iql"].shape == (32,) for loss in (first, second))
     assert second.step == 0
 
 
@@ -135,4 +136,4 @@ def test_terms_are_complete_once_built(batch):
 def test_terms_that_were_built_apart_are_refused(name):
     apart = {"td": losses.build("td"), **terms(name)}
     with pytest.raises(InputError, match=f"loss=td was built without {name}"):
-        CompositeLoss(agent(), agent(), apart)
+        CompositeLoss(agent(), apart, target=agent())

@@ -3,6 +3,7 @@
 Shown without a GPU: tensors on torch's device `meta` have no values, so reading one is an error.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import diffusers
@@ -49,6 +50,8 @@ def without_values(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(getattr(diffusers, name) for name in SCHEDULERS)
     own = torch.Generator
     monkeypatch.setattr(torch, "Generator", lambda device=None: own())
+    # asked once, when the target updater is made; there is none for meta
+    monkeypatch.setattr(torch.Tensor, "is_set_to", lambda tensor, other: tensor is other)
 
 
 def trainer_without_values(cell: str) -> Trainer:
@@ -60,6 +63,17 @@ def trainer_without_values(cell: str) -> Trainer:
     for optimiser in trainer.named_optimisers().values():
         optimiser.param_groups[0]["fused"] = False  # torch's own, which knows no meta
     return trainer
+
+
+def after(trainer: Trainer, work: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    """Do some work on the losses per sample of each gradient step."""
+
+    def computed(*given: Any) -> Any:
+        losses, reports = trainer.loss.sample_losses(*given)
+        work(losses)
+        return losses, reports
+
+    trainer.loss.compiled = computed
 
 
 @pytest.mark.filterwarnings("ignore:this critic learns the mean only")
@@ -76,17 +90,14 @@ def test_a_step_forces_no_sync(cell: str, without_values: None) -> None:
 @pytest.mark.parametrize("read", [float, bool, torch.Tensor.tolist, torch.Tensor.nonzero, torch.Tensor.cpu])
 def test_a_value_read_on_the_host_is_noticed(read: Any, without_values: None) -> None:
     trainer = trainer_without_values("recipe=bc")
-    trainer.loss.register_forward_hook(lambda module, inputs, output: print(read(output["loss_bc"].detach().sum())))
+    after(trainer, lambda losses: print(read(losses["bc"].detach().sum())))
     with pytest.raises(RuntimeError):  # NotImplementedError is one
         trainer.update(trainer.batch())
 
 
 def test_a_copy_from_the_host_is_noticed(without_values: None) -> None:
     trainer = trainer_without_values("recipe=bc")
-    trainer.loss.register_forward_hook(lambda module, inputs, output: output.set("loss_bc", output["loss_bc"] * more()))
-
-    def more() -> torch.Tensor:
-        return torch.ones(8).to("meta")
+    after(trainer, lambda losses: losses.update(bc=losses["bc"] * torch.ones(8).to("meta")))
 
     with Copies() as copies:
         trainer.update(trainer.batch())
