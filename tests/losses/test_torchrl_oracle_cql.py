@@ -59,6 +59,25 @@ def test_critic_with_and_without_entropy_in_the_target(backup):
     same_gradient(ours, plain, case.online.critic.trunk, loss.qvalue_network_params, STD**2)
 
 
+def test_best_of_several_next_actions():
+    """TorchRL takes the maximum of each member, then the lowest member; ours one action by its lowest member.
+
+    So members must agree here. TorchRL draws one next action before, which it does not use.
+    """
+    case = build("loss.td.candidates=4")
+    with torch.no_grad():
+        for parameter in case.target.critic.trunk.parameters():
+            parameter[1] = parameter[0]
+    loss = theirs(case, max_q_backup=True, num_random=4)
+    torch.manual_seed(1)
+    torch.randn_like(case.batch["action"])
+    ours = case.terms["td"](case.batch, case.online, case.target).mean()
+    torch.manual_seed(1)
+    plain, _ = loss.q_loss(unit_batch(case.batch))
+    close(STD**2 * ours, plain)
+    same_gradient(ours, plain, case.online.critic.trunk, loss.qvalue_network_params, STD**2)
+
+
 @pytest.mark.parametrize("actions", [1, 10])
 def test_conservative_term(actions):
     """TorchRL takes the logarithm of three proposals at a time: ours with `actions=1`, on a batch of as many copies.
