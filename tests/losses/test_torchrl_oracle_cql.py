@@ -9,6 +9,8 @@ from torchrl.objectives import CQLLoss, ValueEstimators
 
 from tests.losses.oracle import GAMMA, MEAN, STD, Case, close, critics, gaussian, same_gradient, set_target, unit_batch
 
+pytestmark = pytest.mark.filterwarnings("ignore:No target network updater")  # targets are set by hand
+
 PAPER = ("loss.conservative.normalise=none", "loss.conservative.actions=1")
 ALPHA = 0.3  # temperature in reward units
 

@@ -18,6 +18,8 @@ from tests.losses.oracle import (
     set_target,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:No target network updater")  # targets are set by hand
+
 SETTINGS = ("loss.awr.effective_sample_size=null", "loss.awr.inverse_temperature=4.7")  # 1 per reward unit
 
 

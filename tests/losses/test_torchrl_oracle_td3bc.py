@@ -1,5 +1,6 @@
 """`recipe=td3bc` against TorchRL's `TD3BCLoss`: value and every gradient, in float64."""
 
+import pytest
 import torch
 from torchrl.objectives import TD3BCLoss, ValueEstimators
 
@@ -18,6 +19,8 @@ from tests.losses.oracle import (
     set_target,
     unit_batch,
 )
+
+pytestmark = pytest.mark.filterwarnings("ignore:No target network updater")  # targets are set by hand
 
 
 def theirs(case, unit, **settings):
