@@ -98,7 +98,7 @@ def transitions(
     return TensorDict({"observation": observation, "action": action, "next": TensorDict(after, [count])}, [count])
 
 
-def inside(low: Sequence[float], high: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def inside(low: Sequence[float] | Tensor, high: Sequence[float] | Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The lowest and the highest float32 numbers [A] that lie in the box [low, high]."""
     least, most = np.asarray(low, np.float32), np.asarray(high, np.float32)
     least = np.where(least < np.asarray(low, np.float64), np.nextafter(least, np.float32(np.inf)), least)
@@ -108,7 +108,8 @@ def inside(low: Sequence[float], high: Sequence[float]) -> tuple[np.ndarray, np.
 class Scaling(nn.Module):
     """Observations and returns to zero mean and unit variance, actions between the box and [-1, 1]^A.
 
-    Numbers of more than 24 bits lose their mean in float64, before they are rounded to float32.
+    Numbers of more than 24 bits lose their mean in float64, before they are rounded to float32. After `double()` all
+    constants are the spec's own numbers in float64, and nothing is rounded to float32.
     """
 
     obs_mean: Tensor
@@ -124,24 +125,32 @@ class Scaling(nn.Module):
             torch.tensor(numbers, dtype=torch.float64)
             for numbers in (spec.low, spec.high, spec.obs_mean, spec.obs_std, spec.return_mean, spec.return_std)
         )
-        self.register_buffer("obs_mean", mean.float())
-        self.register_buffer("obs_std", std.float())
-        self.register_buffer("centre", ((high + low) / 2).float())
-        self.register_buffer("half_width", ((high - low) / 2).float())
-        self.register_buffer("return_mean", returns[0].float())
-        self.register_buffer("return_std", returns[1].float())
-        # constants of the spec, in no checkpoint: what float32 leaves of the means, and the bounds of actions
-        self.obs_rest, self.return_rest = mean - self.obs_mean, returns[0] - self.return_mean
-        self.low, self.high = (torch.tensor(bound) for bound in inside(spec.low, spec.high))
+        self.exact = {"obs_mean": mean, "obs_std": std, "centre": (high + low) / 2, "half_width": (high - low) / 2}
+        self.exact |= {"return_mean": returns[0], "return_std": returns[1]}
+        self.box = low, high
+        for name, constant in self.exact.items():
+            self.register_buffer(name, constant.float())
+        self.set_constants()
+
+    @torch.no_grad()
+    def set_constants(self) -> None:
+        """Set what is in no checkpoint: what the buffers' type leaves of the means, and the bounds of actions."""
+        kind, device = self.centre.dtype, self.centre.device
+        if kind == torch.float64:
+            for name, constant in self.exact.items():
+                getattr(self, name).copy_(constant)
+        rest = {name: self.exact[name] - self.exact[name].to(kind).double() for name in ("obs_mean", "return_mean")}
+        self.obs_rest, self.return_rest = rest["obs_mean"].to(device), rest["return_mean"].to(device)
+        bounds = self.box if kind == torch.float64 else (torch.tensor(bound) for bound in inside(*self.box))
+        self.low, self.high = (bound.to(device, kind) for bound in bounds)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Scaling":
-        for name in ("obs_rest", "return_rest", "low", "high"):  # go to another device with the buffers
-            setattr(self, name, fn(getattr(self, name)))
         super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
+        self.set_constants()
         return self
 
     def observe(self, observation: Tensor) -> Tensor:
-        """observation [*b, O] of any type -> float32, standardised."""
+        """observation [*b, O] of any type -> the networks' type, float32 by default, standardised."""
         if observation.dtype == self.obs_mean.dtype:
             return (observation - self.obs_mean) / self.obs_std
         return (observation.double() - self.obs_mean - self.obs_rest).to(self.obs_std.dtype) / self.obs_std
@@ -157,13 +166,13 @@ class Scaling(nn.Module):
         return within + (action - action.detach())  # the gradient of the unclamped action, also at a bound
 
     def to_standard(self, value: Tensor) -> Tensor:
-        """Returns in reward units -> standardised, in float32."""
+        """Returns in reward units -> standardised, in the networks' type."""
         if value.dtype == self.return_mean.dtype:
             return (value - self.return_mean) / self.return_std
         return self.standard_reward(value, 0.0, torch.zeros_like(value))
 
     def standard_reward(self, reward: Tensor, gamma: float, going: Tensor) -> Tensor:
-        """What a reward adds to a standardised return: (r - (1 - gamma going) mean) / std, [*b] in float32.
+        """What a reward adds to a standardised return: (r - (1 - gamma going) mean) / std, [*b].
 
         r + gamma going Z' in reward units is standard_reward + gamma going Z' in standardised returns. `going` [*b] is
         false where the step is terminal. The difference is made in float64: the mean is up to 1 / (1 - gamma) rewards.

@@ -75,3 +75,23 @@ def test_a_spec_of_version_0_1_has_no_limits():
     del values["return_limits"]
     listed = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
     assert Spec.of(listed) == Spec.unit(1, 1)
+
+
+def test_a_float64_scaling_has_the_numbers_of_the_spec():
+    spec = Spec(1, 1, (-0.1,), (0.7,), (0.3,), (0.9,), 100.1, 7.3)
+    scaling = Scaling(spec).double()
+    value = torch.tensor([[0.123456789]], dtype=torch.float64)
+    found = [scaling.observe(value), scaling.to_unit(value), scaling.to_standard(value), scaling.to_return(value)]
+    plain = [(0.123456789 - 0.3) / 0.9, (0.123456789 - 0.3) / 0.4, (0.123456789 - 100.1) / 7.3]
+    assert [number.item() for number in found] == pytest.approx([*plain, 100.1 + 7.3 * 0.123456789], rel=1e-14)
+    assert scaling.to_box(torch.tensor([1.0], dtype=torch.float64)).item() == pytest.approx(0.7, rel=1e-15)
+    reward = scaling.standard_reward(value, 0.9, torch.ones(1, 1, dtype=torch.bool))
+    assert reward.item() == pytest.approx((0.123456789 - 0.1 * 100.1) / 7.3, rel=1e-14)
+
+
+def test_a_scaling_that_went_through_float64_is_as_before():
+    spec = Spec(1, 1, (-0.1,), (0.7,), (0.3,), (0.9,), 100.1, 7.3)
+    plain, back = Scaling(spec), Scaling(spec).double().float()
+    for name in ("obs_mean", "centre", "return_std", "obs_rest", "return_rest", "low", "high"):
+        assert torch.equal(getattr(plain, name), getattr(back, name)), name
+        assert getattr(plain, name).dtype == getattr(back, name).dtype, name

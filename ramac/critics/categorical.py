@@ -79,7 +79,7 @@ class Categorical(Critic):
     def regression(self, features: Tensor, target: Tensor) -> Tensor:
         inside = target.clamp(self.atom[0], self.atom[-1])
         with torch.no_grad():  # a thousandth of a gap is rounding
-            self.clipped.lerp_(((target - inside).abs() > 1e-3 * self.width).float().mean(), 0.01)
+            self.clipped.lerp_(((target - inside).abs() > 1e-3 * self.width).to(self.clipped.dtype).mean(), 0.01)
         return -(self.project(inside).mean(-2) * self.log_probability(features)).sum(-1)
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:

@@ -18,11 +18,12 @@ from ramac.spec import Spec
 
 @losses.register("conservative", suffix="weight")
 class Conservative(Term):
-    """Lower Z at actions the data do not know: log E_a exp(Z(s, a)) / q(a) - Z(s, a_data), Z standardised.
+    """Lower Z at actions the data do not know: log E_a exp(Z(s, a)) / q(a) - Z(s, a_data).
 
     `form`: `cql` with the mean of Z, `codac` level by level. Of each proposal `actions` are drawn: uniform ones, and
-    where the actor has a density q its own at s and at s'. `budget` is the Lagrange option. The temperature of the
-    exponential is one standard deviation of the logged returns. Sum over members.
+    where the actor has a density q its own at s and at s'. `budget` is the Lagrange option. `normalise` is the unit of
+    Z, so also of the loss and the temperature of the exponential: `std`, one standard deviation of the logged returns;
+    `none`, one reward unit, as in the papers. Sum over members.
     Paper: Kumar et al. 2020, Conservative Q-Learning; codac: Ma et al. 2021, Conservative Offline Distributional RL.
     """
 
@@ -30,11 +31,18 @@ class Conservative(Term):
     reads: ClassVar[list[Any]] = ["observation", "action", ("next", "observation")]
     needs = ("loss.td",)
 
-    def __init__(self, *, form: Literal["cql", "codac"] = "cql", actions: int = 10, **schedule: Any) -> None:  # 10: CQL
+    def __init__(
+        self,
+        *,
+        form: Literal["cql", "codac"] = "cql",
+        actions: int = 10,  # CQL
+        normalise: Literal["std", "none"] = "std",  # none: CQL, CODAC
+        **schedule: Any,
+    ) -> None:
         super().__init__(**schedule)
         at_least(1, actions=actions)
         at_most(1000, actions=actions)
-        self.form, self.actions = form, actions
+        self.form, self.actions, self.normalise = form, actions, normalise
         if form == "codac":
             self.needs = (*self.needs, "critic.differentiable_quantile")
 
@@ -42,8 +50,9 @@ class Conservative(Term):
     def proposals(self, tensordict: TensorDictBase, agent: Agent) -> tuple[Tensor, Tensor]:
         """Actions in [-1, 1] [B, K, A] and their log densities [B, K]."""
         batch, actor = len(tensordict), agent.actor
-        unit = 2 * torch.rand(batch, self.actions, actor.data_spec.act_dim, device=tensordict.get("action").device) - 1
-        found = [(unit, torch.full_like(unit[..., 0], -math.log(2) * actor.data_spec.act_dim))]
+        width = actor.scaling.half_width
+        unit = 2 * torch.rand(batch, self.actions, len(width), dtype=width.dtype, device=width.device) - 1
+        found = [(unit, torch.full_like(unit[..., 0], -math.log(2) * len(width)))]
         if hasattr(actor, "sample_with_log_prob"):
             for key in ("observation", ("next", "observation")):
                 own = draw(actor, tensordict.get(key).repeat_interleave(self.actions, 0), "log_prob")
@@ -64,6 +73,7 @@ class Conservative(Term):
             # the same for all actions
             level = stratified((len(tensordict), 1), critic.levels, unit).expand(-1, action.shape[1], -1)
             value = critic.standard_values(pairs, level)[1].movedim(0, 1).unflatten(0, action.shape[:2])
+        value = value * scaling.return_std if self.normalise == "none" else value  # the mean of the returns cancels
         score = value[:, 1:] - density[..., None, None]
         gap = score.logsumexp(1) - math.log(density.shape[1]) - value[:, 0]
         return gap.mean(-1).sum(-1)

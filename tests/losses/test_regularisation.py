@@ -73,3 +73,20 @@ def test_codac_is_that_gap_level_by_level(batch):
     data = online.critic(pair(batch["observation"], batch["action"]), level[:, 0])["value"]
     plain = torch.log(((z - 2) / 3).exp().mean(1) * 4) - (data - 2) / 3  # a box of volume 4
     assert torch.allclose(found, plain.mean(-1).sum(-1), atol=1e-3)
+
+
+@pytest.mark.parametrize(("form", "critic"), [("cql", "mean"), ("codac", "qr10")])
+def test_conservative_counts_in_reward_units_where_asked(batch, form, critic):
+    """The gap of 2 + 3 Z, whose temperature is 1 in reward units."""
+    online = agent("flow2", critic)
+    node = {"name": "conservative", "form": form, "normalise": "none", "actions": 5}
+    torch.manual_seed(1)
+    found = terms("td", node)["conservative"](batch, online, online)
+    torch.manual_seed(1)
+    action = torch.rand(32, 5, 2) * 2 - 1
+    level = (torch.arange(online.critic.levels) + torch.rand(32, 1, online.critic.levels)) / online.critic.levels
+    states = batch["observation"].unsqueeze(1).expand(-1, 5, -1)
+    z = online.critic(pair(states, action), level.expand(-1, 5, -1))["value"]
+    data = online.critic(pair(batch["observation"], batch["action"]), level[:, 0])["value"]
+    plain = torch.log(z.double().exp().mean(1) * 4) - data
+    assert torch.allclose(found, plain.mean(-1).sum(-1).float(), atol=1e-3)
