@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,7 +35,7 @@ class MLflow(TorchRLWriter):
 
     def begin(self, name: str, settings: Mapping[str, Any]) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
-        import mlflow
+        mlflow: Any = import_module("mlflow")
         from torchrl.record.loggers import MLFlowLogger  # get_logger makes a file store, which MLflow 3.10 gave up
 
         root, uri, place = self.folder.absolute() / "mlflow", self.uri, None
@@ -57,8 +58,7 @@ class MLflow(TorchRLWriter):
     def close(self) -> None:
         if self.before is UNTOUCHED:
             return
-        import mlflow
-
+        mlflow: Any = import_module("mlflow")
         if self.logger is not None:
             mlflow.end_run(self.status)
         uri, experiment = self.before
@@ -68,9 +68,7 @@ class MLflow(TorchRLWriter):
 
 def delete_runs(uri: str) -> None:
     """Delete the interrupted runs of a store. The file stays: MLflow keeps it open as long as the process lasts."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
+    client = import_module("mlflow").MlflowClient(uri)
     for experiment in client.search_experiments():
         for run in client.search_runs([experiment.experiment_id]):
             client.delete_run(run.info.run_id)
@@ -81,8 +79,7 @@ def experiment_of_process(restored: tuple[Any, str | None] | None = None) -> tup
 
     MLflow has no public way to unset it, and in another store there may be no experiment of that number.
     """
-    from mlflow.tracking import fluent
-
+    fluent: Any = import_module("mlflow.tracking.fluent")
     before = getattr(fluent, "_active_experiment_id", None), os.environ.get("MLFLOW_EXPERIMENT_ID")
     if restored is not None:
         fluent._active_experiment_id, variable = restored

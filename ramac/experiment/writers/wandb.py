@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -31,7 +32,6 @@ class Wandb(TorchRLWriter):
         self.exit_code = 1
 
     def begin(self, name: str, settings: Mapping[str, Any]) -> None:
-        import wandb
         from torchrl.record.loggers import get_logger  # half a second
 
         folder = self.folder.absolute()  # W&B's own process may have begun in another working folder
@@ -43,7 +43,7 @@ class Wandb(TorchRLWriter):
             **self.place, "offline": self.offline, "id": resumed, "resume": None if self.offline else "allow",
             "reinit": "create_new",  # beside a run that the caller has open
             "log_env_packages": False,
-            "settings": wandb.Settings(console="off", silent=self.offline),
+            "settings": import_module("wandb").Settings(console="off", silent=self.offline),
         }  # fmt: skip
         quiet = {"WANDB_ERROR_REPORTING": "false", "WANDB_CACHE_DIR": str(root / "cache")} if self.offline else {}
         with environment_variables(quiet):  # torchrl sets WANDB_MODE, which would make every later run offline
