@@ -9,6 +9,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,8 @@ def plugins() -> dict[str, str]:
     origin = {point.value: point.dist for point in metadata.entry_points(group="ramac")}
     names = registry.plugins()
     if names:
-        registry.load()  # a plug-in may not be imported before the entries that it builds on
+        with suppress(Exception, SystemExit):  # told below, for each
+            registry.load()  # a plug-in may not be imported before the entries that it builds on
     found: dict[str, str] = {}
     for name in names:
         dist = origin.get(name)

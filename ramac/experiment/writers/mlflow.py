@@ -30,7 +30,7 @@ class MLflow(TorchRLWriter):
     ) -> None:
         super().__init__(folder, sizes)
         self.uri, self.experiment = tracking_uri, experiment
-        self.before: Any = UNTOUCHED  # tracking URI and experiment of the process
+        self.before: Any = UNTOUCHED  # the tracking URI of the process
         self.status = "FAILED"
 
     def begin(self, name: str, settings: Mapping[str, Any]) -> None:
@@ -44,13 +44,17 @@ class MLflow(TorchRLWriter):
             if (root / "mlflow.db").exists():
                 delete_runs(uri)
             root.mkdir(exist_ok=True)
-        self.before = (mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None, experiment_of_process())
+        self.before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
         with quiet():
             self.logger = MLFlowLogger(self.experiment, uri, artifact_location=place)
         mlflow.set_tag("mlflow.runName", name)
         left = iter(plain(settings).items())
         while part := dict(islice(left, BATCH)):
-            self.logger.log_hparams(part)
+            mlflow.log_params(part)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        # torchrl's log_metrics also sets the experiment of the process, which there is no public way to undo
+        import_module("mlflow").log_metrics(dict(values), step=step)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         self.status = "FINISHED"
@@ -61,9 +65,7 @@ class MLflow(TorchRLWriter):
         mlflow: Any = import_module("mlflow")
         if self.logger is not None:
             mlflow.end_run(self.status)
-        uri, experiment = self.before
-        mlflow.set_tracking_uri(uri)
-        experiment_of_process(experiment)
+        mlflow.set_tracking_uri(self.before)
 
 
 def delete_runs(uri: str) -> None:
@@ -72,20 +74,6 @@ def delete_runs(uri: str) -> None:
     for experiment in client.search_experiments():
         for run in client.search_runs([experiment.experiment_id]):
             client.delete_run(run.info.run_id)
-
-
-def experiment_of_process(restored: tuple[Any, str | None] | None = None) -> tuple[Any, str | None]:
-    """The experiment that MLflow would log to, which torchrl sets at every call; it is set back to `restored`.
-
-    MLflow has no public way to unset it, and in another store there may be no experiment of that number.
-    """
-    fluent: Any = import_module("mlflow.tracking.fluent")
-    before = getattr(fluent, "_active_experiment_id", None), os.environ.get("MLFLOW_EXPERIMENT_ID")
-    if restored is not None:
-        fluent._active_experiment_id, variable = restored
-        os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
-        os.environ.update({} if variable is None else {"MLFLOW_EXPERIMENT_ID": variable})
-    return before
 
 
 @contextmanager
