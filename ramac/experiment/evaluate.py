@@ -16,7 +16,7 @@ from ramac.errors import InputError, nearest, whole_number
 from ramac.evaluation.rollout import Evaluation, film
 from ramac.experiment.config import SEEDS, RunConfig, listed
 from ramac.experiment.folder import RunFolder
-from ramac.experiment.writers import EPISODE, Table
+from ramac.experiment.writers.tables import EPISODE, Table
 from ramac.registry import Registry, evaluations, hazards, tasks
 from ramac.system.files import write_json
 from ramac.system.runtime import device_of

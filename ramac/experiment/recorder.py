@@ -17,9 +17,9 @@ from ramac.evaluation.rollout import Evaluation
 from ramac.experiment import progress as states
 from ramac.experiment.config import RunConfig
 from ramac.experiment.folder import RunFolder
+from ramac.experiment.loggers import Loggers, numbers
 from ramac.experiment.progress import Clock, Progress
-from ramac.experiment.writers import Writer, read_episodes
-from ramac.registry import loggers
+from ramac.experiment.writers.tables import read_episodes
 from ramac.statistics import tails
 from ramac.system.files import PART, whole, write_json
 from ramac.system.runtime import environment, host, seeded
@@ -51,18 +51,17 @@ class Recorder:
                 OmegaConf.save(OmegaConf.create(config.plain), part)
         with folder.environment_file.open("w" if progress is None else "a") as file:
             file.write((f"\nresumed after gradient step {step}\n" if progress else "") + environment())
-        self.writers: list[Writer] = [loggers.build(node, folder.path, sizes) for node in config.logger.values()]
+        self.loggers = Loggers(folder, config, evaluation, sizes, progress is not None)
 
     def log(self, step: int, metrics: Mapping[str, Tensor]) -> dict[str, float]:
         """Write the metrics [] of a gradient step and return them."""
         values = {str(key): value.item() for key, value in metrics.items()}
-        for writer in self.writers:
-            writer.metrics(step, values)
+        self.loggers.each("metrics", step, values)
         return values
 
     def save(self, state: Mapping[str, Tensor], progress: Progress) -> None:
         """Keep a training state together with the sizes of the tables at that moment. Raises OSError."""
-        progress.sizes = {name: size for writer in self.writers for name, size in writer.sizes().items()}
+        progress.sizes = self.loggers.sizes()
         progress.best = self.best
         states.save(self.folder, state, progress, self.config.save_last)
 
@@ -83,8 +82,7 @@ class Recorder:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 text = f"evaluation after gradient step {step} failed: {reason}"
                 raise RunStopped(f"{text}; {self.folder.traceback_file} says where") from error
-            for writer in self.writers:
-                writer.episodes(step, self.episodes)
+            self.loggers.evaluated(step, self.episodes)
         best = self.is_best(step)
         if self.evaluation.keep or best:
             checkpoint.save(policy, self.config.plain, self.folder.checkpoints / str(step), step)
@@ -133,6 +131,7 @@ class Recorder:
             "updates_per_second": speed, "wall_seconds": clock.seconds,
         }  # fmt: skip
         write_json(self.folder.summary_file, summary)
+        self.loggers.each("finish", numbers(summary))
         shutil.rmtree(self.folder.states, ignore_errors=True)
         return summary
 
@@ -160,9 +159,8 @@ class Recorder:
         return brief(judge(self.folder.path, agents, self.data, config.gamma, alphas, config.seed))
 
     def close(self) -> None:
-        """Close the writers."""
-        for writer in self.writers:
-            writer.close()
+        """Close the loggers."""
+        self.loggers.each("close")
 
 
 def source(step: int, scored: Mapping[int, list[dict[str, Any]]]) -> dict[str, Any]:

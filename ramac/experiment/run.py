@@ -20,6 +20,7 @@ from ramac.experiment.config import RunConfig
 from ramac.experiment.folder import RunFolder, claim, finished, refuse_taken
 from ramac.experiment.progress import Clock, Progress
 from ramac.experiment.recorder import Recorder
+from ramac.experiment.writers import refuse_missing
 from ramac.losses import build_terms
 from ramac.registry import evaluations, losses, trainers
 from ramac.spec import Spec
@@ -50,6 +51,7 @@ def build_trainer(config: RunConfig, spec: Spec, transitions: TensorDict, device
 def dry_build(config: RunConfig) -> None:
     """Build every part without data: a wrong argument is refused before a dataset is collected. Raises InputError."""
     device_of(config.device)
+    refuse_missing(config.logger)
     task = configured(config.plain)
     evaluation: Evaluation = evaluations.build(config.evaluation)
     trainer = build_trainer(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))

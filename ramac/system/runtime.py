@@ -6,7 +6,7 @@ import platform
 import socket
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from operator import index
@@ -83,6 +83,21 @@ def restored() -> Iterator[None]:
             torch.set_deterministic_debug_mode(mode)
             if workspace is None:
                 os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+
+
+@contextmanager
+def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables inside the block; afterwards all variables are as before."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key in {*os.environ, *before}:
+            if key not in before:
+                del os.environ[key]
+            elif os.environ.get(key) != before[key]:
+                os.environ[key] = before[key]
 
 
 @contextmanager

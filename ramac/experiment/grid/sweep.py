@@ -14,6 +14,7 @@ from ramac.errors import InputError
 from ramac.experiment.compose import explained, of_tree
 from ramac.experiment.config import NEUTRAL, SettingError
 from ramac.experiment.grid.folder import Cell, GridFolder, digest
+from ramac.experiment.writers import refuse_missing
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def cell_of(sweeper: Any, overrides: list[str]) -> Cell:
         return Cell(overrides, None, str(error) if isinstance(error, InputError) else explained(error, overrides))
     if config.seeds is not None:
         raise InputError(f"seeds={config.seeds} is for one run; in a sweep each seed is a run: seed=0,1,2")
+    refuse_missing(config.logger)
     return Cell.of(config, overrides)
 
 

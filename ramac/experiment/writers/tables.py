@@ -1,4 +1,4 @@
-"""Where the numbers of a run are written while it is trained: the entries of the slot `logger`."""
+"""The csv tables of a run, as a logger and read back."""
 
 import csv
 import os
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ramac.experiment.writers import Writer
 from ramac.registry import loggers
 
 METRIC: tuple[str, ...] = ("step", "name", "value")  # columns of metrics.csv
@@ -16,29 +17,6 @@ EPISODE: tuple[str, ...] = (
     "risky_steps",
     "penalties",
 )  # columns of a csv file of episodes
-
-
-class Writer:
-    """A destination of metrics and episodes. An entry overrides what it can use.
-
-    `sizes`: what `sizes()` gave when the training state was saved from which a run is resumed; {} for a new run.
-    """
-
-    def __init__(self, folder: Path, sizes: Mapping[str, int]) -> None:
-        self.folder = folder
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Write the metrics of a gradient step."""
-
-    def episodes(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write the episodes of an evaluation."""
-
-    def sizes(self) -> dict[str, int]:
-        """Bytes of each file that are on the disk, so that a resumed run cuts off what came later."""
-        return {}
-
-    def close(self) -> None:
-        """Close what is open."""
 
 
 class Table:
@@ -71,6 +49,15 @@ def read_episodes(path: Path) -> dict[int, list[dict[str, Any]]]:
         for row in csv.DictReader(file):
             step = int(row.pop("step"))
             found.setdefault(step, []).append({key: (float if key == "return" else int)(row[key]) for key in EPISODE})
+    return found
+
+
+def read_metrics(path: Path) -> dict[int, dict[str, float]]:
+    """Values of a metrics.csv by gradient step and name."""
+    found: dict[int, dict[str, float]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(int(row["step"]), {})[row["name"]] = float(row["value"])
     return found
 
 
