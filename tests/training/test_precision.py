@@ -11,7 +11,8 @@ from benchmarks.updates import data, ramac_trainer
 def test_the_precision_holds_in_the_step_and_nowhere_else(precision: str) -> None:
     trainer = ramac_trainer(["recipe=fql", f"trainer.precision={precision}", "trainer.batch_size=8"], data(100))
     found = []
-    trainer.loss.register_forward_hook(lambda *_: found.append(torch.get_float32_matmul_precision()))
+    compute = trainer.loss.sample_losses
+    trainer.loss.compiled = lambda *given: found.append(torch.get_float32_matmul_precision()) or compute(*given)
     trainer.update(trainer.batch())
     assert found == [precision, precision]  # critic and actor
     assert torch.get_float32_matmul_precision() == "highest"
