@@ -16,7 +16,7 @@ def test_the_precision_holds_in_the_step_and_nowhere_else(precision: str) -> Non
     trainer.update(trainer.batch())
     assert found == [precision, precision]  # critic and actor
     assert torch.get_float32_matmul_precision() == "highest"
-    trainer.loss.register_forward_hook(lambda *_: 1 / 0)
+    trainer.loss.compiled = lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):
         trainer.update(trainer.batch())
     assert torch.get_float32_matmul_precision() == "highest"
