@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from ramac.cli import fail, table
 from ramac.errors import InputError
-from ramac.experiment.compose import compose, explained, of_tree, parsed, without_aliases
+from ramac.experiment.compose import COMPATIBLE, compose, explained, of_tree, parsed, without_aliases
 from ramac.experiment.config import RunConfig
 from ramac.experiment.presets import CONFIGS
 from ramac.experiment.run import train
@@ -65,7 +65,7 @@ def with_hydra(arguments: Sequence[str], words: Sequence[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
     sys.argv = [sys.argv[0], *without_aliases(arguments)]
     try:
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)()
+        hydra.main(**COMPATIBLE, config_path=str(CONFIGS), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         if before[0] == "1":
             raise
@@ -79,22 +79,25 @@ def with_hydra(arguments: Sequence[str], words: Sequence[str]) -> int:
     return 0
 
 
-def job(config: Any) -> None:
-    """One run of a command line with flags, or one run of a sweep in whatever process a launcher runs it."""
+def job(config: Any) -> float | None:
+    """One run of a command line with flags, or one run of a sweep in whatever process a launcher runs it.
+
+    Returns the objective of a sweep's run, for sweepers that search.
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
-        from ramac.experiment.grid.cell import run
+        from ramac.experiment.grid.cell import placed, run
 
         keep_memory()
-        run(of_tree(config, []), hydra.launcher)
-        return
+        return run(placed(of_tree(config, []), hydra.overrides.task, hydra.sweep.dir), hydra.launcher)
     try:
         execute(of_tree(config, []))
     except InputError as error:  # here, because Hydra prints a line of its own about a failed job
         fail(str(error))
+    return None
 
 
 def result_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
