@@ -128,8 +128,9 @@ def explained(error: Exception, words: Sequence[str]) -> str:
         if group in GROUPS:
             GROUPS[group].parse(name)
         known = sorted(error.options or ())
-        text = f"no {group} {name!r}; choose from {', '.join(known)}{nearest(name, known)}"
-        return text + EXTRAS.get(group, "")
+        if not group:  # of --config-name
+            return f"no configuration {name!r}; leave out --config-name for ramac's own"
+        return f"no {group} {name!r}; choose from {', '.join(known)}{nearest(name, known)}{EXTRAS.get(group, '')}"
     cause: Any = error
     while cause is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__
@@ -139,6 +140,7 @@ def explained(error: Exception, words: Sequence[str]) -> str:
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         groups = (*GROUPS, *PRESETS)
         choices = [word for word in words if word.partition("=")[0] in groups or word.startswith("hydra/")]
+        choices = [word for word in choices if not parsed([word])[0].is_sweep_override()]
         return f"no setting {key!r}{suggested(key, choices)}"
     return f"{key}: {' '.join(str(cause.msg or cause).split()).partition(' full_key:')[0]}"
 

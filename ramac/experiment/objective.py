@@ -26,7 +26,7 @@ def chosen(objective: str | None, task: Mapping[str, Any], evaluation: Mapping[s
     known = objectives(task, evaluation)
     if objective is not None and objective not in known:
         hint = nearest(str(objective), known)
-        raise InputError(f"objective={objective} names no number of a summary; choose {', '.join(known)}{hint}")
+        raise InputError(f"objective={objective} names no number of a summary; choose from {', '.join(known)}{hint}")
     return objective or known[0]
 
 

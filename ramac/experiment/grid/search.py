@@ -40,10 +40,8 @@ class Search:
     @property
     def best(self) -> tuple[float, Cell] | None:
         """Objective and run of the best trial; None where no trial has a result."""
-        found = sorted(
-            self.results.values(), key=lambda result: result[0], reverse=self.sweeper.direction == "maximize"
-        )
-        return found[0] if found else None
+        sign = 1 if self.sweeper.direction == "maximize" else -1
+        return max(self.results.values(), key=lambda result: sign * result[0], default=None)
 
     def searched(self, overrides: Sequence[str]) -> list[str]:
         """Those overrides of a trial that were searched over."""
@@ -130,7 +128,7 @@ def plan_search(sweeper: Any, arguments: list[str]) -> Search:
     swept = [override for override in parsed if override.is_sweep_override()]
     for override in swept:
         if override.get_key_element().lstrip("+") in NEUTRAL:
-            raise makes_no_runs(override.get_key_element(), str(override.get_value_element_as_str()))
+            raise makes_no_runs(override.get_key_element(), str(override.input_line).partition("=")[2])
     if not swept:
         raise InputError("a search needs values to choose from: 'risk=choice(cvar0.1,wang)' 'gamma=interval(0.9,0.99)'")
     for key in ("n_trials", "n_jobs"):
