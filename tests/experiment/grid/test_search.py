@@ -12,6 +12,7 @@ from ramac.errors import InputError
 from ramac.experiment.compose import compose
 from ramac.experiment.objective import chosen, objectives, value
 from ramac.reporting import report
+from trials.datasets import arrays, write_d4rl
 from trials.sweeps import ramac_m
 
 SUMMARY = {"return_mean": 1, "return_cvar": {"0.1": -2.5}, "estimate": {"cvar": {"0.05": -3.0}}, "score": None}
@@ -78,6 +79,17 @@ def test_a_search_over_risk_weight_and_losses_finds_the_best_of_its_runs(monkeyp
     changed = [path for path, written in before.items() if path.stat().st_mtime_ns != written]
     assert changed == [lost]
     assert yaml.safe_load(Path("g/optimization_results.yaml").read_text()) == result
+
+
+def test_without_an_environment_the_estimate_is_compared(monkeypatch):
+    pytest.importorskip("optuna", reason="the extra `optuna` is not installed")
+    file = write_d4rl("logs.hdf5", **arrays(steps=100))
+    found = lambda recorder: {"mean": float(recorder.config.seed), "cvar": {"0.1": -1.0}, "verdict": "none"}  # noqa: E731
+    monkeypatch.setattr("ramac.experiment.recorder.Recorder.estimate", found)
+    command = (*OPTUNA, "task=logs", f"data={file}", "seed=choice(1,2,3)", "hydra/sweeper/sampler=random")
+    assert ramac_m(monkeypatch, *command, "hydra.sweeper.n_trials=4", "grid_dir=g") == 0
+    best = max(summary["estimate"]["mean"] for summary in summaries("g").values())
+    assert yaml.safe_load(Path("g/optimization_results.yaml").read_text())["best_value"] == best > 1
 
 
 def test_a_failed_trial_does_not_end_the_search(monkeypatch, capfd):
