@@ -95,7 +95,7 @@ def with_hydra(flags: Sequence[str], words: Sequence[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     parsed(words)
-    refuse_package(dict(flag.partition("=")[::2] for flag in flags), words)
+    refuse_package({name: value for name, _, value in (flag.partition("=") for flag in flags)}, words)
     before = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
     sys.argv = [sys.argv[0], *flags, *without_aliases(words)]
