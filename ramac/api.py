@@ -198,7 +198,7 @@ def sweep(*words: str | Mapping[str, Any], quiet: bool = False, **settings: Any)
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         stack.enter_context(contextlib.suppress(SystemExit))  # some runs failed: the rows say which
-        with_hydra(["-m", *given], given)
+        with_hydra(["--multirun"], given)
     grid = GridFolder(FOLDERS.pop())
     rows = []
     for row in status(grid):

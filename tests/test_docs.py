@@ -71,7 +71,7 @@ def test_commands_compose(page):
                 if group == "recipe":
                     assert set(value.split(",")) <= set(presets("recipe"))
                 if group in GROUPS:
-                    for spec in re.split(r"[\[\],]+", value):
+                    for spec in re.split(r"[\[\](),]+", value.removeprefix("choice")):
                         assert not spec or GROUPS[group].parse(spec)
             continue
         compose([word.replace("FOLDER", "folder") for word in words[1:] if word != "--explain"])

@@ -6,6 +6,7 @@ The same as ramac KEY=VALUE... --explain.
 from rich.console import Console
 
 from ramac.cli import table
+from ramac.cli.train import split
 from ramac.errors import InputError
 from ramac.experiment.compose import compose
 from ramac.experiment.explain import PARTS, explain
@@ -15,7 +16,10 @@ def main(arguments: list[str]) -> int:
     """Print the table; nothing is trained or written. Raises InputError."""
     if {"-m", "--multirun"} & set(arguments):
         raise InputError("--explain is about one run; leave out -m")
-    trainer, terms, together = explain(compose(arguments))
+    flags, words = split(arguments)
+    if flags:
+        raise InputError(f"--explain takes settings only; leave out {flags[0]}")
+    trainer, terms, together = explain(compose(words))
     rows = []
     for row in terms:
         weights = " ".join(f"{weight:.3g}" for weight in row["weights"])

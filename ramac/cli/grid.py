@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from ramac.cli import table
-from ramac.errors import InputError, nearest
+from ramac.errors import InputError, RunStopped, nearest
 from ramac.experiment.grid.folder import GridFolder
+from ramac.experiment.grid.search import plan_search
 from ramac.experiment.grid.status import STATES, remaining, status
 from ramac.experiment.grid.sweep import launch, plan
 
@@ -32,12 +33,33 @@ def sweep(sweeper: Any, arguments: list[str]) -> None:
     FOLDERS.append(planned.grid.path)
     counts = f"{len(planned.cells)} runs, {len(planned.missing)} to run"
     print(f"sweep: {counts}, in {planned.grid.path}", flush=True)
-    died = launch(sweeper, planned)
+    died = launch(sweeper.launcher, sweeper.config, planned)
     failed = show(planned.grid)
     if died:
         print(f"the launcher stopped: {died}; the same command again runs what is missing")
     if died or failed:
         raise SystemExit(1)
+
+
+def search(sweeper: Any, arguments: list[str]) -> None:
+    """Run the trials of a search and print the best one. Raises InputError, SystemExit(1) without any result."""
+    planned = plan_search(sweeper, arguments)
+    FOLDERS.append(planned.grid.path)
+    print(f"search: {sweeper.n_trials} trials, {planned.purpose}, in {planned.grid.path}", flush=True)
+    again = f"the same command continues the search in {planned.grid.path}"
+    try:
+        planned.run(arguments)
+    except KeyboardInterrupt as error:
+        error.args = (f"{error if error.args else 'interrupted'}; {again}",)
+        raise
+    except RunStopped as error:
+        raise RunStopped(f"{error}; {again}") from error
+    show(planned.grid)
+    if planned.best is None:
+        print("no trial has a result")
+        raise SystemExit(1)
+    value, cell = planned.best
+    print(f"best: {value:.6g} by {' '.join(planned.searched(cell.overrides))}\n  {planned.grid.run(cell)}")
 
 
 def show(grid: GridFolder) -> int:

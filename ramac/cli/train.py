@@ -5,7 +5,7 @@ The word train may be left out. The composed configuration of any command line: 
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from ramac.cli import fail, table
 from ramac.errors import InputError
-from ramac.experiment.compose import compose, explained, of_tree, parsed, without_aliases
+from ramac.experiment.compose import COMPATIBLE, compose, explained, of_tree, parsed, tree, without_aliases
 from ramac.experiment.config import RunConfig
 from ramac.experiment.presets import CONFIGS
 from ramac.experiment.run import train
@@ -25,9 +25,9 @@ from ramac.system.runtime import keep_memory
 
 def main(arguments: list[str]) -> int:
     """Train a run. Raises InputError, and what a run raises."""
-    words = overrides_of(arguments)
-    if words != arguments:  # flags: a sweep, help or completion
-        return with_hydra(arguments, words)
+    flags, words = split(arguments)
+    if flags:  # a sweep, help or completion
+        return with_hydra(flags, words)
     execute(compose(words))
     return 0
 
@@ -39,8 +39,11 @@ def execute(config: RunConfig) -> None:
         show(summary)
 
 
-def overrides_of(arguments: list[str]) -> list[str]:
-    """The arguments that are no flags. Raises InputError for an unknown flag."""
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's flags, each with its value in one word, and the other words.
+
+    Raises InputError for an unknown flag and for flags that do not go together.
+    """
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
@@ -49,10 +52,41 @@ def overrides_of(arguments: list[str]) -> list[str]:
         raise InputError(f"{message}; ramac --help names the flags, settings are written key=value")
 
     parser.error = error
-    return parser.parse_args(arguments).overrides
+    given = vars(parser.parse_intermixed_args(list(arguments)))
+    flags = {}
+    for action in parser._actions:
+        if action.option_strings and (value := given.get(action.dest)):
+            name = max(action.option_strings, key=len)
+            flags[name] = name if value is True else f"{name}={value}"
+    refuse_flags(flags)
+    return list(flags.values()), given["overrides"]
 
 
-def with_hydra(arguments: Sequence[str], words: Sequence[str]) -> int:
+def refuse_flags(flags: Collection[str]) -> None:
+    """Refuse flags that ramac has no use for, or not in this combination. Raises InputError."""
+    if "--experimental-rerun" in flags:
+        raise InputError("--experimental-rerun is not for runs of ramac; ramac resume RUN continues one")
+    if "--config-path" in flags:
+        raise InputError("--config-path would replace ramac's own configuration; --config-dir DIR adds yours to it")
+    if alone := [name for name in ("--package", "--resolve") if name in flags and "--cfg" not in flags]:
+        raise InputError(f"{alone[0]} goes with --cfg: ramac KEY=VALUE... --cfg job {alone[0]}")
+    actions = [name for name in ("--run", "--multirun", "--cfg", "--info", "--shell-completion") if name in flags]
+    if len(actions) > 1:
+        raise InputError(f"{' and '.join(actions)} do not go together; choose one")
+
+
+def refuse_package(flags: Mapping[str, str], words: Sequence[str]) -> None:
+    """Refuse a `--package` that the configuration does not have. Raises InputError."""
+    from omegaconf import OmegaConf
+
+    package = flags.get("--package")
+    if package in (None, "_global_") or {"--config-name", "--config-dir"} & set(flags):
+        return
+    if OmegaConf.select(tree(words, hydra=True), package) is None:  # as Hydra asks
+        raise InputError(f"--package={package} is no part of the configuration; --cfg job shows all of it")
+
+
+def with_hydra(flags: Sequence[str], words: Sequence[str]) -> int:
     """Hand the command line to Hydra, for flags: sweeps, --cfg, help and completion. Raises InputError."""
     import sys
 
@@ -61,11 +95,12 @@ def with_hydra(arguments: Sequence[str], words: Sequence[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     parsed(words)
+    refuse_package({name: value for name, _, value in (flag.partition("=") for flag in flags)}, words)
     before = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
-    sys.argv = [sys.argv[0], *without_aliases(arguments)]
+    sys.argv = [sys.argv[0], *flags, *without_aliases(words)]
     try:
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)()
+        hydra.main(**COMPATIBLE, config_path=str(CONFIGS), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         if before[0] == "1":
             raise
@@ -79,22 +114,25 @@ def with_hydra(arguments: Sequence[str], words: Sequence[str]) -> int:
     return 0
 
 
-def job(config: Any) -> None:
-    """One run of a command line with flags, or one run of a sweep in whatever process a launcher runs it."""
+def job(config: Any) -> float | None:
+    """One run of a command line with flags, or one run of a sweep in whatever process a launcher runs it.
+
+    Returns the objective of a sweep's run, for sweepers that search.
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
-        from ramac.experiment.grid.cell import run
+        from ramac.experiment.grid.cell import placed, run
 
         keep_memory()
-        run(of_tree(config, []), hydra.launcher)
-        return
+        return run(placed(of_tree(config, []), hydra.overrides.task, hydra.sweep.dir), hydra.launcher)
     try:
         execute(of_tree(config, []))
     except InputError as error:  # here, because Hydra prints a line of its own about a failed job
         fail(str(error))
+    return None
 
 
 def result_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from hydra import __version__ as hydra_version
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -19,15 +20,22 @@ from ramac.experiment.config import RunConfig
 from ramac.experiment.presets import CONFIGS, PRESETS, known_preset, presets
 from ramac.registry import GROUPS
 
+COMPATIBLE: dict[str, Any] = {"version_base": "1.3"} if hydra_version.startswith("1.3.") else {}  # deprecated in 1.4
+
 ALIASES = {"loss.td.gamma": "gamma"}
+CHOICES = {"hydra/sweeper=optuna": "hydra/sweeper=search"}  # the plug-in, with the defaults of configs/hydra/sweeper/
 SIGNS = "write group=entry, group=entryNUMBER or group.argument=value, with quotes around other signs"
 LISTS = ("loss", "logger")  # slots that take several entries
-EXTRAS = "; the extras joblib, slurm and ray bring launchers: pip install 'ramac[joblib]'"
+EXTRAS = {  # what brings a missing plug-in of Hydra
+    "hydra/launcher": "; the extras joblib, slurm and ray bring launchers: pip install 'ramac[joblib]'",
+    "hydra/sweeper": "; the extra optuna brings a search: pip install 'ramac[optuna]'",
+    "hydra/sweeper/sampler": "; the extra optuna brings samplers: pip install 'ramac[optuna]'",
+}
 
 
 def without_aliases(words: Sequence[str]) -> list[str]:
-    """The words with the present name of each setting."""
-    parts = [word.partition("=") for word in words]
+    """The words with the present name of each setting and of our own configuration of a plug-in."""
+    parts = [CHOICES.get(word, word).partition("=") for word in words]
     return ["".join((ALIASES.get(key, key), equals, value)) for key, equals, value in parts]
 
 
@@ -58,7 +66,7 @@ def tree(words: Sequence[str], hydra: bool = False) -> DictConfig:
     running = GlobalHydra.instance().hydra  # a sweep may be running, one of whose cells is explained
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with initialize_config_dir(str(CONFIGS), **COMPATIBLE):
             return hydra_compose("config", without_aliases(words), return_hydra_config=hydra)
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(explained(error, words)) from error
@@ -120,8 +128,10 @@ def explained(error: Exception, words: Sequence[str]) -> str:
         if group in GROUPS:
             GROUPS[group].parse(name)
         known = sorted(error.options or ())
-        text = f"no {group} {name!r}; choose from {', '.join(known)}{nearest(name, known)}"
-        return text + EXTRAS * (group == "hydra/launcher")
+        if not group:  # of --config-name
+            return f"no configuration {name!r}; leave out --config-name for ramac's own"
+        listed = f"choose from {', '.join(known)}{nearest(name, known)}" if known else "none is installed"
+        return f"no {group} {name!r}; {listed}{EXTRAS.get(group, '')}"
     cause: Any = error
     while cause is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__
@@ -131,6 +141,7 @@ def explained(error: Exception, words: Sequence[str]) -> str:
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         groups = (*GROUPS, *PRESETS)
         choices = [word for word in words if word.partition("=")[0] in groups or word.startswith("hydra/")]
+        choices = [word for word in choices if not parsed([word])[0].is_sweep_override()]
         return f"no setting {key!r}{suggested(key, choices)}"
     return f"{key}: {' '.join(str(cause.msg or cause).split()).partition(' full_key:')[0]}"
 

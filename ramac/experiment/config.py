@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from ramac.agent import Acting
 from ramac.errors import InputError, nearest, whole_number
+from ramac.experiment import objective
 from ramac.registry import GROUPS, Registry
 
 Node = dict[str, Any]  # `name` of a registry entry and its arguments
@@ -17,7 +18,10 @@ LIMITS = {"seed": (0, SEEDS), "log_every": (1, SEEDS), "save_every": (0, SEEDS),
 OPTIONAL_LIMITS = {"threads": (1, 4096), "seeds": (1, 1024)}
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 # settings that the numbers of a run do not depend on
-NEUTRAL = ("run_dir", "grid_dir", "sweep", "device", "threads", "seeds", "save_every", "save_last", "logger")
+NEUTRAL = (
+    *("run_dir", "grid_dir", "sweep", "objective", "device", "threads", "seeds"),
+    *("save_every", "save_last", "logger"),
+)
 CSV: dict[str, Node] = {"csv": {"name": "csv"}}
 
 
@@ -70,6 +74,7 @@ class RunConfig:
     save_every: int
     save_last: int
     deterministic: bool
+    objective: str | None
 
     def __post_init__(self) -> None:
         for key, (least, most) in (LIMITS | OPTIONAL_LIMITS).items():
@@ -92,6 +97,7 @@ class RunConfig:
                 {"temperature": self.temperature},
             ):
                 Acting.of({"candidates": 2} | part)
+            _ = self.path_of_objective
         except InputError as error:
             raise SettingError(str(error)) from error
         _ = self.acting  # checks them together
@@ -100,7 +106,8 @@ class RunConfig:
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """The configuration in these plain settings: a composed tree, or what a run of any version has written."""
         values = {key: value for key, value in settings.items() if key != "about"}
-        values = {"hazard": None, "logger": {}, "loss": {}} | values  # an empty slot is no key of a composed tree
+        # an empty slot is no key of a composed tree; version 0.1 had no objective
+        values = {"hazard": None, "logger": {}, "loss": {}, "objective": None} | values
         known = [field.name for field in fields(cls)]
         if unknown := [str(key) for key in values if key not in known]:
             raise InputError(f"no setting {unknown[0]!r}; there are {', '.join(known)}{nearest(unknown[0], known)}")
@@ -145,6 +152,11 @@ class RunConfig:
     def acting(self) -> Acting:
         """How the policy acts."""
         return Acting.of({"candidates": self.candidates, "temperature": self.temperature, "mode": self.mode})
+
+    @cached_property
+    def path_of_objective(self) -> str:
+        """Where a summary has the number that a search compares: `return_cvar.0.1`."""
+        return objective.chosen(self.objective, self.task, self.evaluation)
 
     @cached_property
     def names(self) -> dict[str, str]:

@@ -1,8 +1,11 @@
 """One run of a sweep, in whatever process a launcher runs it: a failure stays its own."""
 
+import math
 import os
 import sys
 import traceback
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,27 @@ import torch
 from ramac.errors import InputError, RunStopped
 from ramac.experiment.config import RunConfig
 from ramac.experiment.folder import RunFolder, Taken
+from ramac.experiment.grid.folder import Cell, GridFolder
+from ramac.experiment.objective import value
 from ramac.experiment.run import train
 from ramac.system.files import write_json
 from ramac.system.untrusted import read_json
 
 
-def run(config: RunConfig, launcher: Any) -> None:
-    """Train unless the run is finished or another process trains it; the reason of a failure goes into its folder."""
+def placed(config: RunConfig, overrides: Sequence[str], sweep_dir: str) -> RunConfig:
+    """With a folder, as a run of a sweep has it, where Hydra's own sweeper or another one has named none."""
+    if config.run_dir is not None:
+        return config
+    grid, cell = GridFolder(Path(config.grid_dir or sweep_dir).absolute()), Cell.of(config, overrides)
+    grid.add([cell])
+    return replace(config, run_dir=str(grid.run(cell)))
+
+
+def run(config: RunConfig, launcher: Any) -> float:
+    """Train unless the run is finished or another process trains it; the reason of a failure goes into its folder.
+
+    Returns the run's objective; nan where there is none.
+    """
     folder = RunFolder(Path(str(config.run_dir)))
     if (threads := threads_of(launcher)) is not None and config.threads is None:  # a run sets its own `threads` itself
         torch.set_num_threads(threads)
@@ -25,10 +42,10 @@ def run(config: RunConfig, launcher: Any) -> None:
         lock = folder.hold()
     except Taken:
         say(folder, "another process trains it")
-        return
+        return math.nan
     with lock:
         if folder.summary_file.exists():
-            return
+            return value(folder.summary, config.path_of_objective)
         if not worth_resuming(folder, config):
             folder.clear()
         folder.failure_file.unlink(missing_ok=True)
@@ -36,10 +53,11 @@ def run(config: RunConfig, launcher: Any) -> None:
             (summary,) = train(config, quiet=launcher.get("_target_", "").split(".")[-1] != "BasicLauncher")
         except Exception as error:
             fail(folder, error)
-            return
+            return math.nan
     found = summary.get("estimate") or {"mean": summary["return_mean"], "cvar": summary["return_cvar"]}
     tail = ", ".join(f"CVaR {alpha} {value:.2f}" for alpha, value in found["cvar"].items())
     say(folder, f"mean {found['mean']:.2f}, {tail}; {summary['wall_seconds']:.0f} s")
+    return value(summary, config.path_of_objective)
 
 
 def threads_of(launcher: Any) -> int | None:

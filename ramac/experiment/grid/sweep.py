@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import flag_override
 from omegaconf.errors import OmegaConfBaseException
@@ -30,11 +31,17 @@ class Sweep:
         return [cell for cell in self.cells if cell.name and not self.grid.run(cell).summary_file.exists()]
 
 
+def overrides_of(sweeper: Any, arguments: list[str]) -> list[Override]:
+    """What a command gives to a sweeper, the values of a ready sweep first."""
+    given = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + arguments
+    return OverridesParser.create(config_loader=sweeper.hydra_context.config_loader).parse_overrides(given)
+
+
 def combinations(sweeper: Any, arguments: list[str]) -> list[list[str]]:
-    """Overrides of every run."""
-    loader = sweeper.hydra_context.config_loader
-    given = [f"{key}={value}" for key, value in sweeper.params.items()] + arguments
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
+    """Overrides of every run. Raises InputError for an interval, which has no end of values."""
+    parsed = overrides_of(sweeper, arguments)
+    if endless := [str(override.input_line) for override in parsed if override.is_interval_sweep()]:
+        raise InputError(f"{endless[0]} is for a search: ramac -m hydra/sweeper=optuna {endless[0]}")
     return sweeper.split_arguments(parsed, None)[0]
 
 
@@ -44,8 +51,13 @@ def refuse_swept(asked: list[list[str]]) -> None:
         pairs = (override.partition("=") for overrides in asked for override in overrides)
         values = dict.fromkeys(value for name, _, value in pairs if name.lstrip("+") == key)
         if len(values) > 1:
-            here = "is one run's; a sweep takes grid_dir=FOLDER" if key == "run_dir" else "makes no runs; choose one"
-            raise InputError(f"{key}={','.join(values)} {here}")
+            raise makes_no_runs(key, ",".join(values))
+
+
+def makes_no_runs(key: str, values: str) -> InputError:
+    """The refusal of several values of a setting that the numbers do not depend on."""
+    here = "is one run's; a sweep takes grid_dir=FOLDER" if key == "run_dir" else "makes no runs; choose one"
+    return InputError(f"{key}={values} {here}")
 
 
 def cell_of(sweeper: Any, overrides: list[str]) -> Cell:
@@ -69,17 +81,22 @@ def cell_of(sweeper: Any, overrides: list[str]) -> Cell:
     return Cell.of(config, overrides)
 
 
-def plan(sweeper: Any, arguments: list[str]) -> Sweep:
-    """The runs of a command, written into grid.json. Raises InputError."""
-    config = sweeper.config
+def folder_of(config: Any, kind: str, asked: list[Any]) -> GridFolder:
+    """The folder `grid_dir` of a sweep, by default `runs/<kind>-<digest of what is asked>`. Raises InputError."""
     if config.run_dir is not None:
         raise InputError(f"run_dir={config.run_dir} is one run's; a sweep takes grid_dir=FOLDER")
-    asked = combinations(sweeper, arguments)
-    refuse_swept(asked)
-    name = "-".join(["grid", *([str(config.sweep)] if config.get("sweep") else []), digest(sorted(map(sorted, asked)))])
+    name = "-".join([kind, *([str(config.sweep)] if config.get("sweep") else []), digest(asked)])
     grid = GridFolder(Path(config.grid_dir or Path("runs", name)).absolute())
     if (grid.path / "config.yaml").exists():
         raise InputError(f"grid_dir={grid.path} is a run's folder; name a new one or a sweep's")
+    return grid
+
+
+def plan(sweeper: Any, arguments: list[str]) -> Sweep:
+    """The runs of a command, written into grid.json. Raises InputError."""
+    asked = combinations(sweeper, arguments)
+    refuse_swept(asked)
+    grid = folder_of(sweeper.config, "grid", sorted(map(sorted, asked)))
     found = [cell_of(sweeper, overrides) for overrides in asked]
     cells = list({cell.key: cell for cell in reversed(found)}.values())[::-1]  # two ways to write a run are one
     if all(cell.name is None for cell in cells):
@@ -88,14 +105,14 @@ def plan(sweeper: Any, arguments: list[str]) -> Sweep:
     return Sweep(grid, cells)
 
 
-def launch(sweeper: Any, sweep: Sweep) -> str | None:
-    """Run what is missing; returns why the launcher stopped early, None where it did not."""
-    with flag_override(sweeper.config, ["struct", "readonly"], [False, False]):
-        sweeper.config.hydra.sweep.dir = str(sweep.grid.path)
+def launch(launcher: Any, config: Any, sweep: Sweep, first: int = 0) -> str | None:
+    """Run what is missing, with job numbers from `first`; returns why the launcher stopped early, else None."""
+    with flag_override(config.hydra.sweep, ["struct", "readonly"], [False, False]):
+        config.hydra.sweep.dir = str(sweep.grid.path)
     missing = sweep.missing
     jobs = [[*cell.overrides, f"run_dir={quoted(str(sweep.grid.run(cell)))}"] for cell in missing]
     try:
-        for result in sweeper.launcher.launch(jobs, initial_job_idx=0) if jobs else ():
+        for result in launcher.launch(jobs, initial_job_idx=first) if jobs else ():
             _ = result.return_value  # raises what a run could not catch
     except Exception as error:  # a worker that was killed, a cluster that is gone
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
