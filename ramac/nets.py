@@ -82,7 +82,7 @@ def check_solver(solver: str, steps: int, default_steps: int, tolerance: float) 
         allowed = f"leave it at {default_steps}, or choose solver={', '.join(TABLEAUX)}"
         raise ValueError(f"steps={steps} has no effect with solver={solver}, which adapts its steps; {allowed}")
     if find_spec("torchdyn") is None:
-        # its dependency torchvision belongs to one exact torch: unpinned, pip could replace the torch that is here
+        # its dependency torchvision may require another torch: unpinned, pip could replace the one that is here
         pinned = f"pip install 'ramac[torchdyn]' 'torch=={torch.__version__}'"
         raise ValueError(f"solver={solver} needs the package torchdyn: {pinned}")
 

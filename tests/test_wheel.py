@@ -56,7 +56,7 @@ def test_metadata_is_complete(metadata):
 
 
 def test_a_plain_install_brings_no_second_torch(metadata):
-    """torchdyn requires a torchvision, and that one exact torch."""
+    """torchdyn requires a torchvision, and that another torch."""
     plain = [need for need in metadata.get_all("Requires-Dist") if "extra ==" not in need]
     assert [need for need in plain if need.startswith("torch")] == ["torch>=2.9", "torchrl>=0.14"]
     assert "torchdyn" in metadata.get_all("Provides-Extra")
