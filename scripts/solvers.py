@@ -19,7 +19,17 @@ import ramac
 from ramac.nets import TOLERANCE
 from ramac.tasks.bandit import shares
 
-FIXED = [("euler", 10), ("midpoint", 4), ("midpoint", 5), ("midpoint", 10), ("midpoint", 20), ("rk4", 5), ("rk4", 10), ("midpoint", 40), ("rk4", 20)]
+FIXED = [
+    ("euler", 10),
+    ("midpoint", 4),
+    ("midpoint", 5),
+    ("midpoint", 10),
+    ("midpoint", 20),
+    ("rk4", 5),
+    ("rk4", 10),
+    ("midpoint", 40),
+    ("rk4", 20),
+]
 ADAPTIVE = [(solver, tolerance) for solver in ("dopri5", "tsit5") for tolerance in (1e-1, 1e-2, TOLERANCE, 1e-4)]
 EXACT, ROWS, PAIRS = 200, 10_000, 100
 
