@@ -16,7 +16,7 @@ from ramac.system.runtime import versions
 from ramac.system.untrusted import Allowance, Weights, read_json, refuse_instructions
 
 PARTS = {"actor": actors, "critic": critics, "risk": risks}
-PACKAGES = ("ramac", "torch", "tensordict", "diffusers", "torchdyn")  # an agent's actions depend on them
+PACKAGES = ("ramac", "torch", "tensordict", "diffusers", "torchdyn")  # an agent's actions depend on those it uses
 
 
 def save(agent: Agent, parts: Mapping[str, Any], folder: Path, step: int | None = None) -> None:

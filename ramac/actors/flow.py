@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from ramac.actors import Actor, Denoised, noise
-from ramac.errors import at_least, at_most
-from ramac.nets import ConditionalNet, integrate
+from ramac.nets import TOLERANCE, ConditionalNet, check_solver, integrate
 from ramac.registry import actors
 from ramac.spec import Spec
 
@@ -16,7 +15,8 @@ from ramac.spec import Spec
 class Flow(Actor):
     """Flow matching: velocity v(x_t, t, s) fitted to a - z on x_t = (1-t) z + t a; sampled by an ODE solver.
 
-    `midpoint` costs two evaluations a step and separates thin modes better than twice as many Euler steps.
+    `midpoint` costs two evaluations a step and separates thin modes better than twice as many Euler steps. `dopri5` and
+    `tsit5` choose their steps by `tolerance`, for a whole batch at once, and need `ramac[torchdyn]`.
     Paper: Lipman et al. 2023, Flow Matching for Generative Modeling; as an actor RAFMAC (Fukazawa et al. 2026).
     """
 
@@ -25,13 +25,13 @@ class Flow(Actor):
         spec: Spec,
         *,
         steps: int = 5,  # 10 evaluations with midpoint, as many as RAFMAC's 10 Euler steps
-        solver: Literal["midpoint", "euler", "rk4"] = "midpoint",
+        solver: Literal["midpoint", "euler", "rk4", "dopri5", "tsit5"] = "midpoint",
+        tolerance: float = TOLERANCE,  # of dopri5 and tsit5
         hidden: tuple[int, ...] = (128, 128, 128),  # RAFMAC
     ) -> None:
         super().__init__(spec)
-        at_least(1, steps=steps)
-        at_most(1000, steps=steps)
-        self.steps, self.solver = steps, solver
+        check_solver(solver, steps, 5, tolerance)
+        self.steps, self.solver, self.tolerance = steps, solver, tolerance
         self.velocity = ConditionalNet(spec.obs_dim, spec.act_dim, hidden)
 
     def carry(self, start: Tensor, observation: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Flow(Actor):
         def velocity(t: Tensor, x: Tensor) -> Tensor:
             return self.velocity(x, t.reshape(1), observation)
 
-        return integrate(velocity, start, self.steps, self.solver).clamp(-1, 1)
+        return integrate(velocity, start, self.steps, self.solver, tolerance=self.tolerance).clamp(-1, 1)
 
     def sample(self, observation: Tensor) -> Tensor:
         return self.carry(noise(observation, self.data_spec.act_dim), observation)
@@ -70,10 +70,11 @@ class OneStep(Flow):
         spec: Spec,
         *,
         steps: int = 5,  # 10 evaluations with midpoint, as many as FQL's 10 Euler steps
-        solver: Literal["midpoint", "euler", "rk4"] = "midpoint",
+        solver: Literal["midpoint", "euler", "rk4", "dopri5", "tsit5"] = "midpoint",
+        tolerance: float = TOLERANCE,  # of dopri5 and tsit5
         hidden: tuple[int, ...] = (128, 128, 128),  # as flow; FQL: four of 512
     ) -> None:
-        super().__init__(spec, steps=steps, solver=solver, hidden=hidden)
+        super().__init__(spec, steps=steps, solver=solver, tolerance=tolerance, hidden=hidden)
         self.student = ConditionalNet(spec.obs_dim, spec.act_dim, hidden, times=0)
 
     def act(self, start: Tensor, observation: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn.functional import softplus
 
 from ramac.critics import Critic
 from ramac.errors import at_least, at_most
-from ramac.nets import Ensemble, EnsembleLinear, Fourier, integrate
+from ramac.nets import TOLERANCE, Ensemble, EnsembleLinear, Fourier, check_solver, integrate
 from ramac.registry import critics
 from ramac.risk import RiskMeasure, normal_score
 from ramac.spec import Spec
@@ -30,17 +30,21 @@ class Flow(Critic):
         spec: Spec,
         *,
         steps: int = 4,  # 8 evaluations, and one at the end
-        solver: Literal["midpoint", "rk4"] = "midpoint",  # rk4 overshoots in its few steps near the stiff end
+        # rk4 overshoots in its few steps near the stiff end; dopri5 and tsit5 need ramac[torchdyn]
+        solver: Literal["midpoint", "rk4", "dopri5", "tsit5"] = "midpoint",
+        tolerance: float = TOLERANCE,  # of dopri5 and tsit5
         quantiles: int = 8,  # as iqn
         risk_quantiles: int = 8,  # as iqn
         hidden: tuple[int, ...] = (256, 256),  # as iqn
         embedding: int = 64,  # as iqn
         ensemble: int = 2,  # RADAC
     ) -> None:
-        at_least(1, steps=steps, quantiles=quantiles, risk_quantiles=risk_quantiles, embedding=embedding)
-        at_most(1000, steps=steps, quantiles=quantiles, risk_quantiles=risk_quantiles)
+        check_solver(solver, steps, 4, tolerance)
+        at_least(1, quantiles=quantiles, risk_quantiles=risk_quantiles, embedding=embedding)
+        at_most(1000, quantiles=quantiles, risk_quantiles=risk_quantiles)
         super().__init__(spec, hidden=hidden, outputs=2 + embedding, ensemble=ensemble)
-        self.steps, self.solver, self.levels, self.risk_levels = steps, solver, quantiles, risk_quantiles
+        self.steps, self.solver, self.tolerance = steps, solver, tolerance
+        self.levels, self.risk_levels = quantiles, risk_quantiles
         self.time, self.place = Fourier(4), Fourier(4)
         self.enter_time = Ensemble(EnsembleLinear(ensemble, 8, embedding))
         self.enter_place = Ensemble(EnsembleLinear(ensemble, 1 + 8, embedding))
@@ -68,7 +72,7 @@ class Flow(Critic):
             return (self.end(features, x, t.reshape(1, 1, 1)) - x) / (1 - t)
 
         start = normal_score(level).expand(features.shape[0], -1, -1)
-        late = integrate(velocity, start, self.steps, self.solver, LATE)
+        late = integrate(velocity, start, self.steps, self.solver, LATE, self.tolerance)
         return self.end(features, late, late.new_full((1, 1, 1), LATE))
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:

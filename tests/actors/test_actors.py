@@ -146,10 +146,21 @@ class Decay(torch.nn.Module):
         return -x
 
 
-@pytest.mark.parametrize(("solver", "error"), [("euler", 0.06), ("midpoint", 2e-3), ("rk4", 2e-6)])
-def test_flow_solves_its_equation(solver, error):
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"solver": "euler", "steps": 10}, 0.06),
+        ({"solver": "midpoint", "steps": 10}, 2e-3),
+        ({"solver": "rk4", "steps": 10}, 2e-6),
+        ({"solver": "dopri5"}, 1e-3),
+        ({"solver": "tsit5", "tolerance": 1e-5}, 1e-5),
+    ],
+)
+def test_flow_solves_its_equation(settings, error):
     """With the velocity dx/dt = -x the flow carries z to z / e."""
-    actor = actors.build({"name": "flow", "steps": 10, "solver": solver}, SPEC)
+    if "steps" not in settings:
+        pytest.importorskip("torchdyn")
+    actor = actors.build({"name": "flow", **settings}, SPEC)
     actor.velocity = Decay()
     torch.manual_seed(1)
     sample = actor.sample(torch.zeros(64, 3))
