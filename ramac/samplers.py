@@ -33,9 +33,8 @@ def steps_of(scheduler: Any) -> list[Step]:
         new, old = 1 + index % 2, 2 - index % 2
         after = scheduler.step(unit[new], t, unit[0], generator=generator.manual_seed(0), return_dict=False)[0]
         noise = (after[3] / xi[3]).item()
-        weight = [
-            w if abs(w) > 1e-12 else 0.0 for w in (after - noise * xi).flatten().tolist()
-        ]  # rounding of the noise
+        plain = (after - noise * xi).flatten().tolist()
+        weight = [value if abs(value) > 1e-12 else 0.0 for value in plain]  # the difference leaves a rounding
         found.append(Step(weight[0], weight[new], weight[old], noise))
     return found
 
