@@ -97,20 +97,21 @@ class EpisodeNoise(OtherNoise):
 class GivenNoise(OtherNoise):
     """Inside the block, torch's random draws are read from `noise` [B, N], standard normal, column by column.
 
-    Row i is for block i of the B equal blocks of a draw's leading dimension. Uniform numbers are Phi(noise). `used` is
-    the number of columns that have been read; a draw beyond the last column is torch's error of shapes.
+    Row i is for block i of the B equal blocks of a draw's leading dimension. Uniform numbers are Phi(noise). `widths`:
+    the columns of each draw, where B is symbolic. A draw beyond the last column is torch's error of shapes.
     """
 
-    def __init__(self, noise: Tensor) -> None:
+    def __init__(self, noise: Tensor, widths: Sequence[int] = ()) -> None:
         super().__init__()
-        self.noise, self.used = noise, 0
+        self.noise, self.widths, self.used = noise, iter(widths), 0
 
     def covers(self, result: Tensor) -> bool:
         return result.dim() > 0
 
     def normal(self, like: Tensor) -> Tensor:
-        first, self.used = self.used, self.used + like.numel() // len(self.noise)
-        return self.noise[:, first : self.used].reshape(like.shape).to(like.device)
+        width = next(self.widths, None) or like.numel() // self.noise.shape[0]
+        first, self.used = self.used, self.used + width
+        return self.noise[:, first : self.used].reshape(-1, *like.shape[1:]).to(like.device)
 
     def uniform(self, like: Tensor) -> Tensor:
         share = 0.5 + 0.5 * torch.erf(math.sqrt(0.5) * self.normal(like))
@@ -118,17 +119,17 @@ class GivenNoise(OtherNoise):
 
 
 class CountedNoise(OtherNoise):
-    """Inside the block, torch's random draws are zeros (uniform: 1/2); `drawn` counts them."""
+    """Inside the block, torch's random draws are zeros (uniform: 1/2); `counts` has the numbers of each draw."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.drawn = 0
+        self.counts: list[int] = []
 
     def covers(self, result: Tensor) -> bool:
-        return True
+        return result.dim() > 0
 
     def normal(self, like: Tensor) -> Tensor:
-        self.drawn += like.numel()
+        self.counts.append(like.numel())
         return torch.zeros_like(like, dtype=torch.float32)
 
     def uniform(self, like: Tensor) -> Tensor:
