@@ -43,7 +43,8 @@ class Policy(nn.Module):
         """observation [B, O] -> one of several candidates [B, A], by the rule of `Agent.choose`."""
         agent, count, sizes = self.agent, self.candidates, observation.shape[1:]
         state = observation.unsqueeze(1).expand(-1, count, -1)  # [B, C, O]
-        action = self.act(state.reshape(-1, *sizes)).unflatten(0, (-1, count))
+        action = self.act(state.reshape(-1, *sizes))
+        action = action.reshape(-1, count, action.shape[-1])
         pairs = {"observation": state, "action": action}
         rho = agent.critic.standard_risk(pairs, agent.risk).amin(-1)  # pyright: ignore[reportArgumentType]
         if agent.acting.temperature:
@@ -51,7 +52,7 @@ class Policy(nn.Module):
             chosen = torch.multinomial((above / agent.acting.temperature).softmax(-1), 1)
         else:
             chosen = rho.argmax(-1, keepdim=True)
-        return action.take_along_dim(chosen.unsqueeze(-1), 1).squeeze(1)
+        return action.gather(1, chosen.unsqueeze(-1).expand(-1, -1, action.shape[-1])).squeeze(1)
 
     @torch.no_grad()
     def measure(self) -> tuple[int, ...]:
