@@ -38,10 +38,11 @@ def export(run: str | Path, target: str | Path, settings: Mapping[str, Any] | No
             )
     refuse_target(target)
     form = FORMATS[target.suffix](settings.get("opset"))
-    agent, config = agent_in(
-        Path(run), {key: settings[key] for key in settings if key not in ("deterministic", "opset")}
-    )
-    policy = policy_of(agent, settings.get("deterministic", False))
+    deterministic = settings.pop("deterministic", False)
+    if deterministic is True and settings.get("candidates", 1) != 1:
+        raise InputError(f"deterministic=true is a single action, candidates={settings['candidates']} are samples")
+    agent, config = agent_in(Path(run), {key: value for key, value in settings.items() if key != "opset"})
+    policy = policy_of(agent, deterministic)
     with silenced():
         program = traced(policy)
     content = form.encode(program, describe(policy, config))
