@@ -34,7 +34,7 @@ class Mine(Actor):
 
     def sample(self, observation: Tensor) -> Tensor:
         choice = torch.randint(self.heads, observation.shape[:1], device=observation.device)
-        return self.candidates(observation)[torch.arange(len(choice), device=choice.device), choice]
+        return self.candidates(observation)[torch.arange(choice.shape[0], device=choice.device), choice]
 
     def clone(self, observation: Tensor, action: Tensor) -> Tensor:
         return (self.candidates(observation) - action.unsqueeze(1)).square().mean(-1).amin(-1)

@@ -179,6 +179,26 @@ def report(
 
 
 @leaves_the_process
+def export(run: str | Path, target: str | Path, **settings: Any) -> dict[str, Any]:
+    """Write a policy to one file: `export(RUN, "policy.onnx")`, also `.pt2`, `deterministic=True`, `candidates=16`.
+
+    The settings are those of `ramac export`. Returns what was measured: `parity` and `latency_ms` by batch size, the
+    width of `noise`, and `bytes`. Raises InputError before anything is written.
+    """
+    from ramac.deploy.export import export as write  # torch.export takes a second to import
+
+    return write(run, target, settings)
+
+
+@leaves_the_process
+def pack(run: str | Path, out: str | Path) -> Path:
+    """Write a finished run's policy, with a model card, to the new folder `out`. Raises InputError."""
+    from ramac.deploy.pack import pack as write
+
+    return write(run, out)
+
+
+@leaves_the_process
 def sweep(*words: str | Mapping[str, Any], quiet: bool = False, **settings: Any) -> Result:
     """Run every combination: `sweep(actor=["flow", "gaussian"], seed=[0, 1], grid_dir="mine")`, as `ramac -m` does.
 

@@ -68,7 +68,7 @@ def main(folder: str) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     agent: Any = ramac.load(folder)
-    start, observation = torch.randn(ROWS, 2), torch.zeros(ROWS, agent.actor.spec.obs_dim)
+    start, observation = torch.randn(ROWS, 2), torch.zeros(ROWS, agent.actor.data_spec.obs_dim)
     print("| actor | evaluations | seconds | distance | outside % |\n|---|---|---|---|---|")
     rows_of(agent.actor, lambda: agent.actor.carry(start, observation), "velocity", outside=True)
     pairs = TensorDict({"observation": observation[:PAIRS], "action": torch.rand(PAIRS, 2) * 2 - 1}, [PAIRS])

@@ -10,10 +10,10 @@ from ramac.actors import Actor, Denoised, noise
 from ramac.errors import at_least, at_most
 from ramac.nets import ConditionalNet
 from ramac.registry import actors
+from ramac.samplers import steps_of, take
 from ramac.spec import Spec
 
 Schedule = Literal["vp", "linear", "cosine"]
-CLIPPED = {"prediction_type": "epsilon", "clip_sample": True, "clip_sample_range": 1.0}  # clips x0 each step
 
 
 def betas(schedule: str, steps: int) -> list[float]:
@@ -36,13 +36,24 @@ def betas(schedule: str, steps: int) -> list[float]:
 
 
 class Diffusion(Actor):
-    """Epsilon prediction on x_t = sqrt(abar_t) a + sqrt(1 - abar_t) eps; the chain is a diffusers scheduler."""
+    """Epsilon prediction on x_t = sqrt(abar_t) a + sqrt(1 - abar_t) eps; the steps are those of a diffusers scheduler.
+
+    The scheduler gets the action's estimate, clipped to [-1, 1]. `levels`: the noise levels to sample at, or all.
+    """
 
     scheduler: Any
     kept: Tensor  # [train_steps] abar, on the device
 
     def __init__(
-        self, spec: Spec, *, scheduler: str, train_steps: int, schedule: str, hidden: tuple[int, ...], **options: Any
+        self,
+        spec: Spec,
+        *,
+        scheduler: str,
+        train_steps: int,
+        schedule: str,
+        hidden: tuple[int, ...],
+        levels: list[int] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(spec)
         at_least(1, steps=train_steps)
@@ -51,25 +62,29 @@ class Diffusion(Actor):
 
         self.train_steps = train_steps
         self.scheduler = getattr(diffusers, scheduler)(
-            train_steps, trained_betas=betas(schedule, train_steps), **options
+            train_steps, trained_betas=betas(schedule, train_steps), prediction_type="sample", **options
         )
-        self.register_buffer("kept", self.scheduler.alphas_cumprod.clone(), persistent=False)
+        if levels is not None:
+            self.scheduler.set_timesteps(timesteps=levels)
+        kept = self.scheduler.alphas_cumprod
+        self.register_buffer("kept", kept.clone(), persistent=False)
+        self.levels = self.scheduler.timesteps.tolist()
+        # numbers on the host: a step costs no look-up on the device, and can be exported
+        self.signal, self.spread = kept[self.levels].sqrt().tolist(), (1 - kept[self.levels]).sqrt().tolist()
+        self.steps_taken = steps_of(self.scheduler)
         self.epsilon = ConditionalNet(spec.obs_dim, spec.act_dim, hidden)
 
     def predict(self, x: Tensor, t: Tensor, observation: Tensor) -> Tensor:
         """Noise in x [B, A] at the integer steps t [B] or [1] -> [B, A]."""
         return self.epsilon(x, (t + 1) / self.train_steps, observation)
 
-    def output(self, x: Tensor, epsilon: Tensor, t: int) -> Tensor:
-        """The input of the scheduler's step at x [B, A]: the predicted noise [B, A]."""
-        return epsilon
-
     def sample(self, observation: Tensor) -> Tensor:
-        x = noise(observation, self.data_spec.act_dim)
-        for t in self.scheduler.timesteps.tolist():
-            epsilon = self.predict(x, torch.full((1,), t, device=x.device), observation)
-            x = self.scheduler.step(self.output(x, epsilon, t), t, x, return_dict=False)[0]
-        return x.clamp(-1, 1)
+        def estimate(index: int, x: Tensor) -> Tensor:
+            time = x.new_full((1,), (self.levels[index] + 1) / self.train_steps)
+            epsilon = self.epsilon(x, time, observation)
+            return ((x - self.spread[index] * epsilon) / self.signal[index]).clamp(-1, 1)
+
+        return take(self.steps_taken, noise(observation, self.data_spec.act_dim), estimate).clamp(-1, 1)
 
     def denoise(self, observation: Tensor, action: Tensor) -> Denoised:
         t = torch.randint(self.train_steps, (action.shape[0],), device=action.device)
@@ -106,9 +121,8 @@ class DDPM(Diffusion):
         schedule: Schedule = "vp",  # RADAC
         hidden: tuple[int, ...] = (256, 256, 256),  # RADAC
     ) -> None:
-        super().__init__(
-            spec, scheduler="DDPMScheduler", train_steps=steps, schedule=schedule, hidden=hidden, **CLIPPED
-        )
+        options = {"train_steps": steps, "schedule": schedule, "clip_sample": False}
+        super().__init__(spec, scheduler="DDPMScheduler", hidden=hidden, **options)
 
 
 def quadratic(steps: int, train_steps: int) -> list[int]:
@@ -139,20 +153,9 @@ class FewSteps(Diffusion):
     ) -> None:
         if not 2 <= steps <= train_steps:  # a single step would stay at the lowest noise level
             raise ValueError(f"steps must be between 2 and train_steps ({train_steps}), got {steps}")
-        options = {"train_steps": train_steps, "schedule": schedule, "prediction_type": "sample"}
+        options = {"train_steps": train_steps, "schedule": schedule, "levels": quadratic(steps, train_steps)}
         options |= {"solver_order": self.order}
         super().__init__(spec, scheduler="DPMSolverMultistepScheduler", hidden=hidden, **options)
-        self.levels = quadratic(steps, train_steps)
-        self.scheduler.set_timesteps(timesteps=self.levels)
-
-    def output(self, x: Tensor, epsilon: Tensor, t: int) -> Tensor:
-        # this scheduler does not clip x0 by itself
-        return self.clean(x, epsilon, self.kept[t]).clamp(-1, 1)
-
-    def sample(self, observation: Tensor) -> Tensor:
-        action = super().sample(observation)
-        self.scheduler.set_timesteps(timesteps=self.levels)  # drops the estimates of earlier steps with their graph
-        return action
 
 
 @actors.register("ddim", suffix="steps")

@@ -1,7 +1,5 @@
 """Diffusion in the noise levels and preconditioning of EDM."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -9,6 +7,7 @@ from ramac.actors import Actor, Denoised, noise
 from ramac.errors import at_least, at_most
 from ramac.nets import ConditionalNet
 from ramac.registry import actors
+from ramac.samplers import steps_of, take
 from ramac.spec import Spec
 
 
@@ -18,8 +17,6 @@ class EDM(Actor):
 
     Paper: Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models.
     """
-
-    scheduler: Any
 
     def __init__(
         self,
@@ -37,20 +34,26 @@ class EDM(Actor):
             raise ValueError(f"0 < sigma_min < sigma_max is needed, got {sigma_min} and {sigma_max}")
         import diffusers  # slow to import
 
-        self.steps = steps
-        scheduler = getattr(diffusers, "EDMDPMSolverMultistepScheduler")  # noqa: B009  exported lazily, unknown to pyright
-        self.scheduler = scheduler(sigma_min=sigma_min, sigma_max=sigma_max, sigma_data=0.5)
+        name = "EDMDPMSolverMultistepScheduler"
+        scheduler = getattr(diffusers, name)(sigma_min=sigma_min, sigma_max=sigma_max, sigma_data=0.5)
+        scheduler.set_timesteps(steps)
+        self.start = scheduler.init_noise_sigma
+        self.times = scheduler.timesteps.tolist()  # ln(sigma) / 4
+        one, none = torch.ones((), device="cpu"), torch.zeros((), device="cpu")
+        sigmas = scheduler.sigmas[:-1]
+        self.scale_in = [scheduler.precondition_inputs(one, sigma).item() for sigma in sigmas]
+        self.skip = [scheduler.precondition_outputs(one, none, sigma).item() for sigma in sigmas]
+        self.scale_out = [scheduler.precondition_outputs(none, one, sigma).item() for sigma in sigmas]
+        scheduler.precondition_outputs = lambda sample, estimate, sigma: estimate  # the steps are those of estimates
+        self.steps_taken = steps_of(scheduler)
         self.net = ConditionalNet(spec.obs_dim, spec.act_dim, hidden)
 
     def sample(self, observation: Tensor) -> Tensor:
-        self.scheduler.set_timesteps(self.steps)
-        x = self.scheduler.init_noise_sigma * noise(observation, self.data_spec.act_dim)
-        for t in self.scheduler.timesteps:
-            scaled = self.scheduler.scale_model_input(x, t)
-            out = self.net(scaled, x.new_full((1,), float(t)), observation)  # t, on the host, is ln(sigma) / 4
-            x = self.scheduler.step(out, t, x, return_dict=False)[0]
-        self.scheduler.set_timesteps(self.steps)  # drops the estimates of earlier steps, which keep a graph alive
-        return x.clamp(-1, 1)
+        def estimate(index: int, x: Tensor) -> Tensor:
+            out = self.net(self.scale_in[index] * x, x.new_full((1,), self.times[index]), observation)
+            return self.skip[index] * x + self.scale_out[index] * out
+
+        return take(self.steps_taken, self.start * noise(observation, self.data_spec.act_dim), estimate).clamp(-1, 1)
 
     def denoise(self, observation: Tensor, action: Tensor) -> Denoised:
         sigma = (1.2 * torch.randn_like(action[:, 0]) - 1.2).exp().unsqueeze(-1)

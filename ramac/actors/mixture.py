@@ -67,7 +67,7 @@ class Mixture(Actor):
 
     def mode(self, observation: Tensor) -> Tensor:
         logits, mean, _ = self.parts(observation)
-        return mean[torch.arange(len(mean), device=mean.device), logits.argmax(-1)].tanh()
+        return mean[torch.arange(mean.shape[0], device=mean.device), logits.argmax(-1)].tanh()
 
     def clone(self, observation: Tensor, action: Tensor) -> Tensor:
         parts = self.parts(observation)

@@ -121,8 +121,8 @@ class Recorder:
                 own |= {"estimate": self.estimate()}
             cost = evaluations_per_update(trainer)
         summary = {
-            **config.names, "data": data.origin, "loss": terms, "seed": config.seed, "steps": trainer.steps,
-            "device": str(device),
+            **config.names, "data": data.origin, "data_sha256": data.digest, "loss": terms,
+            "seed": config.seed, "steps": trainer.steps, "device": str(device),
             "checkpoint": source(trainer.steps, scored) | ({"best": self.best} if self.best else {}),
             **(self.evaluation.summary(*scored.values()) if scored else {}), **own,
             "behaviour": {"episodes": len(data.returns), "return_mean": float(data.returns.mean()),

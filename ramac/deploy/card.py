@@ -1,0 +1,86 @@
+"""The model card of a packed run: Markdown with the front matter that model hubs read."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ramac.deploy.command import command
+from ramac.experiment.config import RunConfig
+
+FRONT = """---
+library_name: ramac
+pipeline_tag: reinforcement-learning
+tags: [reinforcement-learning, offline-reinforcement-learning, risk-sensitive]
+# license: fill in
+---
+"""
+USE = """```python
+import ramac
+
+agent = ramac.load("FOLDER")  # this folder
+action = agent.act(observation)  # [*b, O] in the task's units -> [*b, A] inside the action box
+```"""
+
+
+def escaped(text: Any) -> str:
+    """Text from outside as plain text of one line of Markdown: no markup, no HTML, no table cell ends in it."""
+    line = "".join(c if c.isprintable() else " " for c in str(text))
+    return re.sub(r"([\\`*_{}\[\]<>#|~&$:@]|(?<=www)\.)", r"\\\1", " ".join(line.split()))
+
+
+def fenced(text: str) -> str:
+    """Text of one line as a block of code, whatever it contains."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    ticks = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", line) or [""]))
+    return f"{ticks}\n{line}\n{ticks}"
+
+
+def number(value: Any) -> str:
+    """A figure as tables show it."""
+    return f"{value:.2f}" if isinstance(value, int | float) else ""
+
+
+def results(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Rows of the table of returns: statistic, policy, 95 % interval, behaviour."""
+    behaviour, intervals = summary.get("behaviour") or {}, summary.get("intervals") or {}
+    logged = {"mean": behaviour.get("return_mean"), **(behaviour.get("return_cvar") or {})}
+    policy = {"mean": summary.get("return_mean"), **(summary.get("return_cvar") or {})}
+    yield "| return | policy | 95 % interval | logged data |"
+    yield "|---|---|---|---|"
+    for key in {**policy, **logged}:
+        name = "mean" if key == "mean" else f"CVaR {escaped(key)}"
+        between = " to ".join(map(number, intervals.get(key) or ()))
+        yield f"| {name} | {number(policy.get(key))} | {between} | {number(logged.get(key))} |"
+    if isinstance(estimate := summary.get("estimate"), Mapping):
+        verdict = escaped(estimate.get("verdict", ""))
+        yield f"\nOff-policy estimate of the mean: {number(estimate.get('mean'))}. {verdict}."
+
+
+def card(config: RunConfig, summary: Mapping[str, Any], versions: Mapping[str, Any]) -> str:
+    """The model card of a finished run."""
+    names = config.names
+    repeat = command(config)
+    origin = escaped(summary.get("data", "not recorded"))
+    parts = " x ".join(escaped(names[group]) for group in ("actor", "critic", "risk"))
+    episodes = f"{summary['episodes']} evaluation episodes. " if "episodes" in summary else ""
+    facts = {
+        "task": escaped(names["task"]),
+        **({"recipe": escaped(names["recipe"])} if "recipe" in names else {}),
+        "data": origin,
+        "SHA-256 of the transitions": escaped(summary.get("data_sha256", "not recorded")),
+        "loss": escaped(", ".join(config.loss)),
+        "seed, gradient steps": f"{config.seed}, {escaped(config.trainer['steps'])}",
+        "acts by": escaped(", ".join(f"{key}={value}" for key, value in vars(config.acting).items())),
+    }
+    sections = [
+        f"{FRONT}\n# {escaped(config.name)}",
+        f"A policy of offline reinforcement learning: {parts}, trained by ramac from logged data only.",
+        "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items())]),
+        f"## Results\n\n{episodes}Returns are in reward units, CVaR is the mean of the worst share.",
+        "\n".join(results(summary)),
+        f"## Use\n\n{USE}",
+        "## Reproduce\n\n" + (fenced(repeat) if repeat else "No command gives this run; `config.yaml` has all of it."),
+        "## Versions\n\n" + ", ".join(f"{escaped(name)} {escaped(text)}" for name, text in versions.items()),
+        "## Licence\n\nNot chosen yet: whoever publishes this policy fills in this line and `license` above.",
+    ]
+    return "\n\n".join(sections) + "\n"

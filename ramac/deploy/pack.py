@@ -1,0 +1,73 @@
+"""A finished run as a folder to share: weights, configuration, results and a model card."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ramac.checkpoint import load
+from ramac.deploy.card import card
+from ramac.errors import InputError
+from ramac.experiment.folder import RunFolder
+from ramac.system.files import PART, synchronise
+from ramac.system.untrusted import read_json, refuse_links
+
+LOCAL = ("host",)  # of summary.json: a name of this machine
+
+
+def pack(run: str | Path, out: str | Path) -> Path:
+    """Write the finished run's policy to the new folder `out`, which `ramac.load` reads; returns it.
+
+    It is itself a run folder, without what is known of this machine. Raises InputError before anything is written.
+    """
+    folder, target = RunFolder(Path(run)), Path(out)
+    refuse_folder(target)
+    config = folder.config
+    if not folder.summary_file.is_file():
+        raise InputError(f"{run} is unfinished, it has no summary.json: ramac resume {run}")
+    summary = {key: value for key, value in folder.summary.items() if key not in LOCAL}
+    refuse_links(folder.path)
+    load(folder.path)  # refuses what is damaged
+    versions = read_json(folder.checkpoint / "agent.json", folder.path).get("versions") or {}
+    settings = config.plain | {"run_dir": None, "grid_dir": None}
+    files = {
+        "README.md": card(config, summary, versions),
+        "config.yaml": yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
+        "summary.json": json.dumps(summary, indent=2) + "\n",
+    }
+    part = target.with_name(f".{target.name}{PART}")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        for name, text in files.items():
+            (part / name).write_text(text, encoding="utf-8")
+        shutil.copytree(folder.checkpoint, part / "checkpoint")
+        if folder.episodes_file.is_file():
+            shutil.copy(folder.episodes_file, part)
+        load(part)
+        for path in (*part.rglob("*"), part):
+            synchronise(path)
+        part.rename(target)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return target
+
+
+def refuse_folder(target: Path) -> None:
+    """Refuse a place that is taken or cannot be made. Raises InputError."""
+    if target.exists() or target.is_symlink():
+        raise InputError(f"{target} exists already; name a new folder")
+    if not target.parent.is_dir():
+        raise InputError(f"{target}: the folder {target.parent} does not exist")
+    if not os.access(target.parent, os.W_OK):
+        raise InputError(f"{target}: the folder {target.parent} cannot be written to")
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """Name and size in bytes of each file of a packed run."""
+    return {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
