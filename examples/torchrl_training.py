@@ -13,7 +13,8 @@ from torchrl.envs import EnvCreator, GymWrapper, RewardSum, TransformedEnv
 from torchrl.objectives import SoftUpdate
 
 from ramac.agent import Agent
-from ramac.losses import CompositeLoss, build_terms
+from ramac.composite import CompositeLoss
+from ramac.losses import build_terms
 from ramac.registry import make
 from ramac.statistics import cvar
 

@@ -3,14 +3,13 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
-from torchrl.data import Composite  # pyright: ignore[reportMissingTypeStubs]
 
 from ramac.actors import Actor, central
 from ramac.critics import Critic
@@ -20,6 +19,9 @@ from ramac.risk import RiskMeasure, edges, midpoints
 from ramac.spec import Spec
 from ramac.system.runtime import seeded
 from ramac.system.untrusted import Allowance
+
+if TYPE_CHECKING:
+    from torchrl.data import Composite  # pyright: ignore[reportMissingTypeStubs]
 
 ROWS = 2**14  # pairs (s, a), or values of Z, that the critic computes at once
 
@@ -70,7 +72,7 @@ class Agent(TensorDictModuleBase):
         self.in_keys, self.out_keys = ["observation"], ["action"]
 
     @property
-    def spec(self) -> Composite:
+    def spec(self) -> "Composite":
         """TorchRL's specification of what the policy writes: `action` in its box."""
         return self.actor.spec
 

@@ -1,16 +1,18 @@
 """Actors: policies pi(a|s) that can be cloned from data and sampled with gradients."""
 
 import math
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from tensordict import TensorDictBase
-from tensordict.nn import TensorDictModuleBase
+from tensordict.nn import InteractionType, TensorDictModuleBase
+from tensordict.nn.probabilistic import interaction_type
 from torch import Tensor
-from torchrl.data import Bounded, Composite
-from torchrl.envs.utils import ExplorationType, exploration_type
 
 from ramac.spec import Scaling, Spec
+
+if TYPE_CHECKING:
+    from torchrl.data import Composite
 
 
 class Denoised(NamedTuple):
@@ -42,8 +44,10 @@ class Actor(TensorDictModuleBase):
         self.scaling = Scaling(spec)
 
     @property
-    def spec(self) -> Composite:
+    def spec(self) -> "Composite":
         """TorchRL's specification of what the actor writes: `action` in its box."""
+        from torchrl.data import Bounded, Composite  # a second of imports, which acting need not wait for
+
         low, high = self.scaling.low, self.scaling.high
         return Composite(action=Bounded(low, high, device=low.device), device=low.device)
 
@@ -85,7 +89,7 @@ class Actor(TensorDictModuleBase):
 
 def central() -> bool:
     """Whether TorchRL's `set_exploration_type` asks for the central action of a policy instead of a sample."""
-    return exploration_type() not in (None, ExplorationType.RANDOM)
+    return interaction_type() not in (None, InteractionType.RANDOM)  # torchrl's names for them are aliases
 
 
 def noise(observation: Tensor, act_dim: int) -> Tensor:

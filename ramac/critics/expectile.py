@@ -42,8 +42,9 @@ class Expectile(Critic):
         """Mean [E, B, 1], the other expectiles in order [E, B, N-1] and L at them."""
         value, middle = features.sort(-1).values, self.expectiles // 2
         level = self.grid(value)
-        keep = [i for i in range(self.expectiles) if i != middle]  # at t = 1/2 the condition says nothing about L
-        mean, e, t = value[..., middle : middle + 1], value[..., keep], level[keep]
+        # at t = 1/2 the condition says nothing about L; indexing by a list would wait for the device
+        e, t = (torch.cat([part[..., :middle], part[..., middle + 1 :]], -1) for part in (value, level))
+        mean = value[..., middle : middle + 1]
         return mean, e, t * (mean - e) / (1 - 2 * t)
 
     def atoms(self, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -130,8 +130,8 @@ def explained(error: Exception, words: Sequence[str]) -> str:
         known = sorted(error.options or ())
         if not group:  # of --config-name
             return f"no configuration {name!r}; leave out --config-name for ramac's own"
-        listed = f"choose from {', '.join(known)}{nearest(name, known)}" if known else "none is installed"
-        return f"no {group} {name!r}; {listed}{EXTRAS.get(group, '')}"
+        listed = f"; choose from {', '.join(known)}{nearest(name, known)}" if known else ""
+        return f"no {group} {name!r}{listed}{EXTRAS.get(group, '')}"
     cause: Any = error
     while cause is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__

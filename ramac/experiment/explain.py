@@ -40,5 +40,5 @@ def explain(config: RunConfig) -> tuple[Trainer, list[dict[str, Any]], dict[str,
     rows = rows_of(trainer)
     with counted(trainer.loss, trainer.batch_size) as together:
         for group in trainer.optimisers:
-            trainer.loss(trainer.batch(), trainer.loss.group(group))
+            trainer.loss.sample_losses(trainer.batch(), trainer.loss.group(group))
     return trainer, rows, dict(together)

@@ -1,4 +1,4 @@
-"""Loss terms and their sum: the composite loss of behaviour-regularised, risk-aware offline reinforcement learning.
+"""Loss terms of behaviour-regularised, risk-aware offline reinforcement learning; `ramac.composite` adds them up.
 
 L_critic = sum of the critic's terms, L_actor = sum of the actor's, each with a weight that may move over time:
 with td, bc and risk, L_critic = L_td and L_actor = w_bc L_bc - w_risk(step) rho(Z(s, a)), a ~ pi(.|s).
@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ramac.losses.batch import DENOISED, POLICY_ACTION, POLICY_LOG_PROB, POLICY_TEACHER, draw, pair_of
-from ramac.losses.composite import CompositeLoss
 from ramac.losses.term import Term
 from ramac.registry import losses
 from ramac.spec import Spec
 
 __all__ = [
-    "DENOISED", "POLICY_ACTION", "POLICY_LOG_PROB", "POLICY_TEACHER", "CompositeLoss", "Term", "build_terms", "draw",
-    "pair_of",
+    "DENOISED", "POLICY_ACTION", "POLICY_LOG_PROB", "POLICY_TEACHER", "Term", "build_terms", "draw", "pair_of",
 ]  # fmt: skip
 
 

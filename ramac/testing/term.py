@@ -7,8 +7,9 @@ import torch
 from tensordict import TensorDict
 
 from ramac.agent import Agent
+from ramac.composite import CompositeLoss
 from ramac.errors import InputError
-from ramac.losses import DENOISED, CompositeLoss, Term, build_terms
+from ramac.losses import DENOISED, Term, build_terms
 from ramac.losses.term import adds_bonus, extras_of, sets_next_value
 from ramac.registry import actors, critics, losses
 from ramac.testing.samples import BOX, pairs, seeded

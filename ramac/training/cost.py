@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ramac.actors import Actor
-from ramac.losses import CompositeLoss
+from ramac.composite import CompositeLoss
 from ramac.training.trainer import Trainer
 
 

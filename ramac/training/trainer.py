@@ -9,12 +9,10 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
-from torchrl.data import TensorDictReplayBuffer, TensorStorage
-from torchrl.objectives import SoftUpdate
 
 from ramac.agent import Agent
 from ramac.errors import at_least, at_most
-from ramac.losses import CompositeLoss, Term
+from ramac.losses import Term
 from ramac.registry import trainers
 from ramac.system.runtime import matmul_precision
 from ramac.training.state import State, optimiser_state, set_rate
@@ -61,6 +59,12 @@ class Trainer:
         if not 0 <= average_decay < 1:
             raise ValueError(f"average_decay must be in [0, 1), got {average_decay}")
         self.steps, self.batch_size, self.clip, self.delay = steps, batch_size, clip, delay
+        # a second of imports, which listing the entries need not wait for
+        from torchrl.data import TensorDictReplayBuffer, TensorStorage
+        from torchrl.objectives import SoftUpdate
+
+        from ramac.composite import CompositeLoss
+
         self.agent, self.data = agent, data
         self.loss = CompositeLoss(agent, terms, steps=steps)
         self.target, self.step = self.loss.target, self.loss.step

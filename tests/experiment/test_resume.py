@@ -180,11 +180,12 @@ def test_rows_that_are_lost_make_a_state_useless(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_fifty_kills(seed):
-    found = survival.kills(25, seed)
-    assert sum(found.values()) == 25
+def test_kills_at_random_moments(seed):
+    """`python scripts/survival.py kills` makes fifty."""
+    found = survival.kills(15, seed)
+    assert sum(found.values()) == 15
     early = found["before the folder was ready"] + found["before the first state"]
-    assert found["after a state"] > 5 and early > 0, found
+    assert found["after a state"] > 3 and early > 0, found
 
 
 def test_a_full_disk_while_a_state_is_written(monkeypatch):

@@ -195,7 +195,7 @@ BAD = {
     "unknown setting": (["actr=flow"], "no setting 'actr'.*did you mean 'actor'"),
     "unknown choice": (
         ["actor.solver=heun"],
-        r"actor.solver: Invalid value 'heun', expected one of \[midpoint, euler, rk4\]",
+        r"actor.solver: Invalid value 'heun', expected one of \[midpoint, euler, rk4, dopri5, tsit5\]",
     ),
     "grammar": (["risk=cvar(0.1)"], "risk=cvar.0.1.*group=entryNUMBER"),
     "missing policies folder": (

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torchrl.modules import ProbabilisticActor, TanhNormal, ValueOperator
 
 from ramac.agent import Agent
+from ramac.composite import CompositeLoss
 from ramac.experiment.compose import compose
-from ramac.losses import CompositeLoss, build_terms
+from ramac.losses import build_terms
 from ramac.nets import EnsembleLinear
 from ramac.spec import Spec
 

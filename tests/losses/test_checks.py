@@ -7,8 +7,9 @@ import torch
 from tensordict import TensorDict
 
 from ramac.agent import Agent
+from ramac.composite import CompositeLoss
 from ramac.errors import InputError
-from ramac.losses import POLICY_ACTION, CompositeLoss, Term, build_terms
+from ramac.losses import POLICY_ACTION, Term, build_terms
 from ramac.registry import losses
 from ramac.spec import Spec
 from ramac.testing import check_term

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from ramac.composite import CompositeLoss
 from ramac.errors import InputError
-from ramac.losses import CompositeLoss
 from ramac.registry import losses
 from tests.losses.samples import agent, pair, terms, value
 

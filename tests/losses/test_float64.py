@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ramac.agent import Agent
-from ramac.losses import CompositeLoss, build_terms
+from ramac.composite import CompositeLoss
+from ramac.losses import build_terms
 from ramac.registry import GROUPS
 from tests.losses.oracle import SPEC, batch_of
 

@@ -3,8 +3,9 @@ import torch
 from tensordict import TensorDict
 
 from ramac.agent import Agent
+from ramac.composite import CompositeLoss
 from ramac.errors import InputError
-from ramac.losses import CompositeLoss, Term, build_terms
+from ramac.losses import Term, build_terms
 from ramac.registry import losses
 from ramac.spec import Spec
 from ramac.training.trainer import Trainer

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ramac.losses import CompositeLoss
+from ramac.composite import CompositeLoss
 from tests.losses.samples import agent, pair, terms, value
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ramac.losses import CompositeLoss
+from ramac.composite import CompositeLoss
 from tests.losses.samples import agent, pair, terms, value
 
 

@@ -5,8 +5,9 @@ import torch
 
 from ramac.actors.gaussian import Gaussian
 from ramac.agent import Agent
+from ramac.composite import CompositeLoss
 from ramac.errors import InputError
-from ramac.losses import CompositeLoss, Term
+from ramac.losses import Term
 from ramac.registry import losses
 from ramac.training.trainer import Trainer
 from tests.losses.samples import SPEC, agent, pair, terms

@@ -5,8 +5,8 @@ import torch
 from tensordict import TensorDict
 from torchrl.objectives import HardUpdate, LossModule, SoftUpdate
 
+from ramac.composite import CompositeLoss
 from ramac.errors import InputError
-from ramac.losses import CompositeLoss
 from ramac.training.trainer import Trainer
 from tests.losses.samples import agent, terms
 

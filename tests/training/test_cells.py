@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ramac.agent import Agent
-from ramac.losses import CompositeLoss
+from ramac.composite import CompositeLoss
 from ramac.registry import actors, critics, losses, risks
 from ramac.spec import Spec
 from ramac.training.trainer import Trainer

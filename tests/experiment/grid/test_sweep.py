@@ -109,7 +109,7 @@ def test_a_crash_leaves_its_traceback_and_is_tried_again(monkeypatch, capfd):
         (["mode=true,perhaps"], "mode must be true or false, got 'perhaps'"),
         (["hydra/launcher=mine", "hydra.launcher.n_jbos=2"], "no setting 'hydra.launcher.n_jbos'; .*mean 'n_jobs'"),
         (["hydra/launcher=mien"], "no hydra/launcher 'mien'; choose from .*did you mean 'mine'.*the extras joblib"),
-        (["hydra/launcher=lacks"], "no hydra/launcher 'nowhere'; choose from .*the extras joblib, slurm and ray"),
+        (["hydra/launcher=lacks"], "no hydra/launcher 'nowhere'; .*the extras joblib, slurm and ray"),
         (["actor=gaussian", "actor.steps=2,3"], "no setting 'actor.steps'"),
         (["seed=0,1", "grid_dir=file/grid"], "grid_dir=.*file/grid cannot be used"),
         (["seed=0,1", "grid_dir=run"], "grid_dir=.*run is a run's folder"),
@@ -180,21 +180,21 @@ def test_a_cell_whose_environment_failed_goes_on_and_one_that_lost_its_numbers_b
 
 
 def test_killed_in_the_middle_and_started_again(tmp_path):
-    """SIGKILL after some of twelve cells: the second start trains the others, none twice."""
-    cells = ("actor=gaussian,deterministic", "risk=neutral,cvar0.1", "seed=0,1,2")
+    """SIGKILL after some of six cells: the second start trains the others, none twice."""
+    cells = ("actor=gaussian,deterministic", "seed=0,1,2")
     arguments = [*PROGRAM, "-m", *SHORT, "trainer.steps=40", *cells, "grid_dir=g"]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(done("g")) < 4 and time.monotonic() < deadline:
+    while len(done("g")) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     first = {path: (path / "summary.json").stat().st_mtime_ns for path in done("g")}
-    assert 4 <= len(first) < 12
+    assert 2 <= len(first) < 6
     again = subprocess.run(arguments, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert f"12 runs, {12 - len(first)} to run" in again.stdout
-    assert len(done("g")) == 12
+    assert f"6 runs, {6 - len(first)} to run" in again.stdout
+    assert len(done("g")) == 6
     assert all((path / "summary.json").stat().st_mtime_ns == written for path, written in first.items())
     assert all(attempts(path) == 1 for path in first)
     assert all(attempts(path) <= 2 for path in done("g"))
