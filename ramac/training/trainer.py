@@ -60,7 +60,6 @@ class Trainer:
             raise ValueError(f"average_decay must be in [0, 1), got {average_decay}")
         self.steps, self.batch_size, self.clip, self.delay = steps, batch_size, clip, delay
         # a second of imports, which listing the entries need not wait for
-        from torchrl.data import TensorDictReplayBuffer, TensorStorage
         from torchrl.objectives import SoftUpdate
 
         from ramac.composite import CompositeLoss
@@ -74,14 +73,21 @@ class Trainer:
             self.loss.compiled = torch.compile(self.loss.sample_losses)
         self.step_count, self.rows = 0, torch.empty(0, dtype=torch.int64)  # `rows` of the data are the last batch
         self.generator = torch.Generator(data.device or "cpu").manual_seed(seed)
-        storage = TensorStorage(data, device=data.device or "cpu")
-        self.buffer = TensorDictReplayBuffer(storage=storage, batch_size=batch_size, generator=self.generator)
+        self.make_buffer()
         self.learning_rate = {"critic": critic_lr, "actor": actor_lr}
         self.optimiser_steps = {"critic": steps, "actor": max(1, steps // delay)}
         self.schedule, self.multiplier_lr = schedule, multiplier_lr
         groups = {group: self.loss.parameters_of(group) for group in self.learning_rate if self.loss.group(group)}
         self.make_optimisers(groups, list(self.loss.multipliers().values()))
         self.metrics = TensorDict()
+
+    def make_buffer(self) -> None:
+        """Make the replay buffer over the data, on their device, with the entries that the terms read."""
+        from torchrl.data import TensorDictReplayBuffer, TensorStorage
+
+        read = self.data.select(*self.loss.reads, strict=False)
+        storage = TensorStorage(read, device=self.data.device or "cpu")
+        self.buffer = TensorDictReplayBuffer(storage=storage, batch_size=self.batch_size, generator=self.generator)
 
     def make_optimisers(self, parameters: Mapping[str, list[nn.Parameter]], multipliers: list[nn.Parameter]) -> None:
         """Make an optimiser with its learning-rate schedule per parameter group, and one of the multipliers."""
