@@ -1,6 +1,6 @@
 """RAMAC in a training loop of TorchRL: replay buffer, loss module, target updater and collector are TorchRL's own.
 
-`python examples/torchrl_training.py SEED` trains what `ramac seed=SEED` trains, and prints the same numbers.
+`python examples/torchrl_training.py SEED` trains what `ramac seed=SEED` trains: its numbers, within noise.
 """
 
 import sys

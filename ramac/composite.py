@@ -16,7 +16,7 @@ from torchrl.objectives import LossModule
 
 from ramac.agent import Agent
 from ramac.errors import InputError
-from ramac.losses.batch import DENOISED, draw
+from ramac.losses.batch import DENOISED, check_entry, draw, reads_of
 from ramac.losses.term import Term, extras_of
 from ramac.registry import GROUPS, label_of
 
@@ -73,7 +73,8 @@ class CompositeLoss(LossModule):
         self.reduction = reduction
         # as in TorchRL, not registered: their parameters are in `agent_params` and `target_agent_params`
         vars(self)["agent"] = agent
-        vars(self)["target"] = copy.deepcopy(agent).requires_grad_(False) if target is None else target
+        target = copy.deepcopy(agent) if target is None else target
+        vars(self)["target"] = target if target is agent else target.requires_grad_(False)
         self.terms: Any = nn.ModuleDict(terms).to(device)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64, device=device))
         for name, term in terms.items():
@@ -99,6 +100,12 @@ class CompositeLoss(LossModule):
         """Register the tensors of both agents under the names that TorchRL's target updaters look for."""
         self.agent_params = TensorDict.from_module(self.agent, as_module=True)
         self.target_agent_params = TensorDict.from_module(self.target, as_module=True)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CompositeLoss":
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        vars(twin).update({key: copy.deepcopy(value, memo) for key, value in vars(self).items()})
+        twin.share()  # a copied TensorDictParams holds tensors of its own
+        return twin
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CompositeLoss":
         for part in (self.agent, self.target):  # their buffers are replaced by new tensors
@@ -150,7 +157,10 @@ class CompositeLoss(LossModule):
         """Losses [B] of a batch [B] by term, per sample and without their weights, and what terms report []."""
         terms = {**self.group("critic"), **self.group("actor")}
         terms = terms if names is None else {name: terms[name] for name in names}
-        batch = TensorDict({key: tensordict.get(self.named(key)) for key in self.reads}, tensordict.batch_size)
+        read = {key: tensordict.get(self.named(key), None) for key in self.reads}
+        for key, value in read.items():
+            check_entry(key, value, tensordict.batch_size)
+        batch = TensorDict(read, tensordict.batch_size)
         batch.set("step", self.step.expand(tensordict.batch_size))
         asked = [key for term in terms.values() for key in term.in_keys]
         if any(key[0] == "policy" for key in asked):
@@ -179,9 +189,14 @@ class CompositeLoss(LossModule):
     def group_loss(self, tensordict: TensorDictBase, group: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one group, and its other entries in `forward`, among them `loss_multiplier`."""
         batch, terms = tensordict if tensordict.ndim == 1 else tensordict.reshape(-1), self.group(group)
+        valid = self.valid(batch)
         with held_out(self.others[group]):
-            samples, reports = (self.compiled or self.sample_losses)(batch, list(terms))
-        losses = {name: self._reduce_loss(loss, batch) for name, loss in samples.items()}
+            samples, reports = (self.compiled or self.sample_losses)(
+                batch if valid is None else batch[valid], list(terms)
+            )
+        losses = {name: self._reduce_loss(loss) for name, loss in samples.items()}
+        if self.reduction == "none" and valid is not None:  # masked samples have no loss
+            losses = {k: loss.new_zeros(len(batch)).masked_scatter(valid, loss) for k, loss in losses.items()}
         total = self.weighted_sum(losses, reports, self.step)
         entries = {f"{name}_loss": loss for name, loss in losses.items()} | reports
         entries = {name: value.detach() for name, value in entries.items()}
@@ -195,6 +210,11 @@ class CompositeLoss(LossModule):
             dual = [share * held[name](samples[name]) for share, name in zip(active, held, strict=True)]
             entries["loss_multiplier"] = torch.stack(dual).sum()
         return total, entries
+
+    def valid(self, batch: TensorDictBase) -> Tensor | None:
+        """Which samples of a batch [B] count, by the masks of `loss_mask_key`: bool [B]; None without a mask."""
+        masks = [mask for key in self._loss_mask_keys() if (mask := batch.get(key, None)) is not None]
+        return torch.stack([mask.reshape(len(batch), -1).all(-1) for mask in masks]).all(0) if masks else None
 
     def critic_loss(self, tensordict: TensorDictBase) -> tuple[Tensor, dict[str, Tensor]]:
         """`loss_critic` of a batch, and its other entries in `forward`."""
@@ -215,14 +235,6 @@ class CompositeLoss(LossModule):
         if multiplier:
             result["loss_multiplier"] = torch.stack(multiplier).sum()
         return TensorDict(result)
-
-
-def reads_of(terms: Iterable[Term]) -> list[NestedKey]:
-    """The entries of a batch that the terms read, by themselves or through what the actor draws for them."""
-    asked = dict.fromkeys(key for term in terms for key in term.in_keys)
-    through: dict[NestedKey, list[NestedKey]] = {key: ["observation"] for key in asked if key[0] == "policy"}
-    through |= {"step": [], DENOISED: ["observation", "action"]}
-    return list(dict.fromkeys(name for key in asked for name in through.get(key, [key])))
 
 
 @contextmanager

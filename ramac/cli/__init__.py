@@ -4,6 +4,7 @@ A command is one module with `main(arguments) -> exit status`; its docstring is 
 """
 
 import ast
+import os
 import re
 import sys
 import warnings
@@ -131,6 +132,9 @@ def main() -> None:
         fail(str(error))
     except (FloatingPointError, RunStopped) as error:
         fail(str(error), 1)
+    except BrokenPipeError:  # the reader of our output has closed it: ramac list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except KeyboardInterrupt as error:  # a run says how to continue: ramac.system.signals
         print(f"\nramac: {error if error.args else 'interrupted'}", file=sys.stderr)
         raise SystemExit(getattr(error, "status", 130)) from None

@@ -48,7 +48,7 @@ class Term(TensorDictModuleBase):
         """`spec` is the task's; `others` are the terms that were built before this one."""
         super().__init__()
         self.schedule = Schedule(weight=weight, warmup=warmup, ramp=ramp, final=final, decay=decay, shape=shape)
-        self.in_keys, self.others = list(self.reads), list(others)
+        self.in_keys, self.out_keys, self.others = list(self.reads), [], list(others)
         self.multiplier = None
         if budget is not None:
             if self.group is None:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 SHOWN = re.compile(  # variables whose values are no secrets; of others only the name is told
-    r"RAMAC_\w+|MINARI_DATASETS_PATH|D4RL_DATASET_DIR|\w+_NUM_THREADS|CUDA_VISIBLE_DEVICES|CUBLAS_WORKSPACE_CONFIG"
+    r"RAMAC_(PLUGINS|CONFIG_DIR|CASES)|MINARI_DATASETS_PATH|D4RL_DATASET_DIR|\w+_NUM_THREADS|CUDA_VISIBLE_DEVICES|CUBLAS_WORKSPACE_CONFIG"
     r"|MUJOCO_GL|HYDRA_FULL_ERROR|MPLBACKEND|WANDB_MODE|MLFLOW_DISABLE_TELEMETRY|PYTHON(PATH|HASHSEED)"
 )
-NAMED = re.compile(r"(CUDA|CONDA|HF|HYDRA|KMP|LD|MKL|MLFLOW|NVIDIA|OMP|PYTHON|PYTORCH|RAY|SLURM|TORCH|WANDB)_?\w+")
+NAMED = re.compile(
+    r"(CUDA|CONDA|HF|HYDRA|KMP|LD|MKL|MLFLOW|NVIDIA|OMP|PYTHON|PYTORCH|RAMAC|RAY|SLURM|TORCH|WANDB)_?\w+"
+)
 REQUIREMENT = re.compile(r"""([\w.-]+)(?:\[([\w-]+)\])?[^;]*(?:;.*extra == ["']([\w-]+)["'])?""")
 MEMORY = {"memory": "SC_PHYS_PAGES", "available": "SC_AVPHYS_PAGES"}
 
@@ -36,7 +38,9 @@ def information() -> dict[str, Any]:
                 found[title] = part()
         except (Exception, SystemExit) as error:  # whatever is broken here is what the report is about
             found[title] = failure(error)
-    return without_home(found)
+    with suppress(RuntimeError):  # a user without a home folder
+        return without_home(found, str(Path.home()))
+    return found
 
 
 def failure(error: BaseException) -> str:
@@ -44,13 +48,13 @@ def failure(error: BaseException) -> str:
     return f"not available: {' '.join(f'{type(error).__name__}: {error}'.split())}"
 
 
-def without_home(value: Any) -> Any:
+def without_home(value: Any, home: str) -> Any:
     """Plain data with ~ for the home folder."""
     if isinstance(value, Mapping):
-        return {without_home(key): without_home(inner) for key, inner in value.items()}
+        return {without_home(key, home): without_home(inner, home) for key, inner in value.items()}
     if isinstance(value, list):
-        return [without_home(inner) for inner in value]
-    home = str(Path.home())
+        return [without_home(inner, home) for inner in value]
+    value = re.sub(r"//[^/@\s]+@", "//...@", value) if isinstance(value, str) else value  # a password of an address
     return re.sub(rf"{re.escape(home)}(?![\w.-])", "~", value) if isinstance(value, str) and home != "/" else value
 
 

@@ -1,5 +1,10 @@
 """The composite loss as TorchRL's own training loops use it."""
 
+import copy
+import re
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from tensordict import TensorDict
@@ -68,14 +73,74 @@ def test_an_unknown_reduction_is_refused():
         CompositeLoss(agent(), terms("bc"), reduction="median")
 
 
-def test_masked_samples_do_not_count(batch):
-    """TorchRL marks padded steps; what they hold, even nan, has no effect."""
-    loss = CompositeLoss(agent("deterministic", "mean"), terms({"name": "td", "gamma": 0.0}))
-    expected = loss(batch[:20])["loss_critic"]
-    padded = batch.clone().set("valid", torch.arange(32) < 20)
-    padded["next", "reward"][20:] = torch.nan
+@pytest.mark.parametrize(
+    ("nodes", "reduction"),
+    [
+        (("td", "bc", {**RISK, "normalise": "abs"}), "mean"),
+        (("td", "bc", {**RISK, "normalise": "abs"}), "none"),
+        (("td", "awr"), "mean"),
+        (("td", {"name": "conservative", "budget": 1.0}, "bc"), "sum"),
+    ],
+)
+def test_masked_samples_do_not_count(nodes, reduction, batch):
+    """TorchRL marks padded steps; what they hold, even nan, has no effect on losses, scales and multipliers."""
+    parts, online = terms(*nodes), agent("gaussian", "mean")
+    torch.manual_seed(1)
+    expected = CompositeLoss(online, parts, reduction=reduction)(batch[:20])
+    padded = batch.clone().set("valid", torch.arange(32).unsqueeze(-1) < 20)
+    for key in ("observation", ("next", "reward"), ("next", "observation")):
+        padded[key][20:] = torch.nan
+    loss = CompositeLoss(online, parts, reduction=reduction)
     loss.loss_mask_key = "valid"
-    assert loss(padded)["loss_critic"].item() == pytest.approx(expected.item(), rel=1e-6)
+    torch.manual_seed(1)
+    found = loss(padded)
+    for key, value in expected.items():
+        assert torch.equal(found[key][:20] if found[key].ndim else found[key], value), key
+        assert not found[key].ndim or not found[key][20:].any()
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "words"),
+    [
+        ("action", None, "the batch has no 'action'"),
+        (
+            ("next", "reward"),
+            torch.Tensor.flatten,
+            r"\('next', 'reward'\) of a batch must have shape \[32, 1\], got \[32\]",
+        ),
+        (
+            ("next", "terminated"),
+            torch.Tensor.float,
+            r"\('next', 'terminated'\) of a batch must be bool, got torch.float32",
+        ),
+    ],
+)
+def test_a_batch_that_would_broadcast_is_refused(key, change, words, batch):
+    loss = CompositeLoss(agent(), terms({"name": "td", "gamma": 0.0}, "bc"))
+    value = batch[key]
+    wrong = batch.exclude(key) if change is None else batch.set(key, change(value))
+    with pytest.raises(InputError, match=words):
+        loss(wrong)
+
+
+def test_a_copy_is_a_loss_of_its_own(batch):
+    online = agent()
+    loss = CompositeLoss(online, terms("td", "bc"))
+    twin = copy.deepcopy(loss)
+    assert {id(p) for p in twin.agent.parameters()} <= {id(p) for p in twin.parameters()}
+    assert not {id(p) for p in twin.parameters()} & {id(p) for p in loss.parameters()}
+    updater = SoftUpdate(twin, eps=0.5)
+    with torch.no_grad():
+        for parameter in twin.agent.parameters():
+            parameter += 1
+    updater.step()
+    assert not torch.equal(next(twin.target.parameters()), next(loss.target.parameters()))
+
+
+def test_a_given_target_can_be_updated(batch):
+    loss = CompositeLoss(agent(), terms("td", "bc"), target=agent())
+    SoftUpdate(loss, eps=0.5).step()
+    assert "CompositeLoss" in repr(loss)
 
 
 def test_leading_dimensions_are_one_batch(batch):
@@ -171,3 +236,13 @@ def test_the_trainer_uses_the_public_interface(batch):
         loss.step += 1
     assert all(map(torch.equal, loss.agent.parameters(), trainer.agent.parameters()))
     assert all(map(torch.equal, loss.target.parameters(), trainer.target.parameters()))
+
+
+def test_the_example_trains_and_evaluates(monkeypatch, capsys):
+    path = Path(__file__).parents[2] / "examples/torchrl_training.py"
+    text = path.read_text()
+    short = text.replace("STEPS, EPISODES = 3000, 100", "STEPS, EPISODES = 7, 60")
+    assert short != text and len(text.splitlines()) < 75
+    monkeypatch.setattr(sys, "argv", [str(path), "1"])
+    exec(compile(short, str(path), "exec"), {"__name__": "__main__"})
+    assert re.search(r"^mean return -?[\d.]+, CVaR_0.1 -?[\d.]+ over 60 episodes$", capsys.readouterr().out, re.M)

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from ramac.experiment.writers.torchrl import TorchRLWriter, plain
 from ramac.registry import loggers
+from ramac.system.runtime import environment_variables
 
 BATCH = 100  # parameters that MLflow takes at once
 UNTOUCHED = object()
@@ -45,16 +46,17 @@ class MLflow(TorchRLWriter):
                 delete_runs(uri)
             root.mkdir(exist_ok=True)
         self.before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-        with quiet():
+        with quiet(), impatient():
             self.logger = MLFlowLogger(self.experiment, uri, artifact_location=place)
-        mlflow.set_tag("mlflow.runName", name)
-        left = iter(plain(settings).items())
-        while part := dict(islice(left, BATCH)):
-            mlflow.log_params(part)
+            mlflow.set_tag("mlflow.runName", name)
+            left = iter(plain(settings).items())
+            while part := dict(islice(left, BATCH)):
+                mlflow.log_params(part)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         # torchrl's log_metrics also sets the experiment of the process, which there is no public way to undo
-        import_module("mlflow").log_metrics(dict(values), step=step)
+        with impatient():
+            import_module("mlflow").log_metrics(dict(values), step=step)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         self.status = "FINISHED"
@@ -64,7 +66,8 @@ class MLflow(TorchRLWriter):
             return
         mlflow: Any = import_module("mlflow")
         if self.logger is not None:
-            mlflow.end_run(self.status)
+            with impatient():
+                mlflow.end_run(self.status)
         mlflow.set_tracking_uri(self.before)
 
 
@@ -74,6 +77,12 @@ def delete_runs(uri: str) -> None:
     for experiment in client.search_experiments():
         for run in client.search_runs([experiment.experiment_id]):
             client.delete_run(run.info.run_id)
+
+
+def impatient() -> AbstractContextManager[None]:
+    """A block that gives up on a server that does not answer after seconds, not minutes; a user's own limits hold."""
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    return environment_variables({key: value for key, value in limits.items() if key not in os.environ})
 
 
 @contextmanager
