@@ -15,6 +15,9 @@ class RamacSearch(Sweeper):
         from hydra.utils import instantiate
         from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper  # the extra `optuna`
 
+        from ramac.experiment.grid.search import refuse_settings
+
+        refuse_settings(settings)
         if "seed" in sampler and sampler.seed is None:  # the same command asks for the same trials
             sampler = OmegaConf.merge(sampler, {"seed": 0})
         if "search_space" in signature(OptunaSweeper).parameters:  # hydra-optuna-sweeper 1.3, which takes it made

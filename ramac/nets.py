@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -81,10 +82,15 @@ def check_solver(solver: str, steps: int, default_steps: int, tolerance: float) 
     if steps != default_steps:
         allowed = f"leave it at {default_steps}, or choose solver={', '.join(TABLEAUX)}"
         raise ValueError(f"steps={steps} has no effect with solver={solver}, which adapts its steps; {allowed}")
+    # its dependency torchvision may require another torch: unpinned, pip could replace the one that is here
+    pinned = f"pip install 'ramac[torchdyn]' 'torch=={torch.__version__}'"
     if find_spec("torchdyn") is None:
-        # its dependency torchvision may require another torch: unpinned, pip could replace the one that is here
-        pinned = f"pip install 'ramac[torchdyn]' 'torch=={torch.__version__}'"
         raise ValueError(f"solver={solver} needs the package torchdyn: {pinned}")
+    try:
+        import_module("torchdyn.numerics.odeint")
+    except Exception as error:  # a torchvision that does not fit this torch raises errors of its own
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"solver={solver}: torchdyn cannot be imported ({reason}): {pinned}") from error
 
 
 def integrate(

@@ -42,6 +42,7 @@ import sys
 from importlib.metadata import version
 print(" | ".join([sys.version.split()[0], version("torch"), ", ".join(f"{name} {version(name)}" for name in sys.argv[1:])]))')"
   "$python" -m pytest -p no:cacheprovider -n 0 "${TESTS[@]}" > "$folder/$name.log" 2>&1
+  [ $? -le 1 ] || echo "$name: pytest could not run the tests" >&2
   result="$(tail -1 "$folder/$name.log" | tr -d '=')"
   grep -E '^(FAILED|ERROR)|^E  ' "$folder/$name.log" >&2
   echo "| $versions | $result |"

@@ -40,16 +40,23 @@ def number(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, int | float) else ""
 
 
+def table(summary: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A mapping in a summary; empty where there is none, and where it is something else."""
+    found = summary.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
 def results(summary: Mapping[str, Any]) -> Iterator[str]:
     """Rows of the table of returns: statistic, policy, 95 % interval, behaviour."""
-    behaviour, intervals = summary.get("behaviour") or {}, summary.get("intervals") or {}
-    logged = {"mean": behaviour.get("return_mean"), **(behaviour.get("return_cvar") or {})}
-    policy = {"mean": summary.get("return_mean"), **(summary.get("return_cvar") or {})}
+    behaviour, intervals = table(summary, "behaviour"), table(summary, "intervals")
+    logged = {"mean": behaviour.get("return_mean"), **table(behaviour, "return_cvar")}
+    policy = {"mean": summary.get("return_mean"), **table(summary, "return_cvar")}
     yield "| return | policy | 95 % interval | logged data |"
     yield "|---|---|---|---|"
     for key in {**policy, **logged}:
         name = "mean" if key == "mean" else f"CVaR {escaped(key)}"
-        between = " to ".join(map(number, intervals.get(key) or ()))
+        ends = intervals.get(key)
+        between = " to ".join(map(number, ends)) if isinstance(ends, list | tuple) else ""
         yield f"| {name} | {number(policy.get(key))} | {between} | {number(logged.get(key))} |"
     if isinstance(estimate := summary.get("estimate"), Mapping):
         verdict = escaped(estimate.get("verdict", ""))
@@ -62,7 +69,7 @@ def card(config: RunConfig, summary: Mapping[str, Any], versions: Mapping[str, A
     repeat = command(config)
     origin = escaped(summary.get("data", "not recorded"))
     parts = " x ".join(escaped(names[group]) for group in ("actor", "critic", "risk"))
-    episodes = f"{summary['episodes']} evaluation episodes. " if "episodes" in summary else ""
+    episodes = f"{escaped(summary['episodes'])} evaluation episodes. " if "episodes" in summary else ""
     facts = {
         "task": escaped(names["task"]),
         **({"recipe": escaped(names["recipe"])} if "recipe" in names else {}),

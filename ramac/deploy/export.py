@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ramac.agent import Agent
-from ramac.checkpoint import load
+from ramac.checkpoint import load, step_of
 from ramac.deploy.formats import FORMATS, silenced
 from ramac.deploy.parity import difference, latency
 from ramac.deploy.program import Policy, traced
@@ -17,8 +17,9 @@ from ramac.errors import InputError, nearest
 from ramac.experiment.config import RunConfig
 from ramac.experiment.evaluate import agent_of
 from ramac.experiment.folder import RunFolder
+from ramac.nets import ADAPTIVE, TABLEAUX
 from ramac.registry import actors, critics, label_of, losses, risks
-from ramac.system.files import whole
+from ramac.system.files import refuse_taken, whole
 from ramac.system.runtime import versions
 
 SETTINGS = ("candidates", "temperature", "deterministic", "opset", "step")
@@ -36,16 +37,20 @@ def export(run: str | Path, target: str | Path, settings: Mapping[str, Any] | No
             raise InputError(
                 f"export has no setting {key!r}; choose from {', '.join(SETTINGS)}{nearest(key, SETTINGS)}"
             )
-    refuse_target(target)
+    if target.suffix not in FORMATS:
+        close = nearest(target.suffix, FORMATS)
+        raise InputError(f"{target}: a policy is written to FILE{' or FILE'.join(FORMATS)}{close}")
+    refuse_taken(target, "file")
     form = FORMATS[target.suffix](settings.get("opset"))
     deterministic = settings.pop("deterministic", False)
-    if deterministic is True and settings.get("candidates", 1) != 1:
-        raise InputError(f"deterministic=true is a single action, candidates={settings['candidates']} are samples")
-    agent, config = agent_in(Path(run), {key: value for key, value in settings.items() if key != "opset"})
+    for key, alone in (("candidates", 1), ("temperature", 0)) if deterministic is True else ():
+        if settings.get(key, alone) != alone:
+            raise InputError(f"deterministic=true is a single action, {key}={settings[key]} is for samples")
+    agent, config, step = agent_in(Path(run), {key: value for key, value in settings.items() if key != "opset"})
     policy = policy_of(agent, deterministic)
     with silenced():
         program = traced(policy)
-    content = form.encode(program, describe(policy, config))
+    content = form.encode(program, describe(policy, config, step))
     act = form.runner(content)
     parity = difference(policy, act)
     times = {batch: latency(policy, act, batch) for batch in (1, 256)}
@@ -53,49 +58,43 @@ def export(run: str | Path, target: str | Path, settings: Mapping[str, Any] | No
         with whole(target) as part:
             part.write_bytes(content)
     except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror}") from error
+        raise InputError(f"{target} cannot be written: {error.strerror or error}") from error
     return {"file": str(target), "bytes": len(content), "noise": policy.columns, "parity": parity, "latency_ms": times}
 
 
-def refuse_target(target: Path) -> None:
-    """Refuse an ending that is no format, a file that exists and a folder that does not. Raises InputError."""
-    if target.suffix not in FORMATS:
-        close = nearest(target.suffix, FORMATS)
-        raise InputError(f"{target}: a policy is written to FILE{' or FILE'.join(FORMATS)}{close}")
-    if target.exists() or target.is_symlink():
-        raise InputError(f"{target} exists already; name a new file")
-    if not target.parent.is_dir():
-        raise InputError(f"{target}: the folder {target.parent} does not exist")
-    if not os.access(target.parent, os.W_OK):
-        raise InputError(f"{target}: the folder {target.parent} cannot be written to")
-
-
-def agent_in(path: Path, settings: Mapping[str, Any]) -> tuple[Agent, RunConfig | None]:
-    """The agent of a run folder or a checkpoint on the processor, and its run's configuration, where there is one.
+def agent_in(path: Path, settings: Mapping[str, Any]) -> tuple[Agent, RunConfig | None, int | None]:
+    """The agent of a run folder or a checkpoint on the processor, its run's configuration, and its gradient step.
 
     Raises InputError for a folder that is neither, and for a run that trained no actor.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):  # also where the name is too long
         raise InputError(f"no folder {path}; name a run folder or a checkpoint")
-    own = path.resolve()
-    runs = [RunFolder(folder) for folder in (own, own.parent, own.parent.parent)]
-    config = next((run.config for run in runs if run.config_file.is_file()), None)
+    single, own = (path / "agent.json").is_file(), path.resolve()
+    places = {"checkpoint": own.parent, "checkpoints": own.parent.parent}
+    run = RunFolder(places.get(own.name if own.name in places else own.parent.name, own) if single else own)
+    config = run.config if run.config_file.is_file() else None
     if config is not None and not any(losses[node["name"]].group == "actor" for node in config.loss.values()):
         raise InputError(f"{path} has no trained actor: loss=[{','.join(config.loss)}] trains the critic alone")
-    if not (path / "agent.json").is_file():
+    if not single:
+        place = run.checkpoints / str(settings["step"]) if "step" in settings else run.checkpoint
         agent = agent_of(RunFolder(path), {**settings, "device": "cpu"})
     elif "step" in settings:
         raise InputError(f"step={settings['step']}: {path} is one checkpoint already")
     else:
-        agent = load(path)
+        place, agent = path, load(path)
         agent.acting = type(agent.acting).of({**asdict(agent.acting), **settings})
-    return agent.to(torch.device("cpu")), config
+    return agent.to(torch.device("cpu")), config, step_of(place)
 
 
 def policy_of(agent: Agent, deterministic: Any) -> Policy:
     """The policy to be traced. Raises InputError for a central action that is none."""
     if type(deterministic) is not bool:
         raise InputError(f"deterministic must be true or false, got {deterministic!r}")
+    parts = {"actor": agent.actor} | ({"critic": agent.critic} if agent.acting.candidates > 1 else {})
+    for name, part in parts.items():
+        if (solver := getattr(part, "solver", None)) in ADAPTIVE:
+            text = f"{name}.solver={solver} chooses its steps by the data, which no file can hold"
+            raise InputError(f"{text}; train with solver={' or '.join(TABLEAUX)}")
     policy = Policy(agent, deterministic)
     if policy.mode and policy.columns:
         text = f"{policy.name} has no central action, so deterministic=true would still draw"
@@ -103,12 +102,13 @@ def policy_of(agent: Agent, deterministic: Any) -> Policy:
     return policy
 
 
-def describe(policy: Policy, config: RunConfig | None) -> dict[str, Any]:
+def describe(policy: Policy, config: RunConfig | None, step: int | None = None) -> dict[str, Any]:
     """What a user of the file must know: inputs, output, units, origin."""
     agent, scaling = policy.agent, policy.agent.actor.scaling
     noise = {"noise": {"shape": ["batch", policy.columns], "type": "float32", "law": "independent standard normal"}}
     sizes = {"observation": scaling.obs_mean.numel(), "action": scaling.half_width.numel()}
     parts = {"actor": (actors, agent.actor), "critic": (critics, agent.critic), "risk": (risks, agent.risk)}
+    single = {"mode": True, "candidates": 1, "temperature": 0.0} if policy.mode else {}
     entries = {group: label_of(registry, type(part)) for group, (registry, part) in parts.items()}
     return {
         "inputs": {
@@ -129,7 +129,7 @@ def describe(policy: Policy, config: RunConfig | None) -> dict[str, Any]:
             }
         },
         **(entries if config is None else config.names),
-        "acting": asdict(agent.acting) | {"mode": policy.mode},
-        "gradient_steps": None if config is None else config.trainer["steps"],
+        "acting": {**asdict(agent.acting), **single},
+        "gradient_steps": step,
         "versions": versions(PACKAGES),
     }

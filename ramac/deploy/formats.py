@@ -26,7 +26,8 @@ PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 def silenced() -> Iterator[None]:
     """Keep the exporters' progress, logs and warnings off the terminal inside the block."""
     before = logging.root.manager.disable
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    out = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
         try:
@@ -83,7 +84,11 @@ class Onnx:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting is no work
-        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+        try:
+            session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+        except Exception as error:  # its errors have no public base class
+            reason = f"ONNX Runtime {onnxruntime.__version__} cannot run this policy: {one_line(error)}"
+            raise InputError(f"{reason}; a .pt2 file can, or an older opset=") from error
 
         def run(observation: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
             given = {"observation": observation} | ({} if noise is None else {"noise": noise})
@@ -120,6 +125,11 @@ class PT2:
 
 
 FORMATS: dict[str, type[Onnx] | type[PT2]] = {".onnx": Onnx, ".pt2": PT2}
+
+
+def one_line(error: Exception) -> str:
+    """The beginning of an error's text, in one line."""
+    return " ".join(str(error).split())[:300]
 
 
 def missing(error: BaseException | None) -> str:

@@ -12,7 +12,7 @@ from ramac.checkpoint import load
 from ramac.deploy.card import card
 from ramac.errors import InputError
 from ramac.experiment.folder import RunFolder
-from ramac.system.files import PART, synchronise
+from ramac.system.files import PART, refuse_taken, synchronise
 from ramac.system.untrusted import read_json, refuse_links
 
 LOCAL = ("host",)  # of summary.json: a name of this machine
@@ -24,7 +24,11 @@ def pack(run: str | Path, out: str | Path) -> Path:
     It is itself a run folder, without what is known of this machine. Raises InputError before anything is written.
     """
     folder, target = RunFolder(Path(run)), Path(out)
-    refuse_folder(target)
+    refuse_taken(target, "folder")
+    if not os.path.isdir(folder.path):
+        raise InputError(f"no folder {run}; name a finished run")
+    if target.resolve().is_relative_to(folder.path.resolve()):
+        raise InputError(f"{target} is inside {run}; name a folder beside it")
     config = folder.config
     if not folder.summary_file.is_file():
         raise InputError(f"{run} is unfinished, it has no summary.json: ramac resume {run}")
@@ -36,7 +40,7 @@ def pack(run: str | Path, out: str | Path) -> Path:
     files = {
         "README.md": card(config, summary, versions),
         "config.yaml": yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
-        "summary.json": json.dumps(summary, indent=2) + "\n",
+        "summary.json": json.dumps(summary, indent=2, allow_nan=False) + "\n",
     }
     part = target.with_name(f".{target.name}{PART}")
     try:
@@ -44,7 +48,9 @@ def pack(run: str | Path, out: str | Path) -> Path:
         part.mkdir()
         for name, text in files.items():
             (part / name).write_text(text, encoding="utf-8")
-        shutil.copytree(folder.checkpoint, part / "checkpoint")
+        (part / "checkpoint").mkdir()
+        for name in ("agent.json", "agent.safetensors"):  # and nothing else that lies there
+            shutil.copy(folder.checkpoint / name, part / "checkpoint")
         if folder.episodes_file.is_file():
             shutil.copy(folder.episodes_file, part)
         load(part)
@@ -52,20 +58,10 @@ def pack(run: str | Path, out: str | Path) -> Path:
             synchronise(path)
         part.rename(target)
     except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror}") from error
+        raise InputError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return target
-
-
-def refuse_folder(target: Path) -> None:
-    """Refuse a place that is taken or cannot be made. Raises InputError."""
-    if target.exists() or target.is_symlink():
-        raise InputError(f"{target} exists already; name a new folder")
-    if not target.parent.is_dir():
-        raise InputError(f"{target}: the folder {target.parent} does not exist")
-    if not os.access(target.parent, os.W_OK):
-        raise InputError(f"{target}: the folder {target.parent} cannot be written to")
 
 
 def described(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ramac.agent import Agent
+from ramac.deploy.formats import one_line
 from ramac.errors import InputError
 from ramac.registry import actors, label_of
 from ramac.system.noise import CountedNoise, GivenNoise
@@ -86,7 +87,7 @@ def traced(policy: Policy) -> ExportedProgram:
     try:
         program = torch.export.export(policy, inputs, dynamic_shapes=shapes).run_decompositions()
     except Exception as error:  # an actor of others can do anything
-        text = " ".join(str(error).split())[:300]
+        text = one_line(error)
         if "specialized it to be a constant" in text:
             text = "it makes the batch size a constant; x.shape[0] keeps it open, len(x) does not"
         raise InputError(f"{policy.name} cannot be traced by torch.export: {text}") from error

@@ -133,8 +133,10 @@ def explained(error: Exception, words: Sequence[str]) -> str:
         listed = f"; choose from {', '.join(known)}{nearest(name, known)}" if known else ""
         return f"no {group} {name!r}{listed}{EXTRAS.get(group, '')}"
     cause: Any = error
-    while cause is not None and not isinstance(cause, OmegaConfBaseException):
+    while cause is not None and not isinstance(cause, OmegaConfBaseException | InputError):
         cause = cause.__cause__
+    if isinstance(cause, InputError):  # of a part that Hydra has made
+        return str(cause)
     if cause is None:
         return " ".join(str(error).split()).partition(" Config search path")[0]
     key = cause.full_key or ""

@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from ramac.errors import InputError
+
 PART = ".part"  # ending of a file while it is written
 
 
@@ -27,6 +29,22 @@ def whole(path: Path) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def refuse_taken(target: Path, kind: str) -> None:
+    """Refuse a place for a new `kind`, file or folder, that is taken or cannot be made. Raises InputError."""
+    if os.path.lexists(target):
+        raise InputError(f"{target} exists already; name a new {kind}")
+    if not os.path.isdir(target.parent):
+        raise InputError(f"{target}: the folder {target.parent} does not exist")
+    try:
+        longest = os.pathconf(target.parent, "PC_NAME_MAX") - len(f".{PART}")
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror or error}") from error
+    if len(os.fsencode(target.name)) > longest:
+        raise InputError(f"{target.name[:40]}...: a name has at most {longest} bytes")
+    if not os.access(target.parent, os.W_OK):
+        raise InputError(f"{target}: the folder {target.parent} cannot be written to")
 
 
 def synchronise(path: Path) -> None:

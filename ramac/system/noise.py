@@ -189,8 +189,9 @@ DRAWS: dict[Any, Callable[..., Tensor]] = {
     torch.multinomial: chosen,
     torch.Tensor.multinomial: chosen,
     gumbel_softmax: gumbel,
+    torch.Tensor.bernoulli_: lambda noise, result, _, p=0.5, **__: noise.uniform(result) < p,
     torch.Tensor.normal_: lambda noise, result, _, mean=0.0, std=1.0, **__: mean + std * noise.normal(result),
     torch.Tensor.uniform_: between,
     torch.Tensor.exponential_: lambda noise, result, _, lambd=1.0, **__: noise.exponential(result) / lambd,
 }
-IN_PLACE = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.exponential_}
+IN_PLACE = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.exponential_, torch.Tensor.bernoulli_}

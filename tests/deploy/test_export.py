@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -156,6 +157,12 @@ REFUSALS = {
     "no opset": ("policy.onnx", {"opset": 999}, "opset must be a whole number from 1 to"),
     "opset of another format": ("policy.pt2", {"opset": 18}, "opset=18 is a setting of .onnx files"),
     "several and one": ("policy.pt2", {"deterministic": True, "candidates": 3}, "is a single action"),
+    "one at a temperature": (
+        "policy.pt2",
+        {"deterministic": True, "temperature": 0.5},
+        "temperature=0.5 is for samples",
+    ),
+    "a long name": (300 * "a" + ".pt2", {}, "a name has at most 249 bytes"),
     "no such step": ("policy.pt2", {"step": 77}, "no checkpoint of gradient step 77"),
 }
 
@@ -190,6 +197,29 @@ def test_a_file_or_a_run_that_cannot_be_used_is_refused(run, tmp_path):
     with pytest.raises(InputError, match=r"no trained actor: loss=\[td\] trains the critic alone"):
         export(tmp_path, tmp_path / "other.pt2")
     assert not (tmp_path / "other.pt2").exists()
+
+
+def test_a_checkpoint_alone_reads_no_configuration_beside_it(run, tmp_path):
+    (tmp_path / "config.yaml").write_text("db: mine")
+    shutil.copytree(run / "checkpoint", tmp_path / "models/mine")
+    assert export(tmp_path / "models/mine", tmp_path / "policy.pt2")["noise"] == 2
+    extra = {"ramac.json": ""}
+    torch.export.load(tmp_path / "policy.pt2", extra_files=extra)
+    assert json.loads(extra["ramac.json"])["gradient_steps"] == 4
+
+
+def test_the_description_is_of_what_is_in_the_file():
+    several = agent("gaussian", candidates=4, temperature=0.5)
+    assert describe(policy_of(several, True), None)["acting"] == {"candidates": 1, "temperature": 0.0, "mode": True}
+    assert describe(policy_of(several, False), None)["acting"]["candidates"] == 4
+
+
+def test_a_solver_that_adapts_is_refused():
+    pytest.importorskip("torchdyn")
+    made = agent("flow")
+    made.actor.solver = "dopri5"
+    with pytest.raises(InputError, match=r"actor.solver=dopri5 chooses its steps .*train with solver=euler or"):
+        policy_of(made, False)
 
 
 def test_a_file_that_acts_otherwise_is_not_written(run, tmp_path, monkeypatch):

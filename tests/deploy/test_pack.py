@@ -72,3 +72,24 @@ def test_what_cannot_be_packed_is_refused_and_leaves_nothing(run, tmp_path, monk
     assert stopped.value.code == 2
     assert re.fullmatch(r"ramac: no usable checkpoint in .*\n", capsys.readouterr().err)
     assert sorted(os.listdir(tmp_path)) == ["run", "taken"]
+
+
+def test_only_the_weights_and_their_description_are_packed(run, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(run, own)
+    (own / "checkpoint/secret.pkl").write_text("x")
+    assert sorted(os.listdir(pack(own, tmp_path / "out") / "checkpoint")) == ["agent.json", "agent.safetensors"]
+    with pytest.raises(InputError, match=r"is inside .*own; name a folder beside it"):
+        pack(own, own / "checkpoint/out")
+    with pytest.raises(InputError, match="a name has at most"):
+        pack(own, tmp_path / (300 * "a"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"behaviour": [1]}, {"return_cvar": 3}, {"intervals": {"mean": 5}}, {"episodes": HOSTILE}, {"estimate": "x"}],
+)
+def test_a_strange_summary_makes_a_harmless_card(run, change):
+    folder = RunFolder(run)
+    text = card(folder.config, folder.summary | change, {})
+    assert "<script" not in re.sub(r"\\.", "", text) and "## Results" in text

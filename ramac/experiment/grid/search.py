@@ -1,7 +1,7 @@
 """A search: a sweeper asks for trials, some at a time, and each trial is a run in the folder of the sweep."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -17,6 +17,7 @@ from ramac.experiment.config import NEUTRAL, SEEDS
 from ramac.experiment.grid.folder import Cell, GridFolder
 from ramac.experiment.grid.sweep import Sweep, cell_of, folder_of, launch, makes_no_runs, overrides_of
 from ramac.experiment.objective import chosen, value
+from ramac.system.untrusted import read_json
 
 DIRECTIONS = ("maximize", "minimize")
 TRIED = 20  # values of a setting that are checked before the first trial
@@ -86,7 +87,9 @@ class Search:
         except (ValueError, AssertionError) as error:
             if self.grid.list_file.exists() and not self.results:  # Optuna's refusal to name the best of none
                 return
-            raise InputError(f"hydra/sweeper=optuna: {' '.join(str(error).split())}") from error
+            raise InputError(
+                f"hydra/sweeper=optuna: {' '.join(str(error).split()) or 'it refuses its settings'}"
+            ) from error
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run some trials. Without a result the value is None, which the sweeper counts as a failed trial.
@@ -96,6 +99,7 @@ class Search:
         cells = [cell_of(self.sweeper, self.applicable(overrides)) for overrides in job_overrides]
         unique = list({cell.key: cell for cell in cells}.values())
         self.grid.add(unique)
+        unique = [cell for cell in unique if not self.failed(cell)]
         died = launch(self.launcher, self.sweeper.config, Sweep(self.grid, unique), initial_job_idx)
         if died:
             raise RunStopped(f"the launcher stopped: {died}")
@@ -104,6 +108,12 @@ class Search:
         if failed / len(found) > most:
             raise RunStopped(f"{failed} of {len(found)} trials failed, hydra.sweeper.max_failure_rate={most}")
         return [JobReturn(status=JobStatus.COMPLETED, _return_value=number) for number in found]
+
+    def failed(self, cell: Cell) -> bool:
+        """Whether a trial has failed in a way that it would repeat, such as by NaN."""
+        if cell.name is None or not (folder := self.grid.run(cell)).failure_file.exists():
+            return False
+        return not read_json(folder.failure_file, folder.path).get("goes_on")
 
     def result(self, cell: Cell) -> float | None:
         """The objective of a trial, as its summary has it; None where it has none."""
@@ -120,6 +130,20 @@ class Search:
 def key_of(word: str) -> str:
     """`risk.alpha=0.1` -> `risk.alpha`."""
     return word.partition("=")[0]
+
+
+def refuse_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of the sweeper that it would not explain itself. Raises InputError."""
+    if settings.get("storage") is not None:
+        text = f"hydra.sweeper.storage={settings['storage']}: a search keeps its trials in grid_dir"
+        raise InputError(f"{text}, and the same command continues it")
+    if settings.get("custom_search_space") is not None:
+        raise InputError(
+            "hydra.sweeper.custom_search_space is not for ramac; write the values to choose from as settings"
+        )
+    rate: Any = settings.get("max_failure_rate")
+    if type(rate) not in (int, float) or not 0 <= rate <= 1:
+        raise InputError(f"hydra.sweeper.max_failure_rate must be in [0, 1], got {rate}")
 
 
 def plan_search(sweeper: Any, arguments: list[str]) -> Search:

@@ -145,6 +145,8 @@ def test_hydras_own_sweeper_gives_its_runs_folders_too(monkeypatch):
         (["seed=choice(0,1)", "hydra.sweeper.direction=up"], "direction must be maximize or minimize, got up"),
         (["seed=choice(0,1)", "hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials must be a whole number from 1"),
         (["risk=choice(cvar,wang)", "hydra.sweeper.n_trals=3"], "no setting 'hydra.sweeper.n_trals'; .*'n_trials'"),
+        (["seed=choice(0,1)", "hydra.sweeper.max_failure_rate=2"], r"max_failure_rate must be in \[0, 1\], got 2"),
+        (["seed=choice(0,1)", "hydra.sweeper.storage=x"], "storage=x: a search keeps its trials in grid_dir"),
         (["seed=choice(0,1)", "hydra/sweeper/sampler=tp"], "no hydra/sweeper/sampler 'tp'; .*'tpe'"),
     ],
 )
