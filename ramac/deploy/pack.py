@@ -26,7 +26,7 @@ def pack(run: str | Path, out: str | Path) -> Path:
     folder, target = RunFolder(Path(run)), Path(out)
     refuse_taken(target, "folder")
     if not os.path.isdir(folder.path):
-        raise InputError(f"no folder {run}; name a finished run")
+        raise InputError(f"{run} is no run folder: {folder.config_file} does not exist")
     if target.resolve().is_relative_to(folder.path.resolve()):
         raise InputError(f"{target} is inside {run}; name a folder beside it")
     config = folder.config
