@@ -182,7 +182,8 @@ class Agent(TensorDictModuleBase):
     def choose(self, state: Tensor) -> Tensor:
         """observation [B, O] -> one action [B, A] of several candidates, by the lowest member's risk measure."""
         count = self.acting.candidates
-        pairs = self.actor(TensorDict({"observation": state.unsqueeze(1).expand(-1, count, -1)}, (len(state), count)))
+        repeated = TensorDict({"observation": state.unsqueeze(1).expand(-1, count, -1)}, (len(state), count))
+        pairs = self.actor(repeated, mode=False)
         rho = self.critic.standard_risk(pairs, self.risk).amin(-1)  # [B, C]
         if self.acting.temperature:
             above = rho - rho.amax(-1, keepdim=True)  # a tiny temperature must not divide two infinities

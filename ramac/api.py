@@ -6,7 +6,6 @@ Settings are words of the command line ("actor=flow"), mappings ({"trainer.steps
 
 import contextlib
 import io
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -19,9 +18,9 @@ from ramac.experiment.config import flat
 from ramac.experiment.folder import RunFolder
 from ramac.experiment.grid.folder import GridFolder
 from ramac.experiment.grid.status import status
-from ramac.experiment.grid.sweep import quoted
 from ramac.experiment.resume import config_to_resume
 from ramac.experiment.run import train as train_run
+from ramac.experiment.words import text_of
 from ramac.system.runtime import restored
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from ramac.reporting.page import Report
 
-PLAIN = re.compile(r"[\w.,:()\[\]+*/'-]*")  # text that Hydra's grammar takes without quotes
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
 
@@ -61,16 +59,6 @@ def leaves_the_process(function: Callable[Arguments, Returned]) -> Callable[Argu
             return function(*args, **kwargs)
 
     return wrapped
-
-
-def text_of(value: Any) -> str:
-    """A Python value as a word of the command line writes it."""
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(text_of, value))}]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    text = str(value)
-    return text if PLAIN.fullmatch(text) and not isinstance(value, Path) else quoted(text)
 
 
 def words_of(words: Sequence[str | Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:

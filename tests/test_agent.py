@@ -19,7 +19,7 @@ def agent_of(acting):
     agent = Agent.build({"actor": "deterministic", "critic": "mean", "risk": "neutral"}, Spec.unit(1, 1))
     agent.acting = acting
 
-    def act(tensordict):
+    def act(tensordict, mode=None):
         shape = tensordict.batch_size
         action = torch.arange(shape[-1]).float().expand(shape).unsqueeze(-1)
         return tensordict.set("action", action)

@@ -7,17 +7,7 @@ from typing import Any
 from ramac.errors import InputError
 from ramac.experiment.compose import compose
 from ramac.experiment.config import NEUTRAL, RunConfig, flat
-from ramac.experiment.grid.sweep import quoted
-
-
-def word(key: str, value: Any) -> str:
-    """A setting as the command line takes it."""
-    if isinstance(value, list | tuple):
-        return f"{key}=[{','.join(word('', item)[1:] for item in value)}]"
-    if value is None or isinstance(value, bool):
-        return f"{key}={ {None: 'null', True: 'true', False: 'false'}[value] }"
-    text = str(value)
-    return f"{key}={text}" if text.replace(".", "").replace("-", "").isalnum() else f"{key}={quoted(text)}"
+from ramac.experiment.words import ONE_VALUE, text_of
 
 
 def command(config: RunConfig) -> str | None:
@@ -25,9 +15,9 @@ def command(config: RunConfig) -> str | None:
     chosen = {**config.names, "loss": list(config.loss), "seed": config.seed}
     if config.hazard is not None:
         chosen["hazard"] = config.hazard["name"]
-    words = [word(key, value) for key, value in chosen.items()]
+    words = [f"{key}={text_of(value, ONE_VALUE)}" for key, value in chosen.items()]
     try:
-        words += [word(key, value) for key, value in beyond(config, compose(words)).items()]
+        words += [f"{key}={text_of(value, ONE_VALUE)}" for key, value in beyond(config, compose(words)).items()]
         if compose(words).difference(config) is not None:
             return None
     except InputError:  # entries of a preset or a plug-in that is not here

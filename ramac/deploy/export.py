@@ -69,21 +69,27 @@ def agent_in(path: Path, settings: Mapping[str, Any]) -> tuple[Agent, RunConfig 
     """
     if not os.path.isdir(path):  # also where the name is too long
         raise InputError(f"no folder {path}; name a run folder or a checkpoint")
-    single, own = (path / "agent.json").is_file(), path.resolve()
-    places = {"checkpoint": own.parent, "checkpoints": own.parent.parent}
-    run = RunFolder(places.get(own.name if own.name in places else own.parent.name, own) if single else own)
+    single = (path / "agent.json").is_file()
+    run = RunFolder(folder_of_run(path.resolve()) if single else path)
     config = run.config if run.config_file.is_file() else None
     if config is not None and not any(losses[node["name"]].group == "actor" for node in config.loss.values()):
         raise InputError(f"{path} has no trained actor: loss=[{','.join(config.loss)}] trains the critic alone")
     if not single:
         place = run.checkpoints / str(settings["step"]) if "step" in settings else run.checkpoint
-        agent = agent_of(RunFolder(path), {**settings, "device": "cpu"})
+        agent = agent_of(run, {**settings, "device": "cpu"})
     elif "step" in settings:
         raise InputError(f"step={settings['step']}: {path} is one checkpoint already")
     else:
         place, agent = path, load(path)
         agent.acting = type(agent.acting).of({**asdict(agent.acting), **settings})
     return agent.to(torch.device("cpu")), config, step_of(place)
+
+
+def folder_of_run(checkpoint: Path) -> Path:
+    """The run folder of `RUN/checkpoint` or `RUN/checkpoints/STEP`; any other checkpoint stands alone."""
+    if checkpoint.name == "checkpoint":
+        return checkpoint.parent
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
 
 
 def policy_of(agent: Agent, deterministic: Any) -> Policy:

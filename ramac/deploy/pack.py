@@ -37,10 +37,14 @@ def pack(run: str | Path, out: str | Path) -> Path:
     load(folder.path)  # refuses what is damaged
     versions = read_json(folder.checkpoint / "agent.json", folder.path).get("versions") or {}
     settings = config.plain | {"run_dir": None, "grid_dir": None}
+    try:
+        results = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise InputError(f"{folder.summary_file} has a number that is not finite: {error}") from error
     files = {
         "README.md": card(config, summary, versions),
         "config.yaml": yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
-        "summary.json": json.dumps(summary, indent=2, allow_nan=False) + "\n",
+        "summary.json": results,
     }
     part = target.with_name(f".{target.name}{PART}")
     try:

@@ -89,6 +89,11 @@ class RunFolder:
         return sorted(int(path.name) for path in self.checkpoints.glob("*") if path.name.isdecimal())
 
     @property
+    def fails_again(self) -> bool:
+        """Whether the run has failed in a way that another attempt would repeat, such as by NaN."""
+        return self.failure_file.exists() and not read_json(self.failure_file, self.path).get("goes_on")
+
+    @property
     def summary(self) -> dict[str, Any]:
         """What the finished run came to. Raises InputError."""
         return read_json(self.summary_file, self.path)

@@ -64,6 +64,8 @@ def test_an_agent_is_a_policy_that_obeys_the_exploration_type(candidates):
     with set_exploration_type(ExplorationType.DETERMINISTIC):
         central = agent(state.copy())["action"]
         assert torch.equal(agent.actor(state.copy())["action"], central)
+        drawn = [agent.act(state["observation"], deterministic=False, seed=seed) for seed in (0, 1)]
+        assert not np.array_equal(*drawn), "what a call asks for comes before the exploration type"
     assert torch.equal(central, agent.actor(state.copy(), mode=True)["action"])
     for explore in (ExplorationType.RANDOM, None):
         with set_exploration_type(explore):

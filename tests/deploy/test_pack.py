@@ -83,6 +83,11 @@ def test_only_the_weights_and_their_description_are_packed(run, tmp_path):
         pack(own, own / "checkpoint/out")
     with pytest.raises(InputError, match="a name has at most"):
         pack(own, tmp_path / (300 * "a"))
+    text = (own / "summary.json").read_text()
+    (own / "summary.json").write_text(re.sub(r'"return_std": [^,]+', '"return_std": NaN', text))
+    with pytest.raises(InputError, match=r"summary.json"):
+        pack(own, tmp_path / "other")
+    assert sorted(os.listdir(tmp_path)) == ["out", "own"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from ramac.experiment.grid.folder import Cell, GridFolder
 from ramac.experiment.objective import value
 from ramac.experiment.run import train
 from ramac.system.files import write_json
-from ramac.system.untrusted import read_json
 
 
 def placed(config: RunConfig, overrides: Sequence[str], sweep_dir: str) -> RunConfig:
@@ -77,9 +76,7 @@ def threads_of(launcher: Any) -> int | None:
 def worth_resuming(folder: RunFolder, config: RunConfig) -> bool:
     """Whether the folder holds this run, interrupted, and not failed for a reason of its own."""
     try:
-        if folder.failure_file.exists() and not read_json(folder.failure_file, folder.path).get("goes_on"):
-            return False
-        return folder.resumable(config)
+        return not folder.fails_again and folder.resumable(config)
     except InputError:
         return False
 

@@ -17,7 +17,6 @@ from ramac.experiment.config import NEUTRAL, SEEDS
 from ramac.experiment.grid.folder import Cell, GridFolder
 from ramac.experiment.grid.sweep import Sweep, cell_of, folder_of, launch, makes_no_runs, overrides_of
 from ramac.experiment.objective import chosen, value
-from ramac.system.untrusted import read_json
 
 DIRECTIONS = ("maximize", "minimize")
 TRIED = 20  # values of a setting that are checked before the first trial
@@ -99,7 +98,7 @@ class Search:
         cells = [cell_of(self.sweeper, self.applicable(overrides)) for overrides in job_overrides]
         unique = list({cell.key: cell for cell in cells}.values())
         self.grid.add(unique)
-        unique = [cell for cell in unique if not self.failed(cell)]
+        unique = [cell for cell in unique if cell.name is None or not self.grid.run(cell).fails_again]
         died = launch(self.launcher, self.sweeper.config, Sweep(self.grid, unique), initial_job_idx)
         if died:
             raise RunStopped(f"the launcher stopped: {died}")
@@ -108,12 +107,6 @@ class Search:
         if failed / len(found) > most:
             raise RunStopped(f"{failed} of {len(found)} trials failed, hydra.sweeper.max_failure_rate={most}")
         return [JobReturn(status=JobStatus.COMPLETED, _return_value=number) for number in found]
-
-    def failed(self, cell: Cell) -> bool:
-        """Whether a trial has failed in a way that it would repeat, such as by NaN."""
-        if cell.name is None or not (folder := self.grid.run(cell)).failure_file.exists():
-            return False
-        return not read_json(folder.failure_file, folder.path).get("goes_on")
 
     def result(self, cell: Cell) -> float | None:
         """The objective of a trial, as its summary has it; None where it has none."""

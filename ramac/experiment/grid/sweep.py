@@ -1,6 +1,5 @@
 """From the words of `ramac -m` to the runs of a sweep, and their launch."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ramac.errors import InputError
 from ramac.experiment.compose import explained, of_tree
 from ramac.experiment.config import NEUTRAL, SettingError
 from ramac.experiment.grid.folder import Cell, GridFolder, digest
+from ramac.experiment.words import quoted
 from ramac.experiment.writers import refuse_missing
 
 
@@ -117,8 +117,3 @@ def launch(launcher: Any, config: Any, sweep: Sweep, first: int = 0) -> str | No
     except Exception as error:  # a worker that was killed, a cluster that is gone
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
     return None
-
-
-def quoted(text: str) -> str:
-    """Text as one value of Hydra's grammar, whatever a folder is called."""
-    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", text) + "'"
