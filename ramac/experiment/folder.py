@@ -1,13 +1,13 @@
 """The folder of a run: where its files are, how far it has come, and which process writes into it."""
 
-import itertools
 import re
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -182,7 +182,7 @@ class RunFolder:
 
 def numbered(label: str) -> Iterator[Path]:
     """Folders where the user names none: `runs/<label>`, `runs/<label>-2`, ..."""
-    return (Path("runs", label if count == 1 else f"{label}-{count}") for count in itertools.count(1))
+    return (Path("runs", label if number == 1 else f"{label}-{number}") for number in count(1))
 
 
 def make_folder(given: str | None, label: str) -> Path:
@@ -212,12 +212,22 @@ def refuse_taken(config: RunConfig) -> None:
             RunFolder(Path(str(single.run_dir))).resumable(single)
 
 
-def finished(config: RunConfig) -> dict[str, Any] | None:
-    """Summary, with `run_dir`, of a run of this configuration that is finished in its folder; None where none is."""
-    folder = RunFolder(Path(str(config.run_dir)))
-    if config.run_dir is None or not folder.summary_file.exists() or config.difference(folder.config):
-        return None
-    return {**folder.summary, "run_dir": str(folder)}
+def finished(config: RunConfig, data: Callable[[], str] | None = None) -> dict[str, Any] | None:
+    """Summary, with `run_dir`, of a finished run of this configuration in the folders where it would be trained.
+
+    None where there is none. `data`: digest of the transitions, which must then be the run's too.
+    """
+    for path in takewhile(Path.exists, numbered(config.name)) if config.run_dir is None else [Path(config.run_dir)]:
+        folder = RunFolder(path)
+        try:
+            if not folder.summary_file.exists() or config.difference(folder.config):
+                continue
+            summary = folder.summary
+        except InputError:  # a folder of somebody else, which the run will not take
+            continue
+        if data is None or summary.get("data_sha256") in (None, data()):  # version 0.1 did not write it
+            return {**summary, "run_dir": str(folder)}
+    return None
 
 
 @contextmanager

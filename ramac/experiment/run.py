@@ -5,6 +5,7 @@ import time
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -191,7 +192,10 @@ def train(config: RunConfig, log: Log | None = None, quiet: bool = False) -> lis
     refuse_taken(config)
     if config.seeds is None:
         return [train_seed(config, log, quiet)]
-    return [finished(single) or train_seed(single, log, quiet) for single in config.singles]
+    digest = cache(lambda: configured(config.plain, log).dataset().digest)  # the seeds share their data
+    with Signals() as signals:
+        signals.hint = lambda: "the same command trains the seeds that are missing"
+        return [finished(single, digest) or train_seed(single, log, quiet) for single in config.singles]
 
 
 def train_seed(config: RunConfig, log: Log | None, quiet: bool) -> dict[str, Any]:

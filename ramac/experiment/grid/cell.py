@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,10 +93,11 @@ def fail(folder: RunFolder, error: Exception) -> None:
     """Write `failed.json`, with whether the next attempt resumes, beside what the run has written."""
     known = isinstance(error, InputError | FloatingPointError | RunStopped)
     reason = " ".join(f"{'' if known else f'{type(error).__name__}: '}{error}".split())
-    write_json(folder.failure_file, {"reason": reason, "goes_on": isinstance(error, RunStopped)})
-    if not isinstance(error, InputError | RunStopped):
-        folder.traceback_file.write_text(traceback.format_exc())
     say(folder, f"failed: {reason}")
+    with suppress(OSError):  # the disk may be full; without the file the run counts as interrupted
+        if not isinstance(error, InputError | RunStopped):
+            folder.traceback_file.write_text(traceback.format_exc())
+        write_json(folder.failure_file, {"reason": reason, "goes_on": isinstance(error, RunStopped)})
 
 
 def say(folder: RunFolder, text: str) -> None:
