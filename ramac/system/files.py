@@ -49,15 +49,19 @@ def named(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """A block in which no other process writes `path`, a file or folder. Raises InputError where one does."""
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+def alone(path: Path, wait: bool = False) -> Iterator[None]:
+    """A block in which no other process writes `path`, a file or folder; `wait` for one that does.
+
+    The lock is a file beside it, so that it is on the same machine or share. Raises InputError where another process
+    writes it, or where the lock cannot be made: another user's, a link.
+    """
+    lock = FileLock(path.with_name(f".{path.name.lstrip('.')}.lock"))
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         raise InputError(f"{path}: another process is writing it") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise InputError(f"{lock.lock_file} cannot be used: {error.strerror or error}") from error
     try:
         yield
     finally:

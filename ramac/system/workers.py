@@ -19,7 +19,7 @@ from ramac.system.signals import Signals
 LEADER = "RAMAC_LEADER"  # environment variable of a job: host, process and folder of its leader
 LOCK = "leader.lock"
 PAUSE = 0.5  # seconds between two looks at the leader's lock
-GRACE = 3.5  # seconds for a job to save its state and stop: with the pause less than the 5 that users may wait
+GRACE = 3.0  # seconds for a job to save its state and stop: with the pause less than the 5 that users may wait
 STATUS = 128 + 15  # exit status of a stopped job, as after SIGTERM
 
 
@@ -37,7 +37,7 @@ def leading(hint: str) -> Iterator[str]:
     def stop() -> None:
         if lock.is_locked:
             lock.release()
-            wait_for_jobs(folder, PAUSE + GRACE)
+            wait_for_jobs(folder, time.monotonic() + PAUSE + GRACE)
 
     lock.acquire()
     try:
@@ -57,12 +57,12 @@ def led() -> Iterator[None]:
     if host != socket.gethostname() or process == str(os.getpid()):
         yield
         return
-    folder, ended, left = Path(place), threading.Event(), threading.Event()
+    folder, ended, deadlines = Path(place), threading.Event(), list[float]()
 
     def watch() -> None:
         while not ended.wait(PAUSE):
             if has_left(folder):
-                left.set()
+                deadlines.append(time.monotonic() + GRACE)
                 # on Windows os.kill would end the process before it has saved anything
                 signal.raise_signal(signal.SIGTERM) if os.name == "nt" else os.kill(os.getpid(), signal.SIGTERM)
                 if not ended.wait(GRACE):  # the main thread does not listen
@@ -76,20 +76,20 @@ def led() -> Iterator[None]:
         mark.touch()
     threading.Thread(target=watch, daemon=True).start()
     try:
-        yield
+        with Signals():  # also before and after the run, which has its own
+            yield
     finally:
         ended.set()
         mark.unlink(missing_ok=True)
-        if left.is_set():  # nobody waits for a result, and the launcher would give this process its next job
-            wait_for_jobs(folder, GRACE)  # joblib kills all its processes when one of them ends
+        for deadline in deadlines:  # nobody waits for a result, and the launcher would give this process its next job
+            wait_for_jobs(folder, deadline)  # joblib kills all its processes when one of them ends
             sys.stderr.flush()
             os._exit(STATUS)
 
 
-def wait_for_jobs(folder: Path, seconds: float) -> None:
-    """Wait until no job has its mark in the folder, but not longer than so many seconds."""
-    until = time.monotonic() + seconds
-    while set(os.listdir(folder) if folder.is_dir() else []) - {LOCK} and time.monotonic() < until:
+def wait_for_jobs(folder: Path, deadline: float) -> None:
+    """Wait until no job has its mark in the folder, or until `time.monotonic()` is the deadline."""
+    while set(os.listdir(folder) if folder.is_dir() else []) - {LOCK} and time.monotonic() < deadline:
         time.sleep(PAUSE / 10)
 
 
