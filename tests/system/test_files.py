@@ -1,6 +1,7 @@
 """Writing: full disks, two processes, and what only POSIX has."""
 
 import errno
+import io
 import os
 import re
 import subprocess
@@ -22,8 +23,15 @@ from trials.survival import SMALL
 
 TINY = (*SMALL[:2], "actor=gaussian", "critic=mean", "risk=neutral", "trainer.batch_size=4", "trainer.steps=4",
         "task.transitions=60", "evaluation.episodes=2", "log_every=1")  # fmt: skip
-HOLD = "import sys, time; from filelock import FileLock; FileLock(sys.argv[1]).acquire(); print(1, flush=True); "
-HOLD += "time.sleep(60)"
+HOLD = """
+import sys, time
+from filelock import FileLock
+locks = [FileLock(path) for path in sys.argv[1:]]
+for lock in locks:
+    lock.acquire()
+print(1, flush=True)
+time.sleep(300)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -85,8 +93,12 @@ def test_full_disks_are_one_line_at_the_command_line(monkeypatch, capsys):
         context.setattr("ramac.system.files.os.fsync", full())
         ramac.train(*TINY, "run_dir=other")
     assert ramac.train(*TINY, "run_dir=other")["return_mean"] == ramac.train(*TINY, "run_dir=last")["return_mean"]
-    monkeypatch.setattr(sys.stdout, "flush", full())
-    assert told(monkeypatch, capsys, "list") == (1, "ramac: the output cannot be written: No space left on device")
+    output = io.StringIO()
+    output.flush = full()
+    with monkeypatch.context() as context:
+        context.setattr(sys, "stdout", output)
+        told_of_output = told(context, capsys, "list")
+    assert told_of_output == (1, "ramac: the output cannot be written: No space left on device")
 
 
 def test_a_table_that_could_not_be_written_is_closed_quietly():
@@ -110,16 +122,16 @@ def test_one_process_at_a_time_writes_a_result():
         ".packed.lock": lambda: ramac.pack("run", "packed"),
     }
     before = {path for path in Path().rglob("*") if path.is_file()}
-    for lock, command in commands.items():
-        with subprocess.Popen([sys.executable, "-c", HOLD, lock], stdout=subprocess.PIPE) as other:
-            assert other.stdout is not None and other.stdout.read(1) == b"1"
+    with subprocess.Popen([sys.executable, "-c", HOLD, *commands], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.read(1) == b"1"
+        for command in commands.values():
             with pytest.raises(InputError, match="another process is writing it"):
                 command()
-            assert {path for path in Path().rglob("*") if path.is_file()} - before == {Path(lock)}
-            other.kill()
+        assert {path for path in Path().rglob("*") if path.is_file()} - before == set(map(Path, commands))
+        other.kill()
+    for lock, command in commands.items():
         command()
         assert not Path(lock).exists()
-        before = {path for path in Path().rglob("*") if path.is_file()}
 
 
 def test_a_lock_that_is_a_link_is_refused():
@@ -131,11 +143,11 @@ def test_a_lock_that_is_a_link_is_refused():
 
 WITHOUT = """
 import os, signal, sys
-import filelock, torch, matplotlib.pyplot
-for module, names in ((os, ("getuid", "geteuid", "pathconf", "sched_getaffinity", "fork", "statvfs", "mkfifo",
-                            "sysconf", "O_NOFOLLOW", "O_NONBLOCK", "O_DIRECTORY", "getpgid", "sysconf_names", "uname", "chown",
-                            "killpg", "setsid", "fchmod")),
-                      (signal, ("SIGHUP", "SIGKILL", "SIGALRM", "SIGUSR1", "SIGPIPE", "pthread_sigmask"))):
+import filelock, torch, torchrl.envs, matplotlib.pyplot, minari, gymnasium
+posix = "getuid geteuid pathconf sched_getaffinity fork statvfs mkfifo sysconf sysconf_names uname chown killpg getpgid"
+posix += " setsid fchmod O_NOFOLLOW O_NONBLOCK O_DIRECTORY"
+signals = "SIGHUP SIGKILL SIGALRM SIGUSR1 SIGPIPE pthread_sigmask"
+for module, names in ((os, posix.split()), (signal, signals.split())):
     for name in names:
         if hasattr(module, name):
             delattr(module, name)
