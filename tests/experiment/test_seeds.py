@@ -79,10 +79,10 @@ def test_finished_seeds_of_other_data_or_settings_are_not_taken():
     task = ("task=gymnasium", "task.environment=Pendulum-v1", "task.horizon=3", "data=mine.hdf5", "seeds=1")
     words = (*(word for word in TINY if not word.startswith("task.")), *task)
     write_d4rl(Path("mine.hdf5"), **arrays(60, 3, 1))
-    (first,) = ramac.train(*words)["runs"]
-    assert ramac.train(*words)["runs"] == [first]
+    first = ramac.train(*words).summary
+    assert ramac.train(*words).summary == first
     write_d4rl(Path("mine.hdf5"), **{**arrays(60, 3, 1), "rewards": np.ones(60, np.float32)})
-    (other,) = ramac.train(*words)["runs"]
+    other = ramac.train(*words)
     assert other["run_dir"] == f"{first['run_dir']}-2"
-    (third,) = ramac.train(*words, "trainer.clip=4")["runs"]
+    third = ramac.train(*words, "trainer.clip=4")
     assert third["run_dir"] == f"{first['run_dir']}-3"
