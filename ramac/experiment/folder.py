@@ -4,10 +4,10 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count, takewhile
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -198,36 +198,6 @@ def make_folder(given: str | None, label: str) -> Path:
         except OSError as error:
             raise InputError(f"run folder {path} cannot be made: {error.strerror}") from error
     raise AssertionError("numbers do not end")
-
-
-def refuse_taken(config: RunConfig) -> None:
-    """Refuse a `run_dir` that holds anything but interrupted runs of this configuration. Raises InputError."""
-    if config.run_dir is None:
-        return
-    if config.seeds is not None and RunFolder(Path(config.run_dir)).config_file.exists():
-        text = f"run_dir={config.run_dir} already holds a run"
-        raise Taken(f"{text}; seeds={config.seeds} makes folders below a new one")
-    for single in config.singles:
-        if config.seeds is None or finished(single) is None:
-            RunFolder(Path(str(single.run_dir))).resumable(single)
-
-
-def finished(config: RunConfig, data: Callable[[], str] | None = None) -> dict[str, Any] | None:
-    """Summary, with `run_dir`, of a finished run of this configuration in the folders where it would be trained.
-
-    None where there is none. `data`: digest of the transitions, which must then be the run's too.
-    """
-    for path in takewhile(Path.exists, numbered(config.name)) if config.run_dir is None else [Path(config.run_dir)]:
-        folder = RunFolder(path)
-        try:
-            if not folder.summary_file.exists() or config.difference(folder.config):
-                continue
-            summary = folder.summary
-        except InputError:  # a folder of somebody else, which the run will not take
-            continue
-        if data is None or summary.get("data_sha256") in (None, data()):  # version 0.1 did not write it
-            return {**summary, "run_dir": str(folder)}
-    return None
 
 
 @contextmanager

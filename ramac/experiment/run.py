@@ -18,9 +18,10 @@ from ramac.errors import InputError, RunStopped
 from ramac.evaluation.rollout import Evaluation
 from ramac.experiment import progress as states
 from ramac.experiment.config import RunConfig
-from ramac.experiment.folder import RunFolder, claim, finished, refuse_taken
+from ramac.experiment.folder import RunFolder, claim
 from ramac.experiment.progress import Clock, Progress
 from ramac.experiment.recorder import Recorder
+from ramac.experiment.resume import finished, refuse_taken
 from ramac.experiment.writers import refuse_missing
 from ramac.losses import build_terms
 from ramac.registry import evaluations, losses, trainers
