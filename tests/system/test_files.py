@@ -145,7 +145,7 @@ WITHOUT = """
 import os, signal, sys
 import filelock, torch, torchrl.envs, matplotlib.pyplot, minari, gymnasium
 posix = "getuid geteuid pathconf sched_getaffinity fork mkfifo sysconf_names chown killpg getpgid setsid O_NOFOLLOW"
-signals = "SIGHUP SIGKILL SIGALRM SIGUSR1 SIGPIPE pthread_sigmask"
+signals = "SIGHUP SIGKILL SIGALRM SIGUSR1 SIGPIPE"
 for module, names in ((os, posix.split()), (signal, signals.split())):
     for name in names:
         if hasattr(module, name):
