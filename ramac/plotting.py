@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ramac.statistics import cvar
+from ramac.system.files import whole
 
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
 TAIL = 0.1  # shaded share of worst episodes
@@ -106,5 +107,6 @@ def pit_histogram(axes: Axes, curve: np.ndarray) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whatever the path ends in."""
-    figure.savefig(path, dpi=130, format="png")
+    """Write a figure as PNG, whatever the path ends in. Raises OSError that names the file."""
+    with whole(path) as part:
+        figure.savefig(part, dpi=130, format="png")

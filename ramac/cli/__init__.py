@@ -4,6 +4,9 @@ A command is one module with `main(arguments) -> exit status`; its docstring is 
 """
 
 import ast
+import atexit
+import errno
+import gc
 import os
 import re
 import sys
@@ -19,6 +22,7 @@ from ramac.errors import InputError, RunStopped, nearest
 
 COMMANDS = tuple(module.name for module in iter_modules(__path__))
 HELP = ("-h", "--help")
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # the disk or the quota is full, it is read-only
 LONGEST = 2000  # characters of a refusal
 
 
@@ -92,6 +96,14 @@ def fail(message: str, status: int = 2) -> NoReturn:
     raise SystemExit(status)
 
 
+def unusable(error: OSError) -> str:
+    """What the system refused, in one line that names the file or folder."""
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return f"the output cannot be written: {reason}" if error.errno in UNWRITABLE else f"the system says: {reason}"
+    return f"{error.filename} cannot be {'written' if error.errno in UNWRITABLE else 'used'}: {reason}"
+
+
 def one_line(message: Warning | str, category: type[Warning], *_: object) -> str:
     """A warning without its source line; ours need no name of a category either."""
     return f"ramac: {message}\n" if category is UserWarning else f"{category.__name__}: {message}\n"
@@ -126,7 +138,9 @@ def main() -> None:
         if rest[:1] in (["help"], *([word] for word in HELP)):
             print(usage(command))
             return
-        if status := import_module(f"ramac.cli.{command}").main(rest):
+        status = import_module(f"ramac.cli.{command}").main(rest)
+        sys.stdout.flush()  # here, where a full disk is told in one line
+        if status:
             raise SystemExit(status)
     except InputError as error:
         fail(str(error))
@@ -135,6 +149,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has closed it: ramac list | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except OSError as error:  # a full disk, a folder that is gone: whatever a command did not explain itself
+        fail(unusable(error), 1)
     except KeyboardInterrupt as error:  # a run says how to continue: ramac.system.signals
         print(f"\nramac: {error if error.args else 'interrupted'}", file=sys.stderr)
+        atexit.register(gc.freeze)  # on a busy machine Python's last collection takes seconds: who stops a run waits
         raise SystemExit(getattr(error, "status", 130)) from None

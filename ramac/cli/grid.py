@@ -50,7 +50,8 @@ def search(sweeper: Any, arguments: list[str]) -> None:
     try:
         planned.run(arguments)
     except KeyboardInterrupt as error:
-        error.args = (f"{error if error.args else 'interrupted'}; {again}",)
+        said = str(error).partition("; the same command")[0] or "interrupted"
+        error.args = (f"{said}; {again}",)
         raise
     except RunStopped as error:
         raise RunStopped(f"{error}; {again}") from error
@@ -63,7 +64,7 @@ def search(sweeper: Any, arguments: list[str]) -> None:
 
 
 def show(grid: GridFolder) -> int:
-    """Print how a sweep stands; returns how many runs failed. Raises InputError when the folder is no sweep's."""
+    """Print how a sweep stands; returns how many runs have failed or stopped. Raises InputError for another folder."""
     rows, console = status(grid), Console(highlight=False, soft_wrap=True)
     counts = {state: sum(row.state == state for row in rows) for state in STATES}
     console.print(table(escape(str(grid.path)), list(counts), [list(counts.values())]))
@@ -78,7 +79,7 @@ def show(grid: GridFolder) -> int:
         console.print(f"expected remaining time: {text}")
     if counts["done"]:
         console.print(f"  ramac report {escape(str(grid.path))}")
-    return counts["failed"]
+    return counts["failed"] + counts["interrupted"]
 
 
 def in_words(seconds: float) -> str:

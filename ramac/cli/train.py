@@ -6,6 +6,7 @@ The word train may be left out. The composed configuration of any command line: 
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,9 +19,11 @@ from ramac.experiment.compose import COMPATIBLE, compose, explained, of_tree, pa
 from ramac.experiment.config import RunConfig
 from ramac.experiment.presets import CONFIGS
 from ramac.experiment.run import train
+from ramac.experiment.words import quoted
 from ramac.registry import tasks
 from ramac.statistics import thin_tails
-from ramac.system.runtime import keep_memory
+from ramac.system.runtime import environment_variables, keep_memory
+from ramac.system.workers import LEADER, leading
 
 
 def main(arguments: list[str]) -> int:
@@ -96,21 +99,20 @@ def with_hydra(flags: Sequence[str], words: Sequence[str]) -> int:
 
     parsed(words)
     refuse_package({name: value for name, _, value in (flag.partition("=") for flag in flags)}, words)
-    before = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
-    sys.argv = [sys.argv[0], *flags, *without_aliases(words)]
+    before, argv = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
+    full = environment_variables({"HYDRA_FULL_ERROR": "1"})  # Hydra then raises instead of printing and exiting with 1
+    sweep = leading("the same command runs what is missing") if "--multirun" in flags else nullcontext()
     try:
-        hydra.main(**COMPATIBLE, config_path=str(CONFIGS), config_name="config")(job)()
+        with full, sweep as leader:
+            led_by = [f"+hydra.job.env_set.{LEADER}={quoted(leader)}"] if leader else []
+            sys.argv = [sys.argv[0], *flags, *without_aliases(words), *led_by]
+            hydra.main(**COMPATIBLE, config_path=str(CONFIGS), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        if before[0] == "1":
+        if before == "1":
             raise
         raise InputError(explained(error, words)) from error
     finally:
-        sys.argv = before[1]
-        if before[0] is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = before[0]
+        sys.argv = argv
     return 0
 
 

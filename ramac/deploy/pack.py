@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ramac.checkpoint import load
 from ramac.deploy.card import card
 from ramac.errors import InputError
 from ramac.experiment.folder import RunFolder
-from ramac.system.files import PART, refuse_taken, synchronise
+from ramac.system.files import PART, alone, refuse_taken, synchronise
 from ramac.system.untrusted import read_json, refuse_links
 
 LOCAL = ("host",)  # of summary.json: a name of this machine
@@ -46,6 +47,13 @@ def pack(run: str | Path, out: str | Path) -> Path:
         "config.yaml": yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
         "summary.json": results,
     }
+    with alone(target):
+        write(target, folder, files)
+    return target
+
+
+def write(target: Path, folder: RunFolder, files: Mapping[str, str]) -> None:
+    """Write the texts `files`, and copies of the run's checkpoint and episodes. Raises InputError."""
     part = target.with_name(f".{target.name}{PART}")
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -65,7 +73,6 @@ def pack(run: str | Path, out: str | Path) -> Path:
         raise InputError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return target
 
 
 def described(folder: Path) -> dict[str, Any]:

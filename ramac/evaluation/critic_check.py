@@ -16,7 +16,7 @@ from ramac.evaluation.problems import PROBLEMS, Law, Problem, Question
 from ramac.losses import build_terms
 from ramac.registry import critics, risks, trainers
 from ramac.risk import RiskMeasure
-from ramac.system.files import write_json
+from ramac.system.files import named, write_json
 from ramac.system.runtime import environment, progress_bar
 from ramac.training.trainer import Trainer
 
@@ -77,7 +77,8 @@ class CriticCheck:
         report = {"critic": critics.plain(self.critic), "seed": self.seed, "marks": MARKS, "questions": rows}
         report["failed"] = [f"{row['problem']}: {key}" for row in rows for key in failures(row)]
         write_json(folder / "doctor.json", report)
-        (folder / "environment.txt").write_text(environment())
+        with named(path := folder / "environment.txt"):
+            path.write_text(environment())
         critic_figure(pictures, critics.label(self.critic), folder / "doctor.png")
         return report
 

@@ -12,7 +12,7 @@ from ramac.evaluation.critic_check import CriticCheck
 from ramac.experiment.compose import compose
 from ramac.experiment.folder import RunFolder, make_folder
 from ramac.registry import critics, evaluations
-from ramac.system.files import write_json
+from ramac.system.files import alone, write_json
 from ramac.system.runtime import device_of
 from ramac.tasks import configured
 
@@ -42,10 +42,11 @@ def calibrate(run: Path, episodes: int | None = None) -> dict[str, Any]:
         raise InputError(f"{run} cannot be written to")
     folder.warn_unfinished()
     calibration, report = compare(agent, task, evaluation, config.gamma, config.seed)
-    write_json(folder.calibration_file, found := {"run_dir": str(run), **report})
     predicted, outcome, curve = (x.numpy() for x in (calibration.predicted, calibration.outcome, calibration.curve))
-    title = f"{run.name}: {report['episodes']} episodes"
-    calibration_figure(predicted, outcome, curve, title, folder.calibration_file.with_suffix(".png"))
+    title, path = f"{run.name}: {report['episodes']} episodes", folder.calibration_file
+    with alone(path):
+        write_json(path, found := {"run_dir": str(run), **report})
+        calibration_figure(predicted, outcome, curve, title, path.with_suffix(".png"))
     return found
 
 

@@ -21,7 +21,7 @@ from ramac.experiment.config import SEEDS
 from ramac.experiment.folder import RunFolder
 from ramac.registry import critics, label_of, risks
 from ramac.statistics import ENOUGH
-from ramac.system.files import whole, write_json
+from ramac.system.files import alone, write_json
 from ramac.tasks import configured
 
 STEPS = 3_000  # leave 0.2 % of the initial error at a discount of 0.99; docs/results/offline.md
@@ -114,7 +114,8 @@ def of_run(run: Path, seed: int | None = None, steps: int = STEPS, quiet: bool =
         raise InputError(f"{run} cannot be written to")
     folder.warn_unfinished()
     alphas, seed = config.evaluation["alphas"], config.seed if seed is None else seed
-    return judge(run, agents, task.dataset(), config.gamma, alphas, seed, steps, quiet=quiet)
+    with alone(folder.estimate_file):
+        return judge(run, agents, task.dataset(), config.gamma, alphas, seed, steps, quiet=quiet)
 
 
 def judge(
@@ -135,7 +136,6 @@ def judge(
     names = (returned, "behaviour, estimate", "policy, estimate")
     curves = (behaviour["realised"], behaviour["quantiles"], found["policy"]["quantiles"])
     title = f"{run.name}: estimate from logged data, gamma {gamma:g}"
-    with whole(path.with_suffix(".png")) as part:
-        estimate_figure(dict(zip(names, map(np.array, curves), strict=True)), title, part)
+    estimate_figure(dict(zip(names, map(np.array, curves), strict=True)), title, path.with_suffix(".png"))
     write_json(path, found)
     return found

@@ -1,6 +1,5 @@
 """The folder of a run: where its files are, how far it has come, and which process writes into it."""
 
-import itertools
 import re
 import shutil
 import sys
@@ -8,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -182,7 +182,7 @@ class RunFolder:
 
 def numbered(label: str) -> Iterator[Path]:
     """Folders where the user names none: `runs/<label>`, `runs/<label>-2`, ..."""
-    return (Path("runs", label if count == 1 else f"{label}-{count}") for count in itertools.count(1))
+    return (Path("runs", label if number == 1 else f"{label}-{number}") for number in count(1))
 
 
 def make_folder(given: str | None, label: str) -> Path:
@@ -198,26 +198,6 @@ def make_folder(given: str | None, label: str) -> Path:
         except OSError as error:
             raise InputError(f"run folder {path} cannot be made: {error.strerror}") from error
     raise AssertionError("numbers do not end")
-
-
-def refuse_taken(config: RunConfig) -> None:
-    """Refuse a `run_dir` that holds anything but interrupted runs of this configuration. Raises InputError."""
-    if config.run_dir is None:
-        return
-    if config.seeds is not None and RunFolder(Path(config.run_dir)).config_file.exists():
-        text = f"run_dir={config.run_dir} already holds a run"
-        raise Taken(f"{text}; seeds={config.seeds} makes folders below a new one")
-    for single in config.singles:
-        if config.seeds is None or finished(single) is None:
-            RunFolder(Path(str(single.run_dir))).resumable(single)
-
-
-def finished(config: RunConfig) -> dict[str, Any] | None:
-    """Summary, with `run_dir`, of a run of this configuration that is finished in its folder; None where none is."""
-    folder = RunFolder(Path(str(config.run_dir)))
-    if config.run_dir is None or not folder.summary_file.exists() or config.difference(folder.config):
-        return None
-    return {**folder.summary, "run_dir": str(folder)}
 
 
 @contextmanager

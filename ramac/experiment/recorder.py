@@ -21,7 +21,7 @@ from ramac.experiment.loggers import Loggers, numbers
 from ramac.experiment.progress import Clock, Progress
 from ramac.experiment.writers.tables import read_episodes
 from ramac.statistics import tails
-from ramac.system.files import PART, whole, write_json
+from ramac.system.files import PART, named, whole, write_json
 from ramac.system.runtime import environment, host, seeded
 from ramac.tasks import Task
 from ramac.training.cost import evaluations_per_update
@@ -49,7 +49,8 @@ class Recorder:
         if progress is None:
             with whole(folder.config_file) as part:
                 OmegaConf.save(OmegaConf.create(config.plain), part)
-        with folder.environment_file.open("w" if progress is None else "a") as file:
+        path = folder.environment_file
+        with named(path), path.open("w" if progress is None else "a") as file:
             file.write((f"\nresumed after gradient step {step}\n" if progress else "") + environment())
         self.loggers = Loggers(folder, config, evaluation, sizes, progress is not None)
 

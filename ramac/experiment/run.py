@@ -5,6 +5,7 @@ import time
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from ramac.errors import InputError, RunStopped
 from ramac.evaluation.rollout import Evaluation
 from ramac.experiment import progress as states
 from ramac.experiment.config import RunConfig
-from ramac.experiment.folder import RunFolder, claim, finished, refuse_taken
+from ramac.experiment.folder import RunFolder, claim
 from ramac.experiment.progress import Clock, Progress
 from ramac.experiment.recorder import Recorder
+from ramac.experiment.resume import finished, refuse_taken
 from ramac.experiment.writers import refuse_missing
 from ramac.losses import build_terms
 from ramac.registry import evaluations, losses, trainers
@@ -191,7 +193,10 @@ def train(config: RunConfig, log: Log | None = None, quiet: bool = False) -> lis
     refuse_taken(config)
     if config.seeds is None:
         return [train_seed(config, log, quiet)]
-    return [finished(single) or train_seed(single, log, quiet) for single in config.singles]
+    digest = cache(lambda: configured(config.plain, log).dataset().digest)  # the seeds share their data
+    with Signals() as signals:
+        signals.hint = lambda: "the same command trains the seeds that are missing"
+        return [finished(single, digest) or train_seed(single, log, quiet) for single in config.singles]
 
 
 def train_seed(config: RunConfig, log: Log | None, quiet: bool) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ramac.reporting import plots, tables
 from ramac.reporting.formats import Table, counted, frame_of, latex, markdown
 from ramac.reporting.groups import Group, baselines, chosen_keys, duplicates, known, make_groups
 from ramac.reporting.runs import HEADLINE, Reading, gather
-from ramac.system.files import whole
+from ramac.system.files import alone, whole
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "md": markdown,
@@ -204,13 +204,21 @@ def write(folder: Path, found: Mapping[str, Sequence[Table]], sections: Sequence
     meanings = {column.title: column.meaning for part in found.values() for table in part for column in table.columns}
     cells = partial(Table.cells, escape=Markup.escape, strong=Markup("<strong>{}</strong>").format)
     contents[folder / "index.html"] = template.render(page, sections=sections, meanings=meanings, cells=cells).encode()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(folder / "index.html"):
+            replace_files(folder, contents)
+    except OSError as error:
+        raise InputError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
+
+
+def replace_files(folder: Path, contents: Mapping[Path, bytes]) -> None:
+    """Write files, and remove those of an earlier report that are none of them. Raises OSError."""
     for path, content in contents.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole(path) as unfinished:
-                unfinished.write_bytes(content)
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}") from error
+        path.parent.mkdir(exist_ok=True)
+        with whole(path) as unfinished:
+            unfinished.write_bytes(content)
+    figures = folder / "figures"
     earlier = [folder / f"{name}.{kind}" for name in FILES for kind in FORMATS]
     earlier += [path for name in FIGURES for kind in ("pdf", "svg") for path in figures.glob(f"{name}*.{kind}")]
     for path in set(earlier) - set(contents):

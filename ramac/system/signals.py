@@ -28,6 +28,7 @@ class Signals:
         self.received: int | None = None
         self.waits = False
         self.hint: Callable[[], str] = lambda: "the run had not begun"  # end of the message
+        self.stop: Callable[[], None] = lambda: None  # called before Interrupted is raised
 
     def __enter__(self) -> "Signals":
         self.before: dict[int, Any] = {}
@@ -51,6 +52,7 @@ class Signals:
     def raise_received(self) -> None:
         """Raise Interrupted if a signal has been received."""
         if self.received is not None:
+            self.stop()
             raise Interrupted(f"stopped by {signal.Signals(self.received).name}; {self.hint()}", self.received)
 
     @contextmanager

@@ -1,7 +1,5 @@
 """The folder of a sweep: `grid.json` lists its runs, `<grid>/<run>/` is the folder of one."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +10,10 @@ from filelock import FileLock, Timeout
 from ramac.errors import InputError
 from ramac.experiment.config import RunConfig
 from ramac.experiment.folder import RunFolder
-from ramac.system.files import write_json
+from ramac.system.files import digest, write_json
 from ramac.system.untrusted import read_json
 
 PATIENCE = 60  # seconds to wait for another command that writes grid.json
-
-
-def digest(content: Any) -> str:
-    """Eight hexadecimal digits that stand for plain data."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)

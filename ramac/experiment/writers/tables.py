@@ -3,11 +3,13 @@
 import csv
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ramac.experiment.writers import Writer
 from ramac.registry import loggers
+from ramac.system.files import named
 
 METRIC: tuple[str, ...] = ("step", "name", "value")  # columns of metrics.csv
 EPISODE: tuple[str, ...] = (
@@ -26,20 +28,27 @@ class Table:
         if size is not None:
             os.truncate(path, size)
         self.file = path.open("w" if size is None else "a", newline="")
-        self.writer = csv.DictWriter(self.file, list(header))
+        self.path, self.writer = path, csv.DictWriter(self.file, list(header))
         if size is None:
             self.writer.writeheader()
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append rows."""
-        self.writer.writerows(rows)
-        self.file.flush()
+        """Append rows. Raises OSError that names the file."""
+        with named(self.path):
+            self.writer.writerows(rows)
+            self.file.flush()
 
     def size(self) -> int:
         """Bytes on the disk."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        return os.fstat(self.file.fileno()).st_size
+        with named(self.path):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            return os.fstat(self.file.fileno()).st_size
+
+    def close(self) -> None:
+        """Close the file. `write` has flushed every row; one that it could not write is tried again here, in vain."""
+        with suppress(OSError):
+            self.file.close()
 
 
 def read_episodes(path: Path) -> dict[int, list[dict[str, Any]]]:
@@ -81,4 +90,4 @@ class CSV(Writer):
 
     def close(self) -> None:
         for table in self.tables.values():
-            table.file.close()
+            table.close()
