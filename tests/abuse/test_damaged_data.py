@@ -1,0 +1,1 @@
+"""Damaged files of data: each reader gives a Log or one line, in bounded time and memory."""
