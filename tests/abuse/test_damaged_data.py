@@ -145,5 +145,5 @@ def test_no_pickle_is_read(tmp_path):
         load(str(tmp_path / "x.npz"))
     shutil.copy(tmp_path / "x.npz", tmp_path / "x.pkl")
     (tmp_path / "y.pkl").write_bytes(b"\x80\x04.")
-    with pytest.raises(InputError, match="y.pkl is a pickle, which can run code, so it is not read"):
+    with pytest.raises(InputError, match=r"y.pkl is a pickle, which can run code, so it is not read"):
         load(str(tmp_path / "y.pkl"))
