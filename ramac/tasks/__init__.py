@@ -48,6 +48,7 @@ class Task(ABC):
     has_environment: ClassVar[bool] = True  # False where a policy can only be judged by the logged data
     builds_data: ClassVar[bool] = False  # True where `build` makes the dataset `dataset_id`
     columns: ClassVar[tuple[Column, ...]] = ()  # what `report` adds to summary.json
+    paths: ClassVar[tuple[str, ...]] = ()  # arguments that are files or folders: a run stores them absolute
     horizon: int | None = None  # steps of an evaluation episode; None: the environment's own limit
     source: str | Log | None = None  # replaces the task's own data
 

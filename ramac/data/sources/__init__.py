@@ -24,8 +24,18 @@ def load(source: str) -> Log:
 
     Raises InputError when a part is missing, damaged, or of other shapes than the rest.
     """
-    whole = "+" not in source or exists(expanduser(choose(source)[1]))
-    return concatenate([_one(part) for part in ([source] if whole else source.split("+"))])
+    return concatenate([_one(part) for part in parts(source)])
+
+
+def parts(source: str) -> list[str]:
+    """The places that `+` joins; a `+` in the name of an existing file or folder joins nothing."""
+    words, found = source.split("+"), []
+    while words:
+        ends = range(len(words), 1, -1)
+        end = next((end for end in ends if exists(expanduser(choose("+".join(words[:end]))[1]))), 1)
+        found.append("+".join(words[:end]))
+        words = words[end:]
+    return found
 
 
 def choose(source: str) -> tuple[str, str]:
