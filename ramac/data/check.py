@@ -33,10 +33,11 @@ def errors(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
     lowest, highest = (np.asarray(bound, np.float64) for bound in (low, high))
     largest = np.maximum(*(np.where(np.isfinite(bound), np.abs(bound), 0) for bound in (lowest, highest)))
     slack = 1e-5 + np.finfo(np.float32).eps * largest  # a rounded bound
-    outside = ((log.action < lowest - slack) | (log.action > highest + slack)).any(-1)
-    if outside.any():
+    beyond = (log.action < lowest - slack) | (log.action > highest + slack)
+    if (outside := beyond.any(-1)).any():
         first = outside.argmax()
-        text = f"actions outside the box [{low.min():g}, {high.max():g}] in {outside.sum()} of {len(log.action)} steps,"
+        at = beyond[first].argmax()
+        text = f"actions outside the box [{low[at]:g}, {high[at]:g}] in {outside.sum()} of {len(log.action)} steps,"
         yield Finding("error", f"{text} first at step {first}: {log.action[first].tolist()}")
 
 
