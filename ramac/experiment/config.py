@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ramac.agent import Acting
+from ramac.data.roles import checked
 from ramac.errors import InputError, nearest, whole_number
 from ramac.experiment import objective
 from ramac.registry import GROUPS, Registry
@@ -58,6 +59,7 @@ class RunConfig:
     evaluation: Node
     logger: dict[str, Node]
     data: str | None
+    columns: dict[str, Any] | None
     recipe: str | None
     sweep: str | None
     candidates: int
@@ -88,6 +90,9 @@ class RunConfig:
             raise SettingError(f"device={self.device} cannot be used here; choose auto, cpu, cuda or cuda:NUMBER")
         if type(self.gamma) not in (int, float) or not 0 <= self.gamma <= 1:
             raise SettingError(f"gamma must be in [0, 1], got {self.gamma!r}")
+        if isinstance(self.data, list | dict):
+            raise SettingError(f"data must be one place, several are joined by +; got {self.data!r}")
+        _ = checked(self.columns)
         if self.run_dir is not None and (isinstance(self.run_dir, bool) or not str(self.run_dir).strip()):
             raise SettingError(f"run_dir must be the name of a new folder, got {self.run_dir!r}")
         try:
@@ -106,8 +111,8 @@ class RunConfig:
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """The configuration in these plain settings: a composed tree, or what a run of any version has written."""
         values = {key: value for key, value in settings.items() if key != "about"}
-        # an empty slot is no key of a composed tree; version 0.1 had no objective
-        values = {"hazard": None, "logger": {}, "loss": {}, "objective": None} | values
+        # an empty slot is no key of a composed tree; version 0.1 had neither objective nor columns
+        values = {"hazard": None, "logger": {}, "loss": {}, "objective": None, "columns": None} | values
         known = [field.name for field in fields(cls)]
         if unknown := [str(key) for key in values if key not in known]:
             raise InputError(f"no setting {unknown[0]!r}; there are {', '.join(known)}{nearest(unknown[0], known)}")

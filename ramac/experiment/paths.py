@@ -5,8 +5,8 @@ from dataclasses import replace
 from os.path import abspath, exists, expanduser, isabs, isdir, join
 from pathlib import Path
 
+from ramac.data.kinds import ID
 from ramac.data.sources import choose, parts
-from ramac.data.sources.minari import ID
 from ramac.errors import InputError
 from ramac.experiment.config import RunConfig
 from ramac.registry import tasks
@@ -22,9 +22,8 @@ def located(config: RunConfig, folders: Sequence[Path] = HERE) -> RunConfig:
             task[key] = path
     if data is not None:
         data = "+".join(placed(part, folders) for part in parts(str(data)))
-    own = {
-        key: value and expanduser(str(value)) for key, value in vars(config).items() if key in ("run_dir", "grid_dir")
-    }
+    given = {"run_dir": config.run_dir, "grid_dir": config.grid_dir}
+    own = {key: expanduser(str(value)) for key, value in given.items() if value is not None}
     return replace(config, task=task, data=data, **own)
 
 
@@ -57,6 +56,17 @@ def refuse_lost(config: RunConfig, run: Path, command: str) -> None:
         path = expanduser(place)
         if not exists(path) and (isabs(path) or (name != "minari" and place == part)):
             looked = "" if isabs(path) else ", neither here nor in a folder above the run's"
-            raise InputError(
-                f"{run}: its data are not in {path}{looked}; ramac {command} {run} data=PLACE names their place"
-            )
+            hint = f"ramac {command} {run} data=PLACE names their place"
+            raise InputError(f"{run}: its data are not in {path}{looked}; {hint}")
+
+
+def without_folders(config: RunConfig) -> RunConfig:
+    """With the names alone of files and folders, for others to read."""
+    task, data = dict(config.task), config.data
+    for key in getattr(tasks.get(str(task["name"])), "paths", ()):
+        if isinstance(task.get(key), str):
+            task[key] = Path(task[key]).name
+    if data is not None:
+        places = [(part, choose(part)[1]) for part in parts(data)]
+        data = "+".join(part.replace(place, Path(place).name) if isabs(place) else part for part, place in places)
+    return replace(config, task=task, data=data, run_dir=None, grid_dir=None)

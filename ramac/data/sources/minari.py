@@ -1,6 +1,5 @@
 """Minari's datasets: by id, downloaded when absent, or by folder."""
 
-import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,13 +12,12 @@ from gymnasium.spaces import Box
 
 from ramac.data import Log
 from ramac.data.columns import narrow
+from ramac.data.kinds import ID
 from ramac.data.sources import Source
 from ramac.data.spaces import CHOICES, IMAGES, NESTED, Parts, is_image, is_vector, outermost
 from ramac.data.storage import datasets_root, exists, place, reason, staged
 from ramac.errors import InputError, nearest
 from ramac.registry import sources
-
-ID = re.compile(r"(?:[\w-]+/)*[\w-]+-v\d+")
 
 
 @sources.register("minari")
@@ -37,9 +35,8 @@ class Minari(Source):
                 raise ValueError(
                     f"columns.{key}: a Minari dataset has its own {key}; columns.observations chooses parts"
                 )
-        self.parts = (columns or {}).get("observations")
-        if self.parts is not None and not isinstance(self.parts, list | tuple):
-            raise ValueError(f"columns.observations must be a list of parts, [observation,goal]; got {self.parts!r}")
+        named = (columns or {}).get("observations")
+        self.parts = [str(named)] if isinstance(named, str | int) else named
 
     def load(self, place: str) -> Log:
         folder = Path(place).expanduser() / "data"
