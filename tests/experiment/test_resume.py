@@ -250,7 +250,7 @@ def test_data_that_have_changed_or_are_gone_leave_the_run_alone(monkeypatch):
     before, sound = {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}, path.read_bytes()
     path.rename("away.hdf5")
     with pytest.raises(
-        InputError, match=r"run: its data are not in /.*/mine\.hdf5; ramac resume run data=PLACE names their place"
+        InputError, match=r"run: its data are not in /.*/mine\.hdf5; ramac resume run data=PLACE"
     ):
         command(["run"])
     write_d4rl(path, **{**arrays(60, 3, 1), "rewards": np.ones(60, np.float32)})
