@@ -16,7 +16,7 @@ from ramac.errors import InputError
 from ramac.spec import Spec, transitions
 from ramac.system.files import checksum
 
-__all__ = ["Act", "Dataset", "Log", "from_arrays"]
+__all__ = ["Act", "Dataset", "Log", "as_log", "from_arrays"]
 
 Act = Callable[[np.ndarray], np.ndarray]  # observation [B, O] -> action [B, A]
 
@@ -182,4 +182,5 @@ def concatenate(logs: Sequence[Log]) -> Log:
     return Log(**joined, start=np.cumsum(lengths) - lengths, **named)
 
 
-from ramac.data.arrays import from_arrays  # noqa: E402  (needs Log)
+from ramac.data.arrays import from_arrays  # noqa: E402  (they need Log)
+from ramac.data.episodes import as_log  # noqa: E402

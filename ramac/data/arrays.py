@@ -35,14 +35,33 @@ def log_of_columns(
     """The Log of named columns; only those that have a role are read. Raises InputError."""
     found = roles.find(names, columns, needed)
     roles.tell_undecided(found, columns, origin)
-    return log_of(roles.gather(found, read, single, columns or ()), origin)
+    return log_of(with_last_observation(roles.gather(found, read, single, columns or ())), origin)
+
+
+def with_last_observation(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of one episode with next observations, where the observations [T + 1, O] hold the last one too.
+
+    Raises InputError for a single step without a time axis, and where the episode ends before its last step.
+    """
+    for role, array in arrays.items():
+        if not array.ndim:
+            raise InputError(f"{role} must have one row per step, got one value; a single step is no episode")
+    if len(arrays["observations"]) != len(arrays["rewards"]) + 1 or "next_observations" in arrays:
+        return arrays
+    ends = [np.asarray(arrays[role])[:-1].any() for role in ("terminals", "timeouts") if role in arrays]
+    if any(ends):
+        raise InputError("observations have one row more than rewards, which only whole episodes can have")
+    whole = arrays["observations"]
+    return {**arrays, "observations": whole[:-1], "next_observations": whole[1:]}
 
 
 def log_of(given: Mapping[str, Any], origin: str = "") -> Log:
     """The Log of arrays by role, None where there is none; `origin` begins each line about them. Raises InputError."""
     arrays = {key: _array(key, value) for key, value in given.items() if value is not None}
     count = len(arrays["observations"])
-    arrays.setdefault("terminals", np.zeros(count, bool))
+    if "terminals" not in arrays:
+        roles.said(f"{origin}no terminals: no step is terminal, every episode is cut")
+        arrays["terminals"] = np.zeros(count, bool)
     for key, array in arrays.items():
         if len(array) != count or not count:
             raise InputError(f"{key} have {len(array)} steps, observations {count}; all need the same, at least 1")

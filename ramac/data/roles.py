@@ -79,10 +79,13 @@ def usual(role: str, free: Mapping[str, str]) -> list[str]:
     return []
 
 
-def find(names: Iterable[str], columns: Mapping[str, Any] | None, needed: Iterable[str] = NEEDED) -> Found:
+def find(
+    names: Iterable[str], columns: Mapping[str, Any] | None, needed: Iterable[str] = NEEDED, ended: bool = False
+) -> Found:
     """The columns of each role: named ones, then usual names among the rest. Raises InputError.
 
-    A role that is not in the result has no column. `terminals` may be missing only where something else ends episodes.
+    A role that is not in the result has no column. `terminals` may be missing only where something else ends episodes,
+    or they are `ended` anyway.
     """
     known, chosen = list(names), checked(columns)
     for role, group in chosen.items():
@@ -95,7 +98,7 @@ def find(names: Iterable[str], columns: Mapping[str, Any] | None, needed: Iterab
     for role in USUAL:
         if role not in chosen and (group := usual(role, free)):
             found[role] = group
-    ended = {"timeouts", "episode"} & set(found) or "terminals" in chosen
+    ended = ended or bool({"timeouts", "episode"} & set(found))
     for role in (*needed, *(() if ended else ("terminals",))):
         if role not in found and role not in chosen:
             raise InputError(f"this log has no {role!r}{nearest(role, known)}; {way_on(role)}; {listing(known)}")

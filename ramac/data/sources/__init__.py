@@ -36,7 +36,6 @@ class ColumnSource(Source):
 
     folder: ClassVar[bool] = False  # whether the place is a folder
     endings: ClassVar[tuple[str, ...]] = ()  # of files that a missing one may have been meant to be
-    single: ClassVar[bool] = True  # whether columns hold one number each, so that several make an observation
 
     def __init__(self, *, columns: dict[str, Any] | None = None) -> None:
         self.columns = columns
@@ -58,9 +57,9 @@ class ColumnSource(Source):
         except Exception as error:  # a damaged file raises whatever its reader raises
             raise InputError(f"{path} cannot be read: {reason(error)}") from error
 
-    def log(self, path: Path, names: Iterable[str], read: Read) -> Log:
-        """The Log of these columns. Raises InputError."""
-        return log_of_columns(names, read, self.columns, f"{path}: ", single=self.single)
+    def log(self, path: Path, names: Iterable[str], read: Read, single: bool = True) -> Log:
+        """The Log of these columns; `single`: of one number each, [T] stands for [T, 1]. Raises InputError."""
+        return log_of_columns(names, read, self.columns, f"{path}: ", single=single)
 
 
 def load(source: str, columns: Mapping[str, Any] | None = None) -> Log:
