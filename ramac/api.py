@@ -111,7 +111,10 @@ def train(
 
 @leaves_the_process
 def resume(run: str | Path, *, quiet: bool = False, **settings: Any) -> Result:
-    """Resume an interrupted run; `threads`, `device`, `save_every` and `save_last` may change. Raises InputError."""
+    """Resume an interrupted run; `threads`, `device`, `save_every` and `save_last` may change.
+
+    `data`: where its data are now; `task={"horizon": STEPS}` cuts evaluation episodes. Raises InputError.
+    """
     return result_of(train_run(config_to_resume(run, settings), None, quiet))
 
 
@@ -131,14 +134,17 @@ def evaluate(run: str | Path, *, quiet: bool = False, **settings: Any) -> Result
 
 
 @leaves_the_process
-def estimate(run: str | Path, *, seed: int | None = None, steps: int | None = None, quiet: bool = False) -> Result:
+def estimate(
+    run: str | Path, *, seed: int | None = None, steps: int | None = None, data: str | None = None, quiet: bool = False
+) -> Result:
     """Off-policy evaluation of a run by logged data alone; rows are mean and CVaR of the policy and the behaviour.
 
-    Raises InputError when the folder cannot be used, FloatingPointError when a fit diverges.
+    `data`: where the run's data are now. Raises InputError when the folder cannot be used, FloatingPointError when a
+    fit diverges.
     """
     from ramac.experiment.estimate import STEPS, of_run
 
-    found = of_run(Path(run), seed, STEPS if steps is None else steps, quiet)
+    found = of_run(Path(run), seed, STEPS if steps is None else steps, quiet, data)
     rows = [{"of": who, **row} for who in ("policy", "behaviour") for row in found[who]["cvar"]]
     return Result(Path(run), found, frame(rows))
 

@@ -7,9 +7,41 @@ from functools import cache
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box
+from gymnasium.wrappers import TransformAction
 
-from ramac.errors import InputError, nearest
+from ramac.errors import InputError, RunStopped, nearest
+from ramac.registry import load
+
+
+class EpisodeLimit(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment that ends by itself, which is stopped where it does not. Raises RunStopped after `steps` steps."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], steps: int) -> None:
+        super().__init__(env)
+        self.most, self.count = steps, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self.count = 0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        if self.count == self.most:
+            name = self.spec.id if self.spec else self.env
+            text = f"{name} has not ended an episode after {self.most} steps, and never cuts one"
+            raise RunStopped(f"{text}; task.horizon=STEPS cuts episodes")
+        self.count += 1
+        return super().step(action)
+
+
+def with_own_dtype(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    """The environment, given float32 actions in the type of its box, which rounding does not leave."""
+    box = env.action_space
+    if not isinstance(box, Box) or box.dtype == np.float32:
+        return env
+    return TransformAction(env, lambda action: np.clip(np.asarray(action, box.dtype), box.low, box.high), box)
 
 
 @cache
@@ -48,6 +80,7 @@ def known(spec: EnvSpec) -> EnvSpec:
 def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
     """Make a Gymnasium environment. Raises InputError when its id is unknown or its packages are missing."""
     name = environment if isinstance(environment, str) else environment.id
+    load()  # plug-ins register environments
     try:
         if "mujoco" in str(getattr(gymnasium.envs.registry.get(name), "entry_point", "")):
             say_once()

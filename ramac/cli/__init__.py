@@ -134,6 +134,10 @@ def main() -> None:
         print(f"ramac {version('ramac')}")
         return
     try:
+        os.getcwd()
+    except OSError:
+        fail("the working folder has been deleted; change into one that exists")
+    try:
         command, rest = chosen(arguments)
         if rest[:1] in (["help"], *([word] for word in HELP)):
             print(usage(command))

@@ -24,10 +24,11 @@ from rich.markup import escape
 
 from ramac import cli
 from ramac.data import Log
-from ramac.data.check import findings, misfits
+from ramac.data.check import findings, misfits, shortened
 from ramac.data.describe import describe
 from ramac.data.sources import load
 from ramac.data.sources.minari import ID, on_disk
+from ramac.data.spaces import as_vectors
 from ramac.data.storage import exists, place
 from ramac.environments import make
 from ramac.errors import InputError, nearest
@@ -118,7 +119,7 @@ def show(names: list[str], settings: list[str]) -> int:
         name, settings = task, [f"transitions={match[3]}", *settings]
     log, title, path, task = of_task(name, settings) if name in tasks else of_source(name, settings)
     horizon = task.horizon if task else None
-    made = cli.table(escape(title), ("", ""), described(describe(log, horizon), path, task), show_header=False)
+    made = cli.table(escape(title), ("", ""), described(log, describe(log, horizon), path, task), show_header=False)
     made.columns[1].justify = "left"
     console.print(made)
     console.print(histogram(log.returns(horizon)), highlight=False)
@@ -152,7 +153,7 @@ def columns_of(settings: list[str]) -> tuple[dict[str, Any] | None, list[str]]:
     return named or None, [word for word in settings if not COLUMNS.match(word)]
 
 
-def described(found: dict[str, Any], path: Path | None, task: Task | None) -> Iterator[tuple[str, str]]:
+def described(log: Log, found: dict[str, Any], path: Path | None, task: Task | None) -> Iterator[tuple[str, str]]:
     """Rows of the table: the statistics of `describe`, and where the data lie."""
     yield "episodes", "{episodes}, {terminal} end in a terminal state".format(**found)
     yield "episode length", "{length_mean:.0f} steps ({length_min} to {length_max})".format(**found)
@@ -167,8 +168,19 @@ def described(found: dict[str, Any], path: Path | None, task: Task | None) -> It
         score = task.score(found["clean_return_mean"]) if task else None
         with_score = "" if score is None else f", D4RL score {score:.1f}"
         yield "clean return (whole episode)", f"{found['clean_return_mean']:.1f}{with_score}"
+    yield from origins(log)
     if path:
         yield "size", escape(f"{found['steps']} steps, {size(path)} MB in {path}")
+
+
+def origins(log: Log) -> Iterator[tuple[str, str]]:
+    """Rows of the table: names of the observation's numbers, and the environments that the data name."""
+    if log.names:
+        yield "observation", escape(shortened(log.names))
+    if log.environment:
+        yield "collected in", escape(log.environment.id)
+    if log.evaluation_environment:
+        yield "judged in", escape(log.evaluation_environment.id)
 
 
 def histogram(returns: np.ndarray, bins: int = 12, width: int = 50) -> str:
@@ -188,8 +200,8 @@ def check(names: list[str], settings: list[str]) -> int:
     columns, others = columns_of(settings)
     _, given = cli.settings(others, "data check", ["environment", "columns."])
     log = load(names[0], columns)
-    if judge := given.get("environment") or log.environment:
-        env = make(judge)
+    if judge := given.get("environment") or log.judge:
+        env = as_vectors(make(judge), log.parts)
         if wrong := list(misfits(log, env)):
             print("\n".join(f"error    this dataset {text}" for text in wrong))
             return 1

@@ -1,7 +1,8 @@
-"""ramac estimate RUN [seed=N] [steps=N]: estimate what a run's policy would return, by the logged data alone
+"""ramac estimate RUN [seed=N] [steps=N] [data=PLACE]: estimate a policy's return by the logged data alone
 
 seed=N    of the estimate, by default the run's
 steps=N   gradient steps of each fit
+data=PLACE  where the run's data are now; other data are refused
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from ramac.statistics import ENOUGH
 
 def main(arguments: list[str]) -> int:
     """Estimate a run. Raises InputError, and FloatingPointError when a fit diverges."""
-    words, given = settings(arguments, "estimate", ("seed", "steps"))
+    words, given = settings(arguments, "estimate", ("seed", "steps", "data"))
     show(of_run(run_of(words, "estimate"), **given))
     return 0
 

@@ -35,6 +35,14 @@ class Log:
     risky: np.ndarray | None = None  # [T] bool, whether a hazard could have struck
     clean_reward: np.ndarray | None = None  # [T] like `reward`, before hazards
     environment: EnvSpec | None = None  # what the data were collected in, where the source says so
+    evaluation_environment: EnvSpec | None = None  # what a policy is to be judged in, where the source names another
+    parts: tuple[str, ...] | None = None  # vectors of nested observations, in the order of `observation`
+    names: tuple[str, ...] | None = None  # [O] of the observation's numbers, where the source says so
+
+    @property
+    def judge(self) -> EnvSpec | None:
+        """The environment that judges a policy, where the source names one."""
+        return self.evaluation_environment or self.environment
 
     @property
     def stop(self) -> np.ndarray:
@@ -133,6 +141,7 @@ class Dataset:
     returns: np.ndarray  # [episodes] return of the behaviour over the task's horizon, hazards included
     origin: str  # one line for readers: name, place and size of the data
     held_out: Log | None = None  # whole episodes that training never sees
+    environment: dict[str, str] | None = None  # `id` of the environment that judges, and the `rule` that chose it
 
     @cached_property
     def transitions(self) -> TensorDict:
@@ -155,13 +164,22 @@ def concatenate(logs: Sequence[Log]) -> Log:
             raise InputError(
                 f"data of different shapes cannot be joined: {part}s of {sizes[0]} and of {sizes[1]} numbers"
             )
-    environments = {log.environment.name: log.environment for log in logs if log.environment}
-    if len(environments) > 1:
-        raise InputError(f"data of different environments cannot be joined: {' and '.join(environments)}")
+    named: dict[str, Any] = {}
+    for key, what in (("environment", "environments"), ("evaluation_environment", "evaluation environments")):
+        found = {spec.name: spec for log in logs if (spec := getattr(log, key))}
+        if len(found) > 1:
+            raise InputError(f"data of different {what} cannot be joined: {' and '.join(found)}")
+        named[key] = next(iter(found.values()), None)
+    for key in ("parts", "names"):
+        orders = list(dict.fromkeys(getattr(log, key) for log in logs if getattr(log, key)))
+        if len(orders) > 1:
+            texts = " and ".join(", ".join(order[:12]) for order in orders[:2])
+            raise InputError(f"data whose observations differ in {key} cannot be joined: {texts}")
+        named[key] = next(iter(orders), None)
     common = [name for name in logs[0].columns if all(name in log.columns for log in logs)]
     joined: dict[str, Any] = {name: np.concatenate([log.columns[name] for log in logs]) for name in common}
     lengths = np.concatenate([log.lengths for log in logs])
-    return Log(**joined, start=np.cumsum(lengths) - lengths, environment=next(iter(environments.values()), None))
+    return Log(**joined, start=np.cumsum(lengths) - lengths, **named)
 
 
 from ramac.data.arrays import from_arrays  # noqa: E402  (they need Log)

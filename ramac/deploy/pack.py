@@ -13,6 +13,7 @@ from ramac.checkpoint import load
 from ramac.deploy.card import card
 from ramac.errors import InputError
 from ramac.experiment.folder import RunFolder
+from ramac.experiment.paths import without_folders
 from ramac.system.files import PART, alone, refuse_taken, synchronise
 from ramac.system.untrusted import read_json, refuse_links
 
@@ -37,14 +38,16 @@ def pack(run: str | Path, out: str | Path) -> Path:
     refuse_links(folder.path)
     load(folder.path)  # refuses what is damaged
     versions = read_json(folder.checkpoint / "agent.json", folder.path).get("versions") or {}
-    settings = config.plain | {"run_dir": None, "grid_dir": None}
+    shared = without_folders(config)
+    if config.data is not None and "data" in summary:
+        summary["data"] = str(summary["data"]).replace(config.data, str(shared.data))
     try:
         results = json.dumps(summary, indent=2, allow_nan=False) + "\n"
     except ValueError as error:
         raise InputError(f"{folder.summary_file} has a number that is not finite: {error}") from error
     files = {
-        "README.md": card(config, summary, versions),
-        "config.yaml": yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
+        "README.md": card(shared, summary, versions),
+        "config.yaml": yaml.safe_dump(shared.plain, sort_keys=False, allow_unicode=True),
         "summary.json": results,
     }
     with alone(target):

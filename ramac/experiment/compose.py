@@ -18,6 +18,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 import ramac.experiment.hydra_source  # noqa: F401  registers the config source
 from ramac.errors import InputError, nearest
 from ramac.experiment.config import RunConfig
+from ramac.experiment.paths import located
 from ramac.experiment.presets import CONFIGS, PRESETS, known_preset, presets
 from ramac.registry import GROUPS
 
@@ -61,13 +62,13 @@ def compose(words: Sequence[str]) -> RunConfig:
 
 
 def of_tree(config: DictConfig, words: Sequence[str]) -> RunConfig:
-    """The configuration of a composed tree. Raises InputError."""
+    """The configuration of a composed tree, with absolute paths. Raises InputError."""
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
         plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise InputError(explained(error, words)) from error
-    return RunConfig.of(plain)
+    return located(RunConfig.of(plain))
 
 
 def tree(words: Sequence[str], hydra: bool = False) -> DictConfig:

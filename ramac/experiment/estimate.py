@@ -19,6 +19,8 @@ from ramac.evaluation.calibration import cvar_name
 from ramac.evaluation.fqe import Estimator, left_over
 from ramac.experiment.config import SEEDS
 from ramac.experiment.folder import RunFolder
+from ramac.experiment.paths import refuse_lost
+from ramac.experiment.resume import moved
 from ramac.registry import critics, label_of, risks
 from ramac.statistics import ENOUGH
 from ramac.system.files import alone, write_json
@@ -97,25 +99,36 @@ def brief(found: Mapping[str, Any]) -> dict[str, Any]:
     return {**levels(found["policy"]), **choice, "verdict": found["verdict"]}
 
 
-def of_run(run: Path, seed: int | None = None, steps: int = STEPS, quiet: bool = False) -> dict[str, Any]:
+def of_run(
+    run: Path, seed: int | None = None, steps: int = STEPS, quiet: bool = False, data: str | None = None
+) -> dict[str, Any]:
     """Estimate a run's last policy, rank its kept checkpoints, write `estimate.json` and `estimate.png` into it.
 
-    `seed`: of the estimate, by default the run's; `steps`: gradient steps of each fit. Raises InputError when the
-    folder cannot be used, FloatingPointError when a fit diverges.
+    `seed`: of the estimate, by default the run's; `steps`: gradient steps of each fit; `data`: where the run's data are
+    now. Raises InputError when the folder or the data cannot be used, FloatingPointError when a fit diverges.
     """
     whole_number("steps", steps, 1, SEEDS)
     if seed is not None:
         whole_number("seed", seed, 0, SEEDS)
     folder = RunFolder(run)
-    config = folder.config
+    config = folder.config if data is None else moved(folder.config, data)
+    refuse_lost(config, run, "estimate")
     last = config.trainer["steps"] if folder.summary_file.exists() else folder.step or max(folder.kept, default=0)
     agents, task = checkpoints(run, last), configured(config.plain)
     if not os.access(run, os.W_OK):
         raise InputError(f"{run} cannot be written to")
     folder.warn_unfinished()
     alphas, seed = config.evaluation["alphas"], config.seed if seed is None else seed
+    logged = task.dataset()
+    refuse_other(folder, logged)
     with alone(folder.estimate_file):
-        return judge(run, agents, task.dataset(), config.gamma, alphas, seed, steps, quiet=quiet)
+        return judge(run, agents, logged, config.gamma, alphas, seed, steps, quiet=quiet)
+
+
+def refuse_other(folder: RunFolder, data: Dataset) -> None:
+    """Refuse data that are not those of a finished run. Raises InputError."""
+    if folder.summary_file.exists() and folder.summary.get("data_sha256", data.digest) != data.digest:
+        raise InputError(f"{folder} was trained on other data than there are now ({data.origin})")
 
 
 def judge(

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from ramac import checkpoint
 from ramac.errors import InputError
 from ramac.experiment.config import RunConfig
+from ramac.experiment.paths import around, located
 from ramac.registry import load
 from ramac.system.files import PART
 from ramac.system.untrusted import read_json, read_yaml, refuse_instructions, refuse_links
@@ -114,7 +115,7 @@ class RunFolder:
             text = f"{self.config_file}: task.environment={environment!r} would run the module {module}"
             raise InputError(f"{text}; where you trust it: RAMAC_PLUGINS={module}")
         try:
-            return RunConfig.of(settings)
+            return located(RunConfig.of(settings), around(self.path))
         except InputError as error:
             raise InputError(f"{self.config_file} cannot be used: {error}") from error
 

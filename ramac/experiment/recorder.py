@@ -76,7 +76,7 @@ class Recorder:
         if self.task.has_environment:
             try:
                 self.episodes = self.evaluation.run(policy, self.task, self.config.seed)
-            except FloatingPointError:  # raised by the policy
+            except (FloatingPointError, RunStopped):  # raised by the policy, or by an episode that does not end
                 raise
             except Exception as error:
                 self.folder.traceback_file.write_text(traceback.format_exc())
@@ -123,6 +123,7 @@ class Recorder:
             cost = evaluations_per_update(trainer)
         summary = {
             **config.names, "data": data.origin, "data_sha256": data.digest, "loss": terms,
+            **({"environment": data.environment} if data.environment else {}),
             "seed": config.seed, "steps": trainer.steps, "device": str(device),
             "checkpoint": source(trainer.steps, scored) | ({"best": self.best} if self.best else {}),
             **(self.evaluation.summary(*scored.values()) if scored else {}), **own,

@@ -213,7 +213,8 @@ def train_seed(config: RunConfig, log: Log | None, quiet: bool) -> dict[str, Any
         signals.hint = run.resume_hint
         if not quiet:
             resumed = [f"resumed after gradient step {run.saved}; run_dir=NEW starts anew"] if run.saved else []
-            print(f"data: {build.data.origin}", f"run folder: {folder}", *resumed, sep="\n", file=sys.stderr)
+            judge = ["environment: {id} ({rule})".format(**judge)] if (judge := build.data.environment) else []
+            print(f"data: {build.data.origin}", *judge, f"run folder: {folder}", *resumed, sep="\n", file=sys.stderr)
         try:
             run.loop(signals, quiet)
             return run.finish()

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gymnasium
 import h5py
 import minari
 import numpy as np
@@ -289,16 +288,6 @@ def test_a_folder_that_cannot_hold_datasets_is_said(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "file"))
     refused("the folder of datasets cannot be used: .*File exists.*set MINARI_DATASETS_PATH", "some/hopper-v0")
-
-
-def test_an_environment_without_a_limit_needs_a_horizon():
-    if "Endless-v0" not in gymnasium.envs.registry:
-        gymnasium.register("Endless-v0", entry_point=gymnasium.spec("Hopper-v5").entry_point)
-    task = {**tasks.plain("gymnasium"), "environment": "Endless-v0"}
-    refused("Endless-v0 never cuts an episode; set task.horizon=STEPS", store(), tasks.build(task))
-    bounded = tasks.build({**task, "horizon": 30})
-    bounded.use(data="bad/data-v0")
-    assert len(bounded.dataset().log.reward) == 20
 
 
 @pytest.fixture

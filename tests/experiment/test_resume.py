@@ -249,7 +249,7 @@ def test_data_that_have_changed_or_are_gone_leave_the_run_alone(monkeypatch):
     end(monkeypatch, 7, *task)
     before, sound = {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}, path.read_bytes()
     path.rename("away.hdf5")
-    with pytest.raises(InputError, match=r"no file 'mine\.hdf5'"):
+    with pytest.raises(InputError, match=r"run: its data are not in /.*/mine\.hdf5; ramac resume run data=PLACE"):
         command(["run"])
     write_d4rl(path, **{**arrays(60, 3, 1), "rewards": np.ones(60, np.float32)})
     with pytest.raises(InputError, match="run_dir=run: gradient step 7 was reached with other data than there are now"):
