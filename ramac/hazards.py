@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 
 from ramac.data import Log
+from ramac.environments import checked_step
 from ramac.errors import InputError, at_least
 from ramac.registry import hazards
 
@@ -165,9 +166,10 @@ class HazardWrapper(gymnasium.Wrapper):
         return super().reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = super().step(action)
+        found = checked_step(super().step(action), self.observation_space)
+        observation, reward, terminated, truncated, info = found
         after = np.asarray(observation)
         penalty, risky = self.hazard.draw(np.asarray(action), np.asarray(reward, np.float32), after, self.random)
-        info = {**info, "clean_reward": float(reward), "penalty": float(penalty), "risky": bool(risky)}
+        info = {**info, "clean_reward": reward, "penalty": float(penalty), "risky": bool(risky)}
         terminated = terminated or bool(self.hazard.fallen(after))
-        return observation, float(reward) + float(penalty), terminated, truncated, info
+        return observation, reward + float(penalty), terminated, truncated, info

@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,18 @@ def run(config: RunConfig, launcher: Any) -> float:
         except Exception as error:
             fail(folder, error)
             return math.nan
-    found = summary.get("estimate") or {"mean": summary["return_mean"], "cvar": summary["return_cvar"]}
-    tail = ", ".join(f"CVaR {alpha} {value:.2f}" for alpha, value in found["cvar"].items())
-    say(folder, f"mean {found['mean']:.2f}, {tail}; {summary['wall_seconds']:.0f} s")
+    say(folder, told(summary))
     return value(summary, config.path_of_objective)
+
+
+def told(summary: Mapping[str, Any]) -> str:
+    """One line on a finished run."""
+    if "failure" in summary:
+        return f"failed: {summary['failure']['reason']}"
+    found = summary.get("estimate") or {"mean": summary.get("return_mean"), "cvar": summary.get("return_cvar") or {}}
+    numbers = {"mean": found["mean"], **{f"CVaR {alpha}": number for alpha, number in found["cvar"].items()}}
+    there = [f"{name} {number:.2f}" for name, number in numbers.items() if number is not None]
+    return f"{', '.join(there) or 'no result'}; {summary['wall_seconds']:.0f} s"
 
 
 def threads_of(launcher: Any) -> int | None:
