@@ -178,10 +178,8 @@ class Agent(TensorDictModuleBase):
             raise InputError(f"an {name} must have shape [..., {size}], got {list(array.shape)}")
         if not np.isfinite(array).all():
             raise InputError(f"an {name} is nan or infinite in {int((~np.isfinite(array)).sum())} places")
-        half_width, most = (
-            self.actor.scaling.half_width,
-            np.float64(torch.finfo(self.actor.scaling.half_width.dtype).max),
-        )
+        half_width = self.actor.scaling.half_width  # of the networks' type, on their device
+        most = np.float64(torch.finfo(half_width.dtype).max)
         if (far := np.abs(array) > most).any():
             raise InputError(f"an {name} must be within ±{most:.3g}, got {array[far][0]:g}")
         return torch.as_tensor(as_torch_takes(array), device=half_width.device)

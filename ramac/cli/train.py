@@ -40,10 +40,8 @@ def execute(config: RunConfig) -> None:
     failed = []
     for summary in train(config):
         if "failure" in summary:
-            run = summary["run_dir"]
-            failed.append(
-                f"{summary['failure']['reason']}; the policy is in {run}, ramac eval {run} evaluates it again"
-            )
+            run, reason = summary["run_dir"], summary["failure"]["reason"]
+            failed.append(f"{reason}; the policy is in {run}, and ramac eval {run} evaluates it again")
         else:
             print_result(summary)
     if failed:
@@ -180,7 +178,7 @@ def warn_of_thin_tails(summary: dict[str, Any]) -> None:
 def task_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """The task's own columns: title, value, nothing, and the data's value."""
     for column in getattr(tasks.get(summary["task"]), "columns", ()):  # a plug-in's task may not be here
-        if column.key in summary:
+        if summary.get(column.key) is not None:
             policy, data = (summary.get(key) for key in (column.key, f"data_{column.key}"))
             yield column.title, f"{policy:{column.style}}", "", "" if data is None else f"{data:{column.style}}"
 

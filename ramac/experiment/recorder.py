@@ -155,7 +155,8 @@ class Recorder:
             if task.has_environment and not scored:
                 found["failure"] = self.failure()
             else:
-                with optional(f"what task={self.config.names['task']} adds to summary.json"):
+                keys = ", ".join(column.key for column in task.columns)
+                with optional(f"figures of task={self.config.names['task']}, and {keys} of summary.json:"):
                     found |= plain(task.report(policy.act, self.data, returns, self.title(), self.folder.path))
             if not task.has_environment:
                 with optional("estimate of summary.json"):

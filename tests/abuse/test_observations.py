@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import ramac
 from ramac.errors import InputError
@@ -20,6 +21,11 @@ from ramac.errors import InputError
         ({"a": 1}, "array of real numbers, got object"),
         (np.array([[0.0], [np.nan]]), "is nan or infinite in 1 places"),
         (np.array([np.inf]), "is nan or infinite in 1 places"),
+        (np.array([[0.0], [-1e300]]), r"must be within ±3.4e\+38, got -1e\+300"),
+        (np.array([np.longdouble("1e4000")]), r"must be within ±3.4e\+38, got 1e\+4000"),
+        ([10**400], "array of real numbers, got object"),
+        (np.array([1.0], object), "array of real numbers, got object"),
+        (np.array([3e38]), r"is 3e\+38 standard deviations from the logged ones"),
     ],
 )
 def test_an_invalid_observation_is_refused(run, observation, message):
@@ -31,3 +37,28 @@ def test_an_invalid_observation_is_refused(run, observation, message):
 def test_numbers_of_any_kind_are_observations(run, kind):
     assert ramac.load(run).act(np.zeros((4, 1), kind)).shape == (4, 2)
     assert ramac.load(run).act(np.zeros((0, 1), kind)).shape == (0, 2)
+
+
+VALUES = np.arange(12, dtype=np.float32).reshape(6, 2)[:, :1]
+LAYOUTS = {
+    "flipped": VALUES[::-1].copy()[::-1],
+    "columns": np.asfortranarray(np.hstack([VALUES, VALUES]))[:, ::-2],
+    "big-endian": VALUES.astype(">f4"),
+    "big-endian integers": VALUES.astype(">i2"),
+    "long double": VALUES.astype(np.longdouble),
+    "unsigned": VALUES.astype(np.uint64),
+    "unaligned": np.frombuffer(b"0" + VALUES.tobytes(), np.float32, offset=1).reshape(6, 1),
+    "lists": VALUES.tolist(),
+    "tensor with a gradient": torch.tensor(VALUES, requires_grad=True),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("layout", [*LAYOUTS, "read-only"])
+def test_arrays_that_torch_does_not_take_give_the_same_actions(run, layout):
+    agent, given = ramac.load(run), LAYOUTS.get(layout, VALUES.copy())
+    if layout == "read-only":
+        given.flags.writeable = False
+    action = agent.act(given, deterministic=True)
+    assert action == pytest.approx(agent.act(VALUES.copy(), deterministic=True), abs=1e-6)
+    assert np.isfinite(agent.returns(given, action[::-1])).all()
