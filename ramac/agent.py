@@ -181,7 +181,7 @@ class Agent(TensorDictModuleBase):
         half_width = self.actor.scaling.half_width  # of the networks' type, on their device
         most = np.float64(torch.finfo(half_width.dtype).max)
         if (far := np.abs(array) > most).any():
-            raise InputError(f"an {name} must be within ±{most:.3g}, got {array[far][0]:g}")
+            raise InputError(f"an {name} must be within ±{most:.3g}, got {array[far][0]!s}")
         return torch.as_tensor(as_torch_takes(array), device=half_width.device)
 
     def finite(self, name: str, value: Tensor, state: Tensor) -> np.ndarray:
@@ -228,11 +228,12 @@ def levels_of(levels: int | Sequence[float] | np.ndarray) -> Tensor:
 
 
 def as_torch_takes(array: np.ndarray) -> np.ndarray:
-    """Real numbers [*b] in a type and layout that torch has: no other byte order, negative stride, or read-only memory.
+    """A copy of real numbers [*b] in a type and layout that torch has.
 
-    Types of torch are kept; long double and unsigned integers of more than a byte become float64.
+    It has no other byte orders, negative strides or read-only memory. Types of torch are kept; long double and unsigned
+    integers of more than a byte become float64.
     """
     kind = array.dtype.newbyteorder("=")
     if kind.itemsize > {"f": 8, "u": 1}.get(kind.kind, 8):
         kind = np.dtype(np.float64)
-    return np.require(array, kind, ["C", "A", "W"])
+    return np.array(array, kind, order="C")

@@ -165,6 +165,7 @@ class HazardWrapper(gymnasium.Wrapper):
             self.random = np.random.default_rng([seed, 1])  # independent of the environment's own generator
         return super().reset(seed=seed, options=options)
 
+    @np.errstate(over="ignore")  # of a reward or an observation beyond float32: who evaluates says so
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         found = checked_step(super().step(action), self.observation_space)
         observation, reward, terminated, truncated, info = found
