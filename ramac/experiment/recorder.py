@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import sys
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
+from tqdm import tqdm
 
 from ramac import checkpoint
 from ramac.data import Dataset
@@ -95,7 +97,8 @@ class Recorder:
             reason = f"evaluation after gradient step {step} has no result: {error}"
             self.failures[step] = {"reason": reason, "gradient_step": step, **error.where}
             if step < self.trainer.steps:
-                warn(f"{reason}; the training goes on")
+                with tqdm.external_write_mode(file=sys.stderr):  # not behind the progress bar, on its line
+                    warn(f"{reason}; the training goes on")
             return
         except FloatingPointError:  # raised by the policy
             raise

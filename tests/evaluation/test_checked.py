@@ -96,7 +96,7 @@ FIRST = {  # environment, what is said of its first step
     ),
     "raises": (changed(step=raising(RuntimeError("the simulator\nis gone"))), "RuntimeError: the simulator is gone"),
     "exits": (changed(step=raising(SystemExit(3))), r"SystemExit: 3 \(Faulty, episode 0, step 1"),
-    "cannot be made": (raising(RuntimeError("no licence")), "RuntimeError: no licence .*environment of episode 0 is made"),
+    "cannot be made": (raising(RuntimeError("no licence")), "RuntimeError: no licence .*episode 0 is made"),
     "makes other spaces": (
         lambda made=[]: made.append(0) or changed(observation_space=gymnasium.spaces.Box(0, len(made), (2,)))(),
         "cannot be stepped together",
