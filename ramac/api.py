@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ramac.data import as_log
+from ramac.errors import warn
 from ramac.experiment.compose import compose
 from ramac.experiment.config import flat
 from ramac.experiment.folder import RunFolder
@@ -81,6 +82,9 @@ def result_of(summaries: list[dict[str, Any]]) -> Result:
     """Result of a run, or of several seeds, with `runs` in the first one's summary. Rows: evaluation episodes."""
     import pandas as pd
 
+    for summary in summaries:
+        if "failure" in summary:
+            warn(f"{summary['run_dir']}: {summary['failure']['reason']}; its summary has no returns")
     folders = [Path(summary["run_dir"]) for summary in summaries]
     tables = [pd.read_csv(RunFolder(folder).episodes_file) for folder in folders]
     if len(summaries) == 1:

@@ -1,10 +1,11 @@
-"""Gymnasium environments by id; a missing one is one clear line."""
+"""Gymnasium environments by id, and checks of what they return; whatever is wrong is one clear line."""
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -12,7 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 from gymnasium.wrappers import TransformAction
 
-from ramac.errors import InputError, RunStopped, nearest
+from ramac.errors import InputError, RunStopped, described, nearest
 from ramac.registry import load
 
 
@@ -89,11 +90,48 @@ def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
         hint = "; pip install 'ramac[mujoco]'" if "mujoco" in str(error).lower() else ""
         raise InputError(f"{name} needs a package that is not installed: {error}{hint}") from error
     except AttributeError as error:  # PyOpenGL raises it while mujoco is imported
-        if "MUJOCO_GL" not in os.environ:
-            raise
-        raise InputError(f"MUJOCO_GL={os.environ['MUJOCO_GL']} cannot be used here: {error}") from error
+        if "MUJOCO_GL" in os.environ:
+            raise InputError(f"MUJOCO_GL={os.environ['MUJOCO_GL']} cannot be used here: {error}") from error
+        raise InputError(f"{name} cannot be made: {described(error)}") from error
     except (TypeError, ValueError, OSError) as error:  # from arguments in a dataset
         raise InputError(f"{name} cannot be made: {error}") from error
     except gymnasium.error.Error as error:
         hint = "" if "did you mean" in str(error).lower() else nearest(name, gymnasium.envs.registry)
         raise InputError(f"no environment {name!r}: {error}{hint}") from error
+    except (Exception, SystemExit) as error:  # from the environment's own code
+        raise InputError(f"{name} cannot be made: {described(error)}") from error
+
+
+def checked_observation(value: Any, space: gymnasium.Space) -> np.ndarray:
+    """An observation as an array of the space's shape. Raises InputError."""
+    found = np.asarray(value)
+    if found.dtype.kind not in "fiub":
+        raise InputError(f"an observation must be an array of real numbers, got {clipped(value)}")
+    if found.shape != space.shape:
+        raise InputError(f"an observation must have shape {space.shape}, got {found.shape}")
+    if not np.can_cast(found.dtype, space.dtype or found.dtype, "same_kind"):
+        raise InputError(f"an observation must be {space.dtype}, got {found.dtype}")
+    return found
+
+
+def checked_step(found: Any, space: gymnasium.Space) -> tuple[Any, float, bool, bool, Mapping[str, Any]]:
+    """What an environment's step returned. Raises InputError where Gymnasium's interface does not allow it."""
+    if not isinstance(found, tuple) or len(found) != 5:
+        count = f"{len(found)} values" if isinstance(found, tuple) else clipped(found)
+        raise InputError(f"step must return observation, reward, terminated, truncated, info; got {count}")
+    observation, reward, *ends, info = found
+    checked_observation(observation, space)
+    if np.ndim(reward) or np.asarray(reward).dtype.kind not in "fiub":
+        raise InputError(f"a reward must be a real number, got {clipped(reward)}")
+    for name, end in zip(("terminated", "truncated"), ends, strict=True):
+        if np.ndim(end) or np.asarray(end).dtype.kind != "b":
+            raise InputError(f"{name} must be true or false, got {clipped(end)}")
+    if not isinstance(info, Mapping):
+        raise InputError(f"info must be a mapping, got {clipped(info)}")
+    return observation, float(reward), bool(ends[0]), bool(ends[1]), cast("Mapping[str, Any]", info)
+
+
+def clipped(value: object) -> str:
+    """A value for a message, at most 60 characters of it."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:60]}..."

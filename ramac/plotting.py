@@ -5,6 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import ramac.system.backend  # noqa: F401  (before matplotlib)
+
+# isort: split
+import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,8 +19,10 @@ from ramac.system.files import whole
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
 TAIL = 0.1  # shaded share of worst episodes
 RETURN = "discounted return (reward units)"
+PLAIN = matplotlib.style.context("default")  # figures are the same whatever the user's matplotlibrc says
 
 
+@PLAIN
 def return_figure(returns: np.ndarray, behaviour: np.ndarray, horizon: int | None, title: str, path: Path) -> None:
     """Histograms of the policy's and the behaviour's episode returns, each with its worst tenth shaded."""
     figure = Figure(figsize=(8, 6), layout="constrained")
@@ -43,6 +50,7 @@ def return_histogram(axes: Axes, returns: np.ndarray, edges: np.ndarray, alpha: 
     axes.axvline(float(cvar(returns, alpha)), color="black", lw=1.1, ls="--", label=f"CVaR_{alpha:g}")
 
 
+@PLAIN
 def critic_figure(pictures: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]], critic: str, path: Path) -> None:
     """Per question (label, truth [L], learned [R, L], PIT curve): quantile functions, and below the PIT histogram."""
     figure = Figure(figsize=(2.9 * len(pictures), 5.6), layout="constrained")
@@ -60,6 +68,7 @@ def critic_figure(pictures: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]
     save(figure, path)
 
 
+@PLAIN
 def calibration_figure(predicted: np.ndarray, outcome: np.ndarray, curve: np.ndarray, title: str, path: Path) -> None:
     """Predicted and realised quantile functions of discounted returns, and the PIT histogram."""
     figure = Figure(figsize=(9, 4), layout="constrained")
@@ -75,6 +84,7 @@ def calibration_figure(predicted: np.ndarray, outcome: np.ndarray, curve: np.nda
     save(figure, path)
 
 
+@PLAIN
 def estimate_figure(curves: Mapping[str, np.ndarray], title: str, path: Path) -> None:
     """Quantile functions [L] of realised returns and of the estimates of behaviour and policy, with their CVaR."""
     figure = Figure(figsize=(7.5, 5), layout="constrained")
@@ -107,6 +117,6 @@ def pit_histogram(axes: Axes, curve: np.ndarray) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whatever the path ends in. Raises OSError that names the file."""
+    """Write a figure as PNG, whatever the path ends in; whole or not at all. Raises OSError that names the file."""
     with whole(path) as part:
         figure.savefig(part, dpi=130, format="png")

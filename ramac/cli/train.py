@@ -3,8 +3,10 @@
 The word train may be left out. The composed configuration of any command line: ramac KEY=VALUE... --cfg job
 """
 
+import contextlib
 import json
 import os
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ramac.cli import fail, table
-from ramac.errors import InputError
+from ramac.errors import InputError, RunStopped, described, warn
 from ramac.experiment.compose import COMPATIBLE, compose, explained, of_tree, parsed, tree, without_aliases
 from ramac.experiment.config import RunConfig
 from ramac.experiment.presets import CONFIGS
@@ -36,10 +38,31 @@ def main(arguments: list[str]) -> int:
 
 
 def execute(config: RunConfig) -> None:
-    """Train a run and print its result."""
+    """Train a run and print its result. Raises RunStopped where its evaluation has none."""
     keep_memory()
+    failed = []
     for summary in train(config):
+        if "failure" in summary:
+            run, reason = summary["run_dir"], summary["failure"]["reason"]
+            failed.append(f"{reason}; the policy is in {run}, and ramac eval {run} evaluates it again")
+        else:
+            print_result(summary)
+    if failed:
+        raise RunStopped("; ".join(failed))
+
+
+def print_result(summary: dict[str, Any]) -> None:
+    """Print the result of a finished run. Whatever fails here is a line: everything is in its folder."""
+    try:
         show(summary)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # of the terminal, or of a task that is not as its summary says
+        warn(f"the result of {summary['run_dir']} cannot be shown: {described(error)}; summary.json has it")
+        if isinstance(error, OSError):  # what is still buffered would fail again when the process ends
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -91,8 +114,6 @@ def refuse_package(flags: Mapping[str, str], words: Sequence[str]) -> None:
 
 def with_hydra(flags: Sequence[str], words: Sequence[str]) -> int:
     """Hand the command line to Hydra, for flags: sweeps, --cfg, help and completion. Raises InputError."""
-    import sys
-
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -159,7 +180,7 @@ def warn_of_thin_tails(summary: dict[str, Any]) -> None:
 def task_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """The task's own columns: title, value, nothing, and the data's value."""
     for column in getattr(tasks.get(summary["task"]), "columns", ()):  # a plug-in's task may not be here
-        if column.key in summary:
+        if summary.get(column.key) is not None:
             policy, data = (summary.get(key) for key in (column.key, f"data_{column.key}"))
             yield column.title, f"{policy:{column.style}}", "", "" if data is None else f"{data:{column.style}}"
 

@@ -11,6 +11,7 @@ from tensordict import TensorDict
 
 from ramac.agent import Agent
 from ramac.critics import Critic
+from ramac.errors import optional
 from ramac.evaluation.calibration import Calibration, crps, quantile_levels
 from ramac.evaluation.problems import PROBLEMS, Law, Problem, Question
 from ramac.losses import build_terms
@@ -62,8 +63,6 @@ class CriticCheck:
 
     def run(self, folder: Path) -> dict[str, Any]:
         """Fit on every problem, write `doctor.json`, `doctor.png` and `environment.txt`; returns the json's content."""
-        from ramac.plotting import critic_figure  # matplotlib
-
         rows, pictures = [], []
         for problem in self.problems:
             trainer = self.prepare(problem)
@@ -79,7 +78,10 @@ class CriticCheck:
         write_json(folder / "doctor.json", report)
         with named(path := folder / "environment.txt"):
             path.write_text(environment())
-        critic_figure(pictures, critics.label(self.critic), folder / "doctor.png")
+        with optional("doctor.png"):
+            from ramac.plotting import critic_figure  # matplotlib
+
+            critic_figure(pictures, critics.label(self.critic), folder / "doctor.png")
         return report
 
 

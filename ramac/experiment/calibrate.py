@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ramac.checkpoint import load
-from ramac.errors import InputError, whole_number
+from ramac.errors import InputError, optional, whole_number
 from ramac.evaluation.calibration import compare
 from ramac.evaluation.critic_check import CriticCheck
 from ramac.experiment.compose import compose
@@ -28,8 +28,6 @@ def calibrate(run: Path, episodes: int | None = None) -> dict[str, Any]:
 
     The episodes are those of the run's evaluation, or `episodes` of them. Raises InputError for an unusable folder.
     """
-    from ramac.plotting import calibration_figure  # matplotlib
-
     if episodes is not None:
         whole_number("episodes", episodes, 1, 10**6)
     folder = RunFolder(run)
@@ -46,7 +44,10 @@ def calibrate(run: Path, episodes: int | None = None) -> dict[str, Any]:
     title, path = f"{run.name}: {report['episodes']} episodes", folder.calibration_file
     with alone(path):
         write_json(path, found := {"run_dir": str(run), **report})
-        calibration_figure(predicted, outcome, curve, title, path.with_suffix(".png"))
+        with optional("calibration.png"):
+            from ramac.plotting import calibration_figure  # matplotlib
+
+            calibration_figure(predicted, outcome, curve, title, path.with_suffix(".png"))
     return found
 
 

@@ -14,7 +14,7 @@ import torch
 from ramac.agent import Agent
 from ramac.checkpoint import load
 from ramac.data import Dataset
-from ramac.errors import InputError, whole_number
+from ramac.errors import InputError, optional, whole_number
 from ramac.evaluation.calibration import cvar_name
 from ramac.evaluation.fqe import Estimator, left_over
 from ramac.experiment.config import SEEDS
@@ -136,8 +136,6 @@ def judge(
     steps: int = STEPS, *, quiet: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Estimate the last of a run's policies, rank all of them, write `estimate.json` and `estimate.png` into it."""
-    from ramac.plotting import estimate_figure  # matplotlib
-
     last = max(agents)
     estimator = Estimator(data, gamma, alphas, seed, steps, CRITIC, agents[last].actor.scaling.centre.device, quiet)
     reports = {step: report(estimator, agent) for step, agent in agents.items()}
@@ -149,6 +147,9 @@ def judge(
     names = (returned, "behaviour, estimate", "policy, estimate")
     curves = (behaviour["realised"], behaviour["quantiles"], found["policy"]["quantiles"])
     title = f"{run.name}: estimate from logged data, gamma {gamma:g}"
-    estimate_figure(dict(zip(names, map(np.array, curves), strict=True)), title, path.with_suffix(".png"))
+    with optional("estimate.png"):
+        from ramac.plotting import estimate_figure  # matplotlib
+
+        estimate_figure(dict(zip(names, map(np.array, curves), strict=True)), title, path.with_suffix(".png"))
     write_json(path, found)
     return found

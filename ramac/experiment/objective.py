@@ -31,7 +31,12 @@ def chosen(objective: str | None, task: Mapping[str, Any], evaluation: Mapping[s
 
 
 def value(summary: Mapping[str, Any], path: str) -> float:
-    """The number at a dotted path; nan where there is none. A key may have dots itself (`return_cvar`, `0.1`)."""
+    """The number at a dotted path; nan where there is none. A key may have dots itself (`return_cvar`, `0.1`).
+
+    A run whose evaluation has no result has no number to compare, not even its time.
+    """
+    if "failure" in summary:
+        return math.nan
     if path in summary:
         found = summary[path]
         return float(found) if isinstance(found, int | float) and math.isfinite(found) else math.nan

@@ -14,8 +14,8 @@ from tensordict import TensorDict
 
 from ramac.agent import Agent
 from ramac.data import Dataset, Log
-from ramac.errors import InputError, RunStopped
-from ramac.evaluation.rollout import Evaluation
+from ramac.errors import InputError, RunStopped, optional, warn
+from ramac.evaluation.rollout import Evaluation, try_out
 from ramac.experiment import progress as states
 from ramac.experiment.config import RunConfig
 from ramac.experiment.folder import RunFolder, claim
@@ -166,8 +166,9 @@ class Run:
 
     def finish(self) -> dict[str, Any]:
         """Write the summary; returns it with `run_dir`. Warns of what the trained parts have to say."""
-        for text in self.trainer.warnings():
-            warnings.warn(text, stacklevel=2)
+        with optional("the warnings of the trained parts"):
+            for text in self.trainer.warnings():
+                warn(text)
         speed = self.trainer.steps / self.clock.training_seconds
         return {**self.recorder.finish(speed, self.clock), "run_dir": str(self.folder)}
 
@@ -183,7 +184,7 @@ def train(config: RunConfig, log: Log | None = None, quiet: bool = False) -> lis
 
     If a folder holds an interrupted run of this configuration, it is resumed; the result is bit-identical to an
     uninterrupted run. Of several seeds those that are finished are not trained again. `log`: data instead of the task's
-    own; `quiet`: print nothing.
+    own; `quiet`: print nothing. A summary has `failure` in place of returns where a reward became nan or infinite.
 
     Raises InputError before anything is written when the configuration or the data cannot be used; RunStopped when the
     environment fails or a file cannot be written, FloatingPointError for NaN or inf, Interrupted for signals.
@@ -204,6 +205,8 @@ def train_seed(config: RunConfig, log: Log | None, quiet: bool) -> dict[str, Any
     began = time.perf_counter()
     with Signals() as signals, ExitStack() as stack:
         build = Build.of(config, log)
+        if build.task.has_environment:
+            try_out(build.trainer.agent, build.task, build.evaluation, config.seed)
         folder, resumes = stack.enter_context(claim(config))
         try:
             run = Run(config, build, folder, resumes, began)

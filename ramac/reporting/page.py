@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
+import matplotlib.style
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
@@ -145,7 +145,7 @@ def compose(groups: Sequence[Group], baseline: str, alpha: float) -> list[Sectio
 def draw(name: str, tasks: Mapping[str, Sequence[Group]], alpha: float) -> list[Picture]:
     """One figure of each task that has something to show."""
     function, pictures = getattr(plots, name.replace("-", "_")), []
-    with matplotlib.rc_context(PRINT):
+    with matplotlib.style.context(["default", PRINT]):
         for task, groups in tasks.items():
             if drawn := function(groups, alpha):
                 slug = re.sub(r"[^\w.]+", "-", f"{name}-{task}").strip("-")

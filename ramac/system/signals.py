@@ -18,6 +18,11 @@ class Interrupted(KeyboardInterrupt):
         self.status = 128 + number  # exit status, as shells count
 
 
+def from_outside(error: KeyboardInterrupt) -> bool:
+    """Whether a signal has raised it, rather than code that raises KeyboardInterrupt itself."""
+    return isinstance(error, Interrupted) or signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 class Signals:
     """Listens to SIGNALS inside a `with` block. A signal raises Interrupted, at once or where `delayed` ends.
 

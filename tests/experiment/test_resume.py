@@ -207,14 +207,18 @@ def test_a_full_disk_while_a_state_is_written(monkeypatch):
 
 def test_an_environment_that_raises(monkeypatch):
     ramac.train(*SHORT, "run_dir=alone")
+    sound, steps = BanditEnv.step, []
 
     def broken(self, action):
+        steps.append(action)
+        if len(steps) <= 2:  # before the first update, one step of two environments
+            return sound(self, action)
         raise OSError("the simulator is gone")
 
     with monkeypatch.context() as context:
         context.setattr(BanditEnv, "step", broken)
         with pytest.raises(
-            RunStopped, match=r"evaluation after gradient step 6 failed: OSError: the simulator is gone; .* 6$"
+            RunStopped, match=r"step 6 failed: OSError: the simulator is gone \(BanditEnv, episode 0, step 1\); .* 6$"
         ):
             ramac.train(*SHORT, "run_dir=run")
     assert "in broken" in Path("run/traceback.txt").read_text()

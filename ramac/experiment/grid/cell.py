@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -61,10 +61,18 @@ def run_alone(folder: RunFolder, config: RunConfig, quiet: bool) -> dict[str, An
         except Exception as error:
             fail(folder, error)
             return {}
-    found = summary.get("estimate") or {"mean": summary["return_mean"], "cvar": summary["return_cvar"]}
-    tail = ", ".join(f"CVaR {alpha} {value:.2f}" for alpha, value in found["cvar"].items())
-    say(folder, f"mean {found['mean']:.2f}, {tail}; {summary['wall_seconds']:.0f} s")
+    say(folder, told(summary))
     return summary
+
+
+def told(summary: Mapping[str, Any]) -> str:
+    """One line on a finished run."""
+    if "failure" in summary:
+        return f"failed: {summary['failure']['reason']}"
+    found = summary.get("estimate") or {"mean": summary.get("return_mean"), "cvar": summary.get("return_cvar") or {}}
+    numbers = {"mean": found["mean"], **{f"CVaR {alpha}": number for alpha, number in found["cvar"].items()}}
+    there = [f"{name} {number:.2f}" for name, number in numbers.items() if number is not None]
+    return f"{', '.join(there) or 'no result'}; {summary['wall_seconds']:.0f} s"
 
 
 def threads_of(launcher: Any) -> int | None:

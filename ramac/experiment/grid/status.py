@@ -40,7 +40,18 @@ class Row:
         state = SHOWN.get(folder.state, folder.state)
         if state == "failed":
             return cls(cell, state, reason_of(folder))
+        if state == "done" and (reason := failure(folder)):
+            return cls(cell, "failed", reason)
         return cls(cell, state, progress=progress(folder) if state == "running" else 0.0, seconds=seconds(folder))
+
+
+def failure(folder: RunFolder) -> str:
+    """Why the evaluation of a finished run has no result; empty where it has one."""
+    try:
+        found = folder.summary.get("failure")
+    except InputError:
+        return ""
+    return str(found.get("reason", "its evaluation has no result")) if isinstance(found, dict) else ""
 
 
 def seconds(folder: RunFolder) -> float | None:
