@@ -1,7 +1,6 @@
 """Gymnasium environments by id; a missing one is one clear line."""
 
 import os
-import sys
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -10,6 +9,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from ramac.errors import InputError, nearest
+from ramac.text import say
 
 
 @cache
@@ -21,7 +21,7 @@ def say_once() -> None:
 
     def warn(message: str) -> None:
         if message not in said and "deprecated" not in message:  # deprecations are for the environments' authors
-            print(f"mujoco: {message}", file=sys.stderr)
+            say(f"mujoco: {message}", error=True)
         said.add(message)
 
     mujoco.set_mju_user_warning(warn)  # pyright: ignore[reportAttributeAccessIssue]  (missing in its stubs)

@@ -5,14 +5,12 @@ The word train may be left out. The composed configuration of any command line: 
 
 import json
 import os
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rich.console import Console
-from rich.markup import escape
-
-from ramac.cli import fail, table
+from ramac.cli import fail, one_line, show_table
 from ramac.errors import InputError
 from ramac.experiment.compose import COMPATIBLE, compose, explained, of_tree, parsed, tree, without_aliases
 from ramac.experiment.config import RunConfig
@@ -21,6 +19,7 @@ from ramac.experiment.run import train
 from ramac.registry import tasks
 from ramac.statistics import thin_tails
 from ramac.system.runtime import keep_memory
+from ramac.text import say
 
 
 def main(arguments: list[str]) -> int:
@@ -127,6 +126,7 @@ def job(config: Any) -> float | None:
         from ramac.experiment.grid.cell import placed, run
 
         keep_memory()
+        warnings.formatwarning = one_line  # in a launcher's process too
         return run(placed(of_tree(config, []), hydra.overrides.task, hydra.sweep.dir), hydra.launcher)
     try:
         execute(of_tree(config, []))
@@ -151,7 +151,7 @@ def result_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 def warn_of_thin_tails(summary: dict[str, Any]) -> None:
     """Say where a CVaR rests on fewer than five episodes."""
     if warning := thin_tails(summary["episodes"], [float(alpha) for alpha in summary["return_cvar"]]):
-        Console(stderr=True).print(f"ramac: {warning}", highlight=False, soft_wrap=True)
+        say(f"ramac: {warning}", error=True)
 
 
 def task_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
@@ -167,9 +167,9 @@ def show(summary: dict[str, Any]) -> None:
     if "estimate" in summary:  # no environment, so no episodes
         from ramac.cli.estimate import show as show_estimate
 
-        show_estimate(json.loads(Path(summary["run_dir"], "estimate.json").read_text()))
+        show_estimate(json.loads(Path(summary["run_dir"], "estimate.json").read_text(encoding="utf-8")))
         return
-    console, behaviour, recipe = Console(), summary["behaviour"], summary.get("recipe")
+    behaviour, recipe = summary["behaviour"], summary.get("recipe")
     title = "{task}: actor={actor} critic={critic} risk={risk} seed={seed}, {steps} gradient steps".format(**summary)
     logged = {"mean": behaviour["return_mean"], **{f"CVaR {a}": v for a, v in behaviour["return_cvar"].items()}}
     rows = [(name, *cells, f"{logged[name]:.2f}" if name in logged else "") for name, *cells in result_rows(summary)]
@@ -180,10 +180,10 @@ def show(summary: dict[str, Any]) -> None:
     if several := summary["checkpoint"].get("return_means"):
         policy = f"policy ({summary['episodes']} episodes of the last {len(several)} checkpoints)"
     columns = ("episode return", policy, "95 % interval", data)
-    console.print(table(title if recipe is None else f"{recipe} on {title}", columns, [*rows, *task_rows(summary)]))
+    show_table(title if recipe is None else f"{recipe} on {title}", columns, [*rows, *task_rows(summary)])
     warn_of_thin_tails(summary)
     speed = "{updates_per_second:.1f} gradient steps/s, {wall_seconds:.0f} s in all".format(**summary)
-    console.print(f"{speed}; everything is in [bold]{escape(summary['run_dir'])}[/bold]", highlight=False)
+    say(f"{speed}; everything is in {summary['run_dir']}", bold=summary["run_dir"])
     this = f"ramac task={summary['task']}" + (f" recipe={recipe}" if recipe else "")
     other = "neutral" if summary["risk"] != "neutral" else "cvar0.1"
     next_commands = {
@@ -194,4 +194,4 @@ def show(summary: dict[str, Any]) -> None:
         "ramac list": "everything that can be combined",
     }
     for command, purpose in next_commands.items():
-        console.print(f"  {command:<48} {purpose}", highlight=False, soft_wrap=True)
+        say(f"  {command:<48} {purpose}")

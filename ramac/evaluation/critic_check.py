@@ -77,7 +77,7 @@ class CriticCheck:
         report = {"critic": critics.plain(self.critic), "seed": self.seed, "marks": MARKS, "questions": rows}
         report["failed"] = [f"{row['problem']}: {key}" for row in rows for key in failures(row)]
         write_json(folder / "doctor.json", report)
-        (folder / "environment.txt").write_text(environment())
+        (folder / "environment.txt").write_text(environment(), encoding="utf-8")
         critic_figure(pictures, critics.label(self.critic), folder / "doctor.png")
         return report
 

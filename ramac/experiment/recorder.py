@@ -1,7 +1,6 @@
 """What a run writes while it is trained and when it ends."""
 
 import shutil
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ from ramac.experiment.loggers import Loggers, numbers
 from ramac.experiment.progress import Clock, Progress
 from ramac.experiment.writers.tables import read_episodes
 from ramac.statistics import tails
-from ramac.system.files import PART, whole, write_json
+from ramac.system.files import PART, whole, write_json, write_traceback
 from ramac.system.runtime import environment, host, seeded
 from ramac.tasks import Task
 from ramac.training.cost import evaluations_per_update
@@ -49,7 +48,7 @@ class Recorder:
         if progress is None:
             with whole(folder.config_file) as part:
                 OmegaConf.save(OmegaConf.create(config.plain), part)
-        with folder.environment_file.open("w" if progress is None else "a") as file:
+        with folder.environment_file.open("w" if progress is None else "a", encoding="utf-8") as file:
             file.write((f"\nresumed after gradient step {step}\n" if progress else "") + environment())
         self.loggers = Loggers(folder, config, evaluation, sizes, progress is not None)
 
@@ -78,7 +77,7 @@ class Recorder:
             except FloatingPointError:  # raised by the policy
                 raise
             except Exception as error:
-                self.folder.traceback_file.write_text(traceback.format_exc())
+                write_traceback(self.folder.traceback_file)
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 text = f"evaluation after gradient step {step} failed: {reason}"
                 raise RunStopped(f"{text}; {self.folder.traceback_file} says where") from error

@@ -23,6 +23,7 @@ from ramac.reporting.formats import Table, counted, frame_of, latex, markdown
 from ramac.reporting.groups import Group, baselines, chosen_keys, duplicates, known, make_groups
 from ramac.reporting.runs import HEADLINE, Reading, gather
 from ramac.system.files import whole
+from ramac.text import say
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "md": markdown,
@@ -116,7 +117,7 @@ def report(
     )  # fmt: skip
     made = Report(folder, {FILES[file]: frame_of(part) for file, part in found.items()}, warnings, size)
     if not quiet:
-        print(made)
+        say(*str(made).splitlines())
     return made
 
 

@@ -1,6 +1,5 @@
 """Tasks: where the logged data come from, the environment that judges a policy, and the figures of a run."""
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ramac.environments import make
 from ramac.errors import InputError, at_least
 from ramac.hazards import Hazard, HazardWrapper, NoHazard
 from ramac.registry import hazards, tasks
+from ramac.text import say
 
 __all__ = ["Act", "Column", "Dataset", "LoggedTask", "Task", "configured"]
 
@@ -160,5 +160,5 @@ class LoggedTask(Task):
         try:
             return {"ood": Detector(data.log, data.spec.low, data.spec.high).report(act, data.held_out)}
         except InputError as error:
-            print(f"no share of out-of-distribution actions: {error}", file=sys.stderr)
+            say(f"no share of out-of-distribution actions: {error}", error=True)
             return {}

@@ -1,7 +1,6 @@
 """Minari's datasets: by id, downloaded when absent, or by folder."""
 
 import re
-import sys
 import warnings
 from collections.abc import Iterator
 from os.path import isdir
@@ -17,6 +16,7 @@ from ramac.data.sources import Source
 from ramac.data.storage import datasets_root, exists, place, reason, staged
 from ramac.errors import InputError, nearest
 from ramac.registry import sources
+from ramac.text import say
 
 ID = re.compile(r"(?:[\w-]+/)*[\w-]+-v\d+")
 
@@ -49,7 +49,7 @@ def download(dataset_id: str) -> Path:
             " 'mujoco/hopper/expert-v0'"
         )
     if not exists(dataset_id):
-        print(f"{dataset_id} is not on disk: asking Minari's server for it", file=sys.stderr)
+        say(f"{dataset_id} is not on disk: asking Minari's server for it", error=True)
         try:
             from huggingface_hub.utils import logging
 

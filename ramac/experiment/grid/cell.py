@@ -2,8 +2,6 @@
 
 import math
 import os
-import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +15,8 @@ from ramac.experiment.folder import RunFolder, Taken
 from ramac.experiment.grid.folder import Cell, GridFolder
 from ramac.experiment.objective import value
 from ramac.experiment.run import train
-from ramac.system.files import write_json
+from ramac.system.files import write_json, write_traceback
+from ramac.text import say
 
 
 def placed(config: RunConfig, overrides: Sequence[str], sweep_dir: str) -> RunConfig:
@@ -40,7 +39,7 @@ def run(config: RunConfig, launcher: Any) -> float:
     try:
         lock = folder.hold()
     except Taken:
-        say(folder, "another process trains it")
+        tell(folder, "another process trains it")
         return math.nan
     with lock:
         if folder.summary_file.exists():
@@ -55,7 +54,7 @@ def run(config: RunConfig, launcher: Any) -> float:
             return math.nan
     found = summary.get("estimate") or {"mean": summary["return_mean"], "cvar": summary["return_cvar"]}
     tail = ", ".join(f"CVaR {alpha} {value:.2f}" for alpha, value in found["cvar"].items())
-    say(folder, f"mean {found['mean']:.2f}, {tail}; {summary['wall_seconds']:.0f} s")
+    tell(folder, f"mean {found['mean']:.2f}, {tail}; {summary['wall_seconds']:.0f} s")
     return value(summary, config.path_of_objective)
 
 
@@ -87,10 +86,10 @@ def fail(folder: RunFolder, error: Exception) -> None:
     reason = " ".join(f"{'' if known else f'{type(error).__name__}: '}{error}".split())
     write_json(folder.failure_file, {"reason": reason, "goes_on": isinstance(error, RunStopped)})
     if not isinstance(error, InputError | RunStopped):
-        folder.traceback_file.write_text(traceback.format_exc())
-    say(folder, f"failed: {reason}")
+        write_traceback(folder.traceback_file)
+    tell(folder, f"failed: {reason}")
 
 
-def say(folder: RunFolder, text: str) -> None:
+def tell(folder: RunFolder, line: str) -> None:
     """One line on standard error."""
-    print(f"{folder.path.name}: {text}", file=sys.stderr, flush=True)
+    say(f"{folder.path.name}: {line}", error=True)
