@@ -1,14 +1,18 @@
 """Figures of a run. Colours are from Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from ramac.statistics import cvar
+from ramac.text import for_label
 
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
 TAIL = 0.1  # shaded share of worst episodes
@@ -105,6 +109,17 @@ def pit_histogram(axes: Axes, curve: np.ndarray) -> None:
     axes.legend(loc="lower center", fontsize=8)
 
 
+@contextmanager
+def missing_glyphs() -> Iterator[None]:
+    """Draw a box for a letter that the font lacks, without a warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whatever the path ends in."""
-    figure.savefig(path, dpi=130, format="png")
+    """Write a figure as PNG, whatever the path ends in. No text is taken for a formula."""
+    for text in figure.findobj(Text):
+        text.set(text="\n".join(map(for_label, text.get_text().split("\n"))), parse_math=False)
+    with missing_glyphs():
+        figure.savefig(path, dpi=130, format="png")

@@ -1,6 +1,6 @@
 """Text from outside, made harmless for the place where it appears: terminal, Markdown, LaTeX, spreadsheet or figure.
 
-Names come from folders, files and environments of other people. Pages are escaped by jinja2, after `printable`.
+Names come from folders, files and environments of other people. HTML itself is escaped by jinja2.
 """
 
 import io
@@ -45,6 +45,11 @@ def for_terminal(text: Any, stream: TextIO | None = None) -> str:
     return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
+def for_page(value: Any) -> Any:
+    """A value for a page, before it is escaped there; finished HTML stays as it is."""
+    return value if hasattr(value, "__html__") else printable(value)
+
+
 def for_markdown(text: Any) -> str:
     """Text for a line or a cell of a table in Markdown: no markup, HTML, link or end of a cell."""
     return MARKDOWN.sub(lambda found: f"\\{found[0]}", printable(text))
@@ -81,10 +86,8 @@ def for_label(text: Any, width: int = NAME, lines: int = 3) -> str:
 
     Matplotlib leaves a label that begins with _ out of a legend.
     """
-    parts = [
-        textwrap.fill(shortened(printable(part), lines * width - width // 2), width) for part in str(text).split("\n")
-    ]
-    label = "\n".join(parts[: 2 * lines])
+    most = lines * width - (lines > 1) * width // 2  # words leave the ends of lines empty
+    label = "\n".join(textwrap.wrap(shortened(printable(text), most), width)[:lines])
     return f" {label}" if label.startswith("_") else label
 
 

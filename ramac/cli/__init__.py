@@ -85,7 +85,7 @@ def show_table(
     from rich.text import Text
 
     def cell(content: Any) -> Text:
-        lines = content if isinstance(content, list) else [content]
+        lines = content if isinstance(content, Sequence) and not isinstance(content, str) else [content]
         return (
             content if isinstance(content, Text) else Text("\n".join(shortened(printable(x), LONGEST) for x in lines))
         )
