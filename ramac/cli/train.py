@@ -5,6 +5,7 @@ The word train may be left out. The composed configuration of any command line: 
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -74,6 +75,14 @@ def refuse_flags(flags: Collection[str]) -> None:
         raise InputError(f"{' and '.join(actions)} do not go together; choose one")
 
 
+def refuse_completion(words: Sequence[str]) -> None:
+    """Refuse what Hydra's shell completion does not know. Raises InputError."""
+    known = len(words) == 1 and re.fullmatch("(install|uninstall|query)=(bash|fish|zsh)", words[0])
+    if not known or (known[1] == "query" and "COMP_LINE" not in os.environ):  # the shell sets it for its query
+        given = " ".join(words) or "nothing"
+        raise InputError(f"--shell-completion takes install=bash, fish or zsh, or uninstall=, got {given}")
+
+
 def refuse_package(flags: Mapping[str, str], words: Sequence[str]) -> None:
     """Refuse a `--package` that the configuration does not have. Raises InputError."""
     from omegaconf import OmegaConf
@@ -94,6 +103,8 @@ def with_hydra(flags: Sequence[str], words: Sequence[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     parsed(words)
+    if any(flag.startswith("--shell-completion") for flag in flags):
+        refuse_completion(words)
     refuse_package({name: value for name, _, value in (flag.partition("=") for flag in flags)}, words)
     before = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
