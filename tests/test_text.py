@@ -15,7 +15,18 @@ import pytest
 from ramac.cli import fail, one_line, show_table
 from ramac.reporting import formats
 from ramac.reporting.formats import Column, Table, latex, markdown
-from ramac.text import for_csv, for_label, for_latex, for_markdown, for_terminal, printable, say, shortened, styled
+from ramac.text import (
+    for_csv,
+    for_label,
+    for_latex,
+    for_markdown,
+    for_terminal,
+    harmless_streams,
+    printable,
+    say,
+    shortened,
+    styled,
+)
 
 HOSTILE = [
     "\x1b]0;title\x07", "\x9b31m", "[red]markup[/red] :warning:", "$\\frac$", "[16,16]", "*star", "a|b", "two\nlines",
@@ -60,6 +71,7 @@ def test_terminals_of_any_encoding(monkeypatch):
         monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
         say("größe 中 ✗ \udcf6 \x1b[2J")
         say("[bold]größe 中[/bold] \x1b", bold="größe 中")
+        harmless_streams()
         show_table("[red]中\x1b", ("é", "✗"), [("[link=x]y[/link]\x1b", styled("✓\x1b", "red"))])
         sys.stdout.flush()
         text = raw.getvalue().decode(encoding)
