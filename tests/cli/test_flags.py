@@ -36,6 +36,7 @@ def test_the_value_of_a_flag_is_no_setting(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["run_dir=gr\udcf6sse"], r"run_dir=gr\\udcf6sse is not UTF-8; rename it, or set PYTHONUTF8=1"),
         (["--resolve"], "--resolve goes with --cfg"),
         (["-p", "list"], "--package goes with --cfg"),
         (["--cfg", "job", "-p", "risk=cvar0.5"], "--package=risk=cvar0.5 is no part of the configuration"),
