@@ -1,7 +1,6 @@
 """Gymnasium environments by id, and checks of what they return; whatever is wrong is one clear line."""
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -15,6 +14,7 @@ from gymnasium.wrappers import TransformAction
 
 from ramac.errors import InputError, RunStopped, described, nearest
 from ramac.registry import load
+from ramac.text import say
 
 
 class EpisodeLimit(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -54,7 +54,7 @@ def say_once() -> None:
 
     def warn(message: str) -> None:
         if message not in said and "deprecated" not in message:  # deprecations are for the environments' authors
-            print(f"mujoco: {message}", file=sys.stderr)
+            say(f"mujoco: {message}", error=True)
         said.add(message)
 
     mujoco.set_mju_user_warning(warn)  # pyright: ignore[reportAttributeAccessIssue]  (missing in its stubs)

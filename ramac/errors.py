@@ -1,10 +1,11 @@
 """What ends a run or a command in one line without a traceback, and what ends nothing."""
 
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+
+from ramac.text import say
 
 
 class InputError(ValueError):
@@ -67,7 +68,7 @@ def warn(text: str) -> None:
         warnings.warn(text, stacklevel=3)
     except Warning:
         with suppress(OSError, ValueError):
-            print(f"ramac: {text}", file=sys.stderr)
+            say(f"ramac: {text}", error=True)
 
 
 @contextmanager

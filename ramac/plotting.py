@@ -1,6 +1,8 @@
 """Figures of a run. Colours are from Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ import ramac.system.backend  # noqa: F401  (before matplotlib)
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from ramac.statistics import cvar
 from ramac.system.files import whole
+from ramac.text import for_label
 
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
 TAIL = 0.1  # shaded share of worst episodes
@@ -116,7 +120,20 @@ def pit_histogram(axes: Axes, curve: np.ndarray) -> None:
     axes.legend(loc="lower center", fontsize=8)
 
 
+@contextmanager
+def missing_glyphs() -> Iterator[None]:
+    """Draw a box for a letter that the font lacks, without a warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whatever the path ends in; whole or not at all. Raises OSError that names the file."""
-    with whole(path) as part:
+    """Write a figure as PNG, whatever the path ends in; whole or not at all. No text is taken for a formula.
+
+    Raises OSError that names the file.
+    """
+    for text in figure.findobj(Text):
+        text.set(text="\n".join(map(for_label, text.get_text().split("\n"))), parse_math=False)
+    with missing_glyphs(), whole(path) as part:
         figure.savefig(part, dpi=130, format="png")

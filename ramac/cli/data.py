@@ -19,8 +19,6 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
-from rich.console import Console
-from rich.markup import escape
 
 from ramac import cli
 from ramac.data import Log
@@ -34,6 +32,7 @@ from ramac.environments import make
 from ramac.errors import InputError, nearest
 from ramac.registry import tasks
 from ramac.tasks import Task, configured
+from ramac.text import say
 
 OWN = re.compile(r"ramac/(\w+)/([\w-]+?)-(\d+)-v\d+")
 OTHER_GROUPS = re.compile(r"data=|hazard\.|hazard=(?!(v\d|\w+-v\d|none)$)")  # settings that are not the task's
@@ -46,7 +45,7 @@ def main(arguments: list[str]) -> int:
     words = [word for word in arguments if "=" not in word or os.path.exists(word)]
     settings = [word for word in arguments if word not in words]
     if not words:
-        print(__doc__)
+        say(*(__doc__ or "").splitlines())
         return 0
     actions = {"list": show_list, "show": show, "build": build, "check": check, "convert": convert}
     name, *names = words
@@ -86,17 +85,19 @@ def show_list(_: list[str], __: list[str]) -> int:
     """Print what can be built and what is on disk."""
     import minari
 
-    console, rows = Console(), []
+    rows = []
     for name, about in minari.list_local_datasets().items():
         environment = re.search(r'"id": "([^"]+)"', str(about.get("env_spec", "")))
         counts = about.get("total_episodes", ""), about.get("total_steps", "")
-        rows.append((escape(name), escape(environment[1]) if environment else "", *counts, size(place(name))))
-    title, columns = escape(f"Minari datasets in {place()}"), ("id", "environment", "episodes", "steps", "MB")
-    console.print(cli.table(title, columns, rows) if rows else f"no {title}")
+        rows.append((name, environment[1] if environment else "", *counts, size(place(name))))
+    title, columns = f"Minari datasets in {place()}", ("id", "environment", "episodes", "steps", "MB")
+    if rows:
+        cli.show_table(title, columns, rows)
+    else:
+        say(f"no {title}")
     states = ((name, "on disk" if exists(tasks.build(name).dataset_id) else "not built") for name in buildable())
-    console.print(cli.table("tasks that build their own data (not D4RL)", ("task", "data"), states))
-    hint = "build one: ramac data build TASK; public data: data=ID downloads it, e.g. data=mujoco/hopper/expert-v0"
-    console.print(hint, highlight=False)
+    cli.show_table("tasks that build their own data (not D4RL)", ("task", "data"), states)
+    say("build one: ramac data build TASK; public data: data=ID downloads it, e.g. data=mujoco/hopper/expert-v0")
     return 0
 
 
@@ -108,21 +109,20 @@ def build(names: list[str], settings: list[str]) -> int:
             raise InputError(f"task={name} has no data to build; choose from {', '.join(buildable())}")
     for task in chosen:
         there = task.dataset_id is not None and exists(task.dataset_id)
-        print(f"{task.dataset_id}: {'already there' if there else 'built'}, {task.build()}")
+        say(f"{task.dataset_id}: {'already there' if there else 'built'}, {task.build()}")
     return 0
 
 
 def show(names: list[str], settings: list[str]) -> int:
     """Print what a task's data, a Minari dataset or a file holds."""
-    (name,), console = names, Console()
+    (name,) = names
     if (match := OWN.fullmatch(name)) and (task := f"{match[1]}-{match[2]}") in tasks and exists(name):
         name, settings = task, [f"transitions={match[3]}", *settings]
     log, title, path, task = of_task(name, settings) if name in tasks else of_source(name, settings)
     horizon = task.horizon if task else None
-    made = cli.table(escape(title), ("", ""), described(log, describe(log, horizon), path, task), show_header=False)
-    made.columns[1].justify = "left"
-    console.print(made)
-    console.print(histogram(log.returns(horizon)), highlight=False)
+    rows = described(log, describe(log, horizon), path, task)
+    cli.show_table(title, ("", ""), rows, others="left", show_header=False)
+    say(*histogram(log.returns(horizon)).splitlines())
     return 0
 
 
@@ -170,17 +170,17 @@ def described(log: Log, found: dict[str, Any], path: Path | None, task: Task | N
         yield "clean return (whole episode)", f"{found['clean_return_mean']:.1f}{with_score}"
     yield from origins(log)
     if path:
-        yield "size", escape(f"{found['steps']} steps, {size(path)} MB in {path}")
+        yield "size", f"{found['steps']} steps, {size(path)} MB in {path}"
 
 
 def origins(log: Log) -> Iterator[tuple[str, str]]:
     """Rows of the table: names of the observation's numbers, and the environments that the data name."""
     if log.names:
-        yield "observation", escape(shortened(log.names))
+        yield "observation", shortened(log.names)
     if log.environment:
-        yield "collected in", escape(log.environment.id)
+        yield "collected in", log.environment.id
     if log.evaluation_environment:
-        yield "judged in", escape(log.evaluation_environment.id)
+        yield "judged in", log.evaluation_environment.id
 
 
 def histogram(returns: np.ndarray, bins: int = 12, width: int = 50) -> str:
@@ -203,17 +203,17 @@ def check(names: list[str], settings: list[str]) -> int:
     if judge := given.get("environment") or log.judge:
         env = as_vectors(make(judge), log.parts)
         if wrong := list(misfits(log, env)):
-            print("\n".join(f"error    this dataset {text}" for text in wrong))
+            say(*(f"error    this dataset {text}" for text in wrong))
             return 1
         assert isinstance(env.action_space, Box)  # otherwise a misfit
         low, high = env.action_space.low, env.action_space.high
     else:
-        print("the box of actions is taken to be [-1, 1]; environment=ID names another")
+        say("the box of actions is taken to be [-1, 1]; environment=ID names another")
         high = np.ones(log.action.shape[1])
         low = -high
     found = list(findings(log, low, high))
     for finding in found:
-        print(f"{finding.level:<8} {finding.text}")
+        say(f"{finding.level:<8} {finding.text}")
     return int(any(finding.level == "error" for finding in found))
 
 
@@ -228,5 +228,5 @@ def convert(names: list[str], settings: list[str]) -> int:
     refuse_id(dataset_id)  # before the data are read
     log = load(origin, columns)
     folder = write(log, dataset_id, origin, given.get("environment"))
-    print(f"{dataset_id}: {len(log.reward)} steps in {len(log.start)} episodes, {folder}; use it by data={dataset_id}")
+    say(f"{dataset_id}: {len(log.reward)} steps in {len(log.start)} episodes, {folder}; use it by data={dataset_id}")
     return 0

@@ -6,16 +6,15 @@ The word train may be left out. The composed configuration of any command line: 
 import contextlib
 import json
 import os
+import re
 import sys
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rich.console import Console
-from rich.markup import escape
-
-from ramac.cli import fail, table
+from ramac.cli import fail, one_line, show_table
 from ramac.errors import InputError, RunStopped, described, warn
 from ramac.experiment.compose import COMPATIBLE, compose, explained, of_tree, parsed, tree, without_aliases
 from ramac.experiment.config import RunConfig
@@ -26,6 +25,7 @@ from ramac.registry import tasks
 from ramac.statistics import thin_tails
 from ramac.system.runtime import environment_variables, keep_memory
 from ramac.system.workers import LEADER, leading
+from ramac.text import say
 
 
 def main(arguments: list[str]) -> int:
@@ -101,6 +101,14 @@ def refuse_flags(flags: Collection[str]) -> None:
         raise InputError(f"{' and '.join(actions)} do not go together; choose one")
 
 
+def refuse_completion(words: Sequence[str]) -> None:
+    """Refuse what Hydra's shell completion does not know. Raises InputError."""
+    known = len(words) == 1 and re.fullmatch("(install|uninstall|query)=(bash|fish|zsh)", words[0])
+    if not known or (known[1] == "query" and "COMP_LINE" not in os.environ):  # the shell sets it for its query
+        given = " ".join(words) or "nothing"
+        raise InputError(f"--shell-completion takes install=bash, fish or zsh, or uninstall=, got {given}")
+
+
 def refuse_package(flags: Mapping[str, str], words: Sequence[str]) -> None:
     """Refuse a `--package` that the configuration does not have. Raises InputError."""
     from omegaconf import OmegaConf
@@ -119,6 +127,8 @@ def with_hydra(flags: Sequence[str], words: Sequence[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     parsed(words)
+    if any(flag.startswith("--shell-completion") for flag in flags):
+        refuse_completion(words)
     refuse_package({name: value for name, _, value in (flag.partition("=") for flag in flags)}, words)
     before, argv = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
     full = environment_variables({"HYDRA_FULL_ERROR": "1"})  # Hydra then raises instead of printing and exiting with 1
@@ -150,6 +160,7 @@ def job(config: Any) -> float | None:
         from ramac.experiment.grid.cell import placed, run
 
         keep_memory()
+        warnings.formatwarning = one_line  # in a launcher's process too
         return run(placed(of_tree(config, []), hydra.overrides.task, hydra.sweep.dir), hydra.launcher)
     try:
         execute(of_tree(config, []))
@@ -174,7 +185,7 @@ def result_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 def warn_of_thin_tails(summary: dict[str, Any]) -> None:
     """Say where a CVaR rests on fewer than five episodes."""
     if warning := thin_tails(summary["episodes"], [float(alpha) for alpha in summary["return_cvar"]]):
-        Console(stderr=True).print(f"ramac: {warning}", highlight=False, soft_wrap=True)
+        say(f"ramac: {warning}", error=True)
 
 
 def task_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
@@ -190,9 +201,9 @@ def show(summary: dict[str, Any]) -> None:
     if "estimate" in summary:  # no environment, so no episodes
         from ramac.cli.estimate import show as show_estimate
 
-        show_estimate(json.loads(Path(summary["run_dir"], "estimate.json").read_text()))
+        show_estimate(json.loads(Path(summary["run_dir"], "estimate.json").read_text(encoding="utf-8")))
         return
-    console, behaviour, recipe = Console(), summary["behaviour"], summary.get("recipe")
+    behaviour, recipe = summary["behaviour"], summary.get("recipe")
     title = "{task}: actor={actor} critic={critic} risk={risk} seed={seed}, {steps} gradient steps".format(**summary)
     logged = {"mean": behaviour["return_mean"], **{f"CVaR {a}": v for a, v in behaviour["return_cvar"].items()}}
     rows = [(name, *cells, f"{logged[name]:.2f}" if name in logged else "") for name, *cells in result_rows(summary)]
@@ -203,10 +214,10 @@ def show(summary: dict[str, Any]) -> None:
     if several := summary["checkpoint"].get("return_means"):
         policy = f"policy ({summary['episodes']} episodes of the last {len(several)} checkpoints)"
     columns = ("episode return", policy, "95 % interval", data)
-    console.print(table(title if recipe is None else f"{recipe} on {title}", columns, [*rows, *task_rows(summary)]))
+    show_table(title if recipe is None else f"{recipe} on {title}", columns, [*rows, *task_rows(summary)])
     warn_of_thin_tails(summary)
     speed = "{updates_per_second:.1f} gradient steps/s, {wall_seconds:.0f} s in all".format(**summary)
-    console.print(f"{speed}; everything is in [bold]{escape(summary['run_dir'])}[/bold]", highlight=False)
+    say(f"{speed}; everything is in {summary['run_dir']}", bold=summary["run_dir"])
     this = f"ramac task={summary['task']}" + (f" recipe={recipe}" if recipe else "")
     other = "neutral" if summary["risk"] != "neutral" else "cvar0.1"
     next_commands = {
@@ -217,4 +228,4 @@ def show(summary: dict[str, Any]) -> None:
         "ramac list": "everything that can be combined",
     }
     for command, purpose in next_commands.items():
-        console.print(f"  {command:<48} {purpose}", highlight=False, soft_wrap=True)
+        say(f"  {command:<48} {purpose}")

@@ -1,13 +1,13 @@
 """The roles of columns (observations, actions, ...): the names that they usually have, and names given by `columns`."""
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ramac.errors import InputError, nearest
+from ramac.text import say
 
 # D4RL's key first, then the names of Gymnasium, Minari, d3rlpy and LeRobot; the first one that is there is taken
 USUAL: dict[str, tuple[str, ...]] = {
@@ -32,7 +32,7 @@ Read = Callable[[list[str]], Mapping[str, Any]]  # reads these columns, and no o
 
 def said(text: str) -> None:
     """Tell the user how data were understood: one line on standard error."""
-    print(f"ramac: {text}", file=sys.stderr)
+    say(f"ramac: {text}", error=True)
 
 
 def checked(columns: Any) -> dict[str, list[str] | None]:

@@ -77,7 +77,7 @@ class CriticCheck:
         report["failed"] = [f"{row['problem']}: {key}" for row in rows for key in failures(row)]
         write_json(folder / "doctor.json", report)
         with named(path := folder / "environment.txt"):
-            path.write_text(environment())
+            path.write_text(environment(), encoding="utf-8")
         with optional("doctor.png"):
             from ramac.plotting import critic_figure  # matplotlib
 

@@ -91,6 +91,8 @@ def parsed(words: Sequence[str]) -> list[Override]:
     parser = OverridesParser.create()
     found = []
     for word in words:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):  # config.yaml could not be read again
+            raise InputError(f"{word} is not UTF-8; rename it, or set PYTHONUTF8=1 where the locale is not UTF-8")
         try:
             (override,) = parser.parse_overrides([word])
         except OverrideParseException as error:

@@ -3,7 +3,6 @@
 import math
 import shutil
 import sys
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +24,7 @@ from ramac.experiment.loggers import Loggers, numbers
 from ramac.experiment.progress import Clock, Progress
 from ramac.experiment.writers.tables import read_episodes
 from ramac.statistics import tails
-from ramac.system.files import PART, named, whole, write_json
+from ramac.system.files import PART, named, whole, write_json, write_traceback
 from ramac.system.runtime import environment, host, seeded
 from ramac.tasks import Task
 from ramac.training.cost import evaluations_per_update
@@ -55,7 +54,7 @@ class Recorder:
             with whole(folder.config_file) as part:
                 OmegaConf.save(OmegaConf.create(config.plain), part)
         path = folder.environment_file
-        with named(path), path.open("w" if progress is None else "a") as file:
+        with named(path), path.open("w" if progress is None else "a", encoding="utf-8") as file:
             file.write((f"\nresumed after gradient step {step}\n" if progress else "") + environment())
         self.loggers = Loggers(folder, config, evaluation, sizes, progress is not None)
 
@@ -104,7 +103,7 @@ class Recorder:
         except FloatingPointError:  # raised by the policy
             raise
         except Exception as error:
-            self.folder.traceback_file.write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
+            write_traceback(self.folder.traceback_file)
             reason = str(error) if isinstance(error, EnvironmentFault) else described(error)
             text = f"evaluation after gradient step {step} failed: {reason}"
             raise RunStopped(f"{text}; {self.folder.traceback_file} says where") from error

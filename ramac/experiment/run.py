@@ -1,6 +1,5 @@
 """One run from its configuration to its summary: build, claim the folder, resume, loop, finish."""
 
-import sys
 import time
 import warnings
 from contextlib import ExitStack
@@ -29,6 +28,7 @@ from ramac.spec import Spec
 from ramac.system.runtime import device_of, numerics, process_settings, progress_bar
 from ramac.system.signals import Signals
 from ramac.tasks import Task, configured
+from ramac.text import say
 from ramac.training.gradients import refuse_idle
 from ramac.training.nan_guard import NanGuard
 from ramac.training.trainer import Trainer
@@ -217,7 +217,7 @@ def train_seed(config: RunConfig, log: Log | None, quiet: bool) -> dict[str, Any
         if not quiet:
             resumed = [f"resumed after gradient step {run.saved}; run_dir=NEW starts anew"] if run.saved else []
             judge = ["environment: {id} ({rule})".format(**judge)] if (judge := build.data.environment) else []
-            print(f"data: {build.data.origin}", *judge, f"run folder: {folder}", *resumed, sep="\n", file=sys.stderr)
+            say(f"data: {build.data.origin}", *judge, f"run folder: {folder}", *resumed, error=True)
         try:
             run.loop(signals, quiet)
             return run.finish()

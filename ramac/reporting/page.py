@@ -1,7 +1,6 @@
 """The page: sections of tables and figures, and beside it the files for a paper, each written whole."""
 
 import io
-import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,15 +17,17 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ramac.errors import InputError
+from ramac.plotting import missing_glyphs
 from ramac.reporting import plots, tables
-from ramac.reporting.formats import Table, counted, frame_of, latex, markdown
+from ramac.reporting.formats import Table, counted, csv, frame_of, latex, markdown, slug
 from ramac.reporting.groups import Group, baselines, chosen_keys, duplicates, known, make_groups
 from ramac.reporting.runs import HEADLINE, Reading, gather
 from ramac.system.files import alone, whole
+from ramac.text import LONGEST, for_page, say, shortened
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "md": markdown,
-    "csv": lambda found: frame_of(found).to_csv(index=False, lineterminator="\n"),
+    "csv": csv,
     "tex": latex,
 }
 FILES = {"table": "results", "comparison": "comparison", "compute": "compute"}  # of tables, and names in a Report
@@ -110,13 +111,15 @@ def report(
         warnings.append("CVaR of some groups rests on fewer than 5 episodes")
     options = {"--by": ",".join(by), "--baseline": baseline, "--alpha": f"{alpha:g}", "--out": str(out or "")}
     command = ["ramac", "report", *words, *(f"{key}={value}" for key, value in options.items() if value)]
+    lines = [shortened(fact, LONGEST) for fact in (*facts(groups, reading, alpha), *reading.notes)]
+    problems = [(source, shortened(reason, LONGEST)) for source, reason in reading.problems]
     write(
-        folder, found, sections, size=size, facts=[*facts(groups, reading, alpha), *reading.notes],
-        problems=reading.problems, command=shlex.join(command), version=version("ramac"),
+        folder, found, sections, size=size, facts=lines, problems=problems, command=shlex.join(command),
+        version=version("ramac"),
     )  # fmt: skip
     made = Report(folder, {FILES[file]: frame_of(part) for file, part in found.items()}, warnings, size)
     if not quiet:
-        print(made)
+        say(*str(made).splitlines())
     return made
 
 
@@ -148,20 +151,23 @@ def draw(name: str, tasks: Mapping[str, Sequence[Group]], alpha: float) -> list[
     with matplotlib.style.context(["default", PRINT]):
         for task, groups in tasks.items():
             if drawn := function(groups, alpha):
-                slug = re.sub(r"[^\w.]+", "-", f"{name}-{task}").strip("-")
-                pictures.append(Picture(slug, task, drawn[1], files(drawn[0])))
+                file = slug(f"{name}-{task}")
+                if any(each.name == file for each in pictures):
+                    file += f"-{len(pictures) + 1}"
+                pictures.append(Picture(file, shortened(task), drawn[1], files(drawn[0])))
     return pictures
 
 
 def files(figure: Figure) -> dict[str, bytes]:
     """The figure as PDF and SVG, by ending."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, not for each format
     found = {}
-    for kind, date in (("pdf", "CreationDate"), ("svg", "Date")):
-        file = io.BytesIO()
-        figure.savefig(file, format=kind, metadata={date: None})
-        found[kind] = file.getvalue()
+    with missing_glyphs():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not for each format
+        for kind, date in (("pdf", "CreationDate"), ("svg", "Date")):
+            file = io.BytesIO()
+            figure.savefig(file, format=kind, metadata={date: None})
+            found[kind] = file.getvalue()
     return found
 
 
@@ -173,9 +179,9 @@ def facts(groups: Sequence[Group], reading: Reading, alpha: float) -> list[str]:
     seeds, tasks = ", ".join(values.pop("seed")), values["task"]
     per_seed = f"{low}" if low == high else f"{low} to {high}, {np.median(counts):.0f} in the median"
     lines = [f"{len(runs)} runs in {len(groups)} groups; seeds {seeds}; episodes per group and seed: {per_seed}"]
-    same = [f"{key}={found[0]}" for key, found in values.items() if len(found) == 1 and found != ["none"]]
+    same = [f"{key}={shortened(found[0])}" for key, found in values.items() if len(found) == 1 and found != ["none"]]
     lines += [f"the same in all runs that name it: {', '.join(same)}"] if same else []
-    lines += [f"tasks: {', '.join(tasks)}"] if len(tasks) > 1 else []
+    lines += [f"tasks: {', '.join(map(shortened, tasks))}"] if len(tasks) > 1 else []
     return [*lines, f"CVaR_{alpha:g} is the mean of the worst {alpha:.3g} of the episodes; returns: higher is better"]
 
 
@@ -200,9 +206,10 @@ def write(folder: Path, found: Mapping[str, Sequence[Table]], sections: Sequence
     for name, part in found.items():
         contents |= {folder / f"{name}.{kind}": render(part).encode() for kind, render in FORMATS.items() if part}
     source = Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8")
-    template = jinja2.Template(source, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = jinja2.Template(source, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=for_page)
     meanings = {column.title: column.meaning for part in found.values() for table in part for column in table.columns}
-    cells = partial(Table.cells, escape=Markup.escape, strong=Markup("<strong>{}</strong>").format)
+    escape = lambda text: Markup.escape(for_page(text))  # noqa: E731
+    cells = partial(Table.cells, escape=escape, strong=Markup("<strong>{}</strong>").format)
     contents[folder / "index.html"] = template.render(page, sections=sections, meanings=meanings, cells=cells).encode()
     try:
         folder.mkdir(parents=True, exist_ok=True)

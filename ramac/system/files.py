@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ramac.errors import InputError
+from ramac.text import printable
 
 PART = ".part"  # ending of a file while it is written
 
@@ -101,7 +103,12 @@ def synchronise(path: Path) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically."""
     with whole(path) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n")
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_traceback(path: Path) -> None:
+    """Write the traceback of the exception that is handled, in characters that a terminal shows."""
+    path.write_text("".join(f"{printable(line)}\n" for line in traceback.format_exc().splitlines()), encoding="utf-8")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], content: Any = None) -> None:

@@ -1,7 +1,6 @@
 """Tasks: where the logged data come from, the environment that judges a policy, and the figures of a run."""
 
 import math
-import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from ramac.environments import EpisodeLimit, make, with_own_dtype
 from ramac.errors import InputError, at_least, described, optional, warn
 from ramac.hazards import Hazard, HazardWrapper, NoHazard
 from ramac.registry import hazards, tasks
+from ramac.text import say
 
 Names = Mapping[str, Any]
 LEAST_LIMIT, LONGER = 10_000, 10  # an episode that nothing cuts: so many steps, or times the longest logged one
@@ -219,7 +219,7 @@ class LoggedTask(Task):
         try:
             return {"ood": Detector(data.log, data.spec.low, data.spec.high).report(act, data.held_out)}
         except InputError as error:
-            print(f"no share of out-of-distribution actions: {error}", file=sys.stderr)
+            say(f"no share of out-of-distribution actions: {error}", error=True)
         except Exception as error:
             warn(f"ood of summary.json left out: {described(error)}")
         return {}

@@ -11,6 +11,7 @@ from ramac.errors import InputError, at_least, at_most, optional
 from ramac.registry import tasks
 from ramac.spec import Spec
 from ramac.tasks import Column, Task
+from ramac.text import for_label
 
 CENTRE, RING = 0.3, (0.75, 1.1)  # |a| up to CENTRE is the centre, |a| within RING the ring
 COLUMNS = (
@@ -128,7 +129,7 @@ def draw(logged: np.ndarray, rewards: np.ndarray, learned: np.ndarray, title: st
     right.scatter(*learned[:3000].T, color=BLUE, s=5, alpha=0.6, label="learned policy")
     share = shares(learned)
     text = ", ".join(f"{column.title} {share[column.key]:{column.style}}" for column in COLUMNS)
-    right.set_title(f"{title}\n{text}", fontsize=10)
+    right.set_title(f"{for_label(title, 80)}\n{text}", fontsize=10)
     for axes in (left, right):
         axes.legend(loc="lower left", fontsize=8)
         for radius in (CENTRE, *RING):

@@ -1,6 +1,5 @@
 """Minari's datasets: by id, downloaded when absent, or by folder."""
 
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from os.path import isdir
@@ -18,6 +17,7 @@ from ramac.data.spaces import CHOICES, IMAGES, NESTED, Parts, is_image, is_vecto
 from ramac.data.storage import datasets_root, exists, place, reason, staged
 from ramac.errors import InputError, nearest
 from ramac.registry import sources
+from ramac.text import say
 
 
 @sources.register("minari")
@@ -59,7 +59,7 @@ def download(dataset_id: str) -> Path:
             " 'mujoco/hopper/expert-v0'"
         )
     if not exists(dataset_id):
-        print(f"{dataset_id} is not on disk: asking Minari's server for it", file=sys.stderr)
+        say(f"{dataset_id} is not on disk: asking Minari's server for it", error=True)
         try:
             from huggingface_hub.utils import logging
 

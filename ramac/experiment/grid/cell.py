@@ -1,8 +1,6 @@
 """One run of a sweep, in whatever process a launcher runs it: a failure stays its own."""
 
 import os
-import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -17,8 +15,9 @@ from ramac.experiment.folder import RunFolder, Taken
 from ramac.experiment.grid.folder import Cell, GridFolder
 from ramac.experiment.objective import value
 from ramac.experiment.run import train
-from ramac.system.files import write_json
+from ramac.system.files import write_json, write_traceback
 from ramac.system.workers import led
+from ramac.text import say
 
 
 def placed(config: RunConfig, overrides: Sequence[str], sweep_dir: str) -> RunConfig:
@@ -48,7 +47,7 @@ def run_alone(folder: RunFolder, config: RunConfig, quiet: bool) -> dict[str, An
     try:
         lock = folder.hold()
     except Taken:
-        say(folder, "another process trains it")
+        tell(folder, "another process trains it")
         return {}
     with lock:
         if folder.summary_file.exists():
@@ -61,7 +60,7 @@ def run_alone(folder: RunFolder, config: RunConfig, quiet: bool) -> dict[str, An
         except Exception as error:
             fail(folder, error)
             return {}
-    say(folder, told(summary))
+    tell(folder, told(summary))
     return summary
 
 
@@ -101,13 +100,13 @@ def fail(folder: RunFolder, error: Exception) -> None:
     """Write `failed.json`, with whether the next attempt resumes, beside what the run has written."""
     known = isinstance(error, InputError | FloatingPointError | RunStopped)
     reason = " ".join(f"{'' if known else f'{type(error).__name__}: '}{error}".split())
-    say(folder, f"failed: {reason}")
+    tell(folder, f"failed: {reason}")
     with suppress(OSError):  # the disk may be full; without the file the run counts as interrupted
         if not isinstance(error, InputError | RunStopped):
-            folder.traceback_file.write_text(traceback.format_exc())
+            write_traceback(folder.traceback_file)
         write_json(folder.failure_file, {"reason": reason, "goes_on": isinstance(error, RunStopped)})
 
 
-def say(folder: RunFolder, text: str) -> None:
+def tell(folder: RunFolder, line: str) -> None:
     """One line on standard error."""
-    print(f"{folder.path.name}: {text}", file=sys.stderr, flush=True)
+    say(f"{folder.path.name}: {line}", error=True)

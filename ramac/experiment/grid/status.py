@@ -66,7 +66,7 @@ def seconds(folder: RunFolder) -> float | None:
 def progress(folder: RunFolder) -> float:
     """Fraction of a running run's gradient steps that are done."""
     try:
-        *_, last = folder.metrics_file.read_text().splitlines()
+        *_, last = folder.metrics_file.read_text(encoding="utf-8").splitlines()
         return min(1.0, int(last.partition(",")[0]) / int(folder.config.trainer["steps"]))
     except (OSError, ValueError):
         return 0.0

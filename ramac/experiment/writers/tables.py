@@ -27,7 +27,7 @@ class Table:
     def __init__(self, path: Path, header: Iterable[str], size: int | None) -> None:
         if size is not None:
             os.truncate(path, size)
-        self.file = path.open("w" if size is None else "a", newline="")
+        self.file = path.open("w" if size is None else "a", newline="", encoding="utf-8")
         self.path, self.writer = path, csv.DictWriter(self.file, list(header))
         if size is None:
             self.writer.writeheader()
@@ -54,7 +54,7 @@ class Table:
 def read_episodes(path: Path) -> dict[int, list[dict[str, Any]]]:
     """Rows of an episodes.csv by gradient step, as they were written: a csv file keeps every digit of a number."""
     found: dict[int, list[dict[str, Any]]] = {}
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             step = int(row.pop("step"))
             found.setdefault(step, []).append({key: (float if key == "return" else int)(row[key]) for key in EPISODE})
@@ -64,7 +64,7 @@ def read_episodes(path: Path) -> dict[int, list[dict[str, Any]]]:
 def read_metrics(path: Path) -> dict[int, dict[str, float]]:
     """Values of a metrics.csv by gradient step and name."""
     found: dict[int, dict[str, float]] = {}
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             found.setdefault(int(row["step"]), {})[row["name"]] = float(row["value"])
     return found
