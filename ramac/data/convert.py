@@ -71,7 +71,7 @@ def convert(log: Log, dataset_id: str, origin: str, environment: str | None = No
             raise InputError(f"this dataset {text}")
         about |= {"env": env.spec, "action_space": env.action_space}
     elif log.environment is not None:
-        about["env"] = log.environment
+        about |= {"env": log.environment, "eval_env": log.evaluation_environment}
     needed = 2 * sum(log.columns[name].nbytes for name in COLUMNS)
     with staged(dataset_id, needed) as part:
         refuse_id(dataset_id)  # another process may have made it meanwhile

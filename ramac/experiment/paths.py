@@ -1,6 +1,7 @@
 """Paths in the settings of a run: stored absolute, so that it finds its data from any folder."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from os.path import abspath, exists, expanduser, isabs, isdir, join
 from pathlib import Path
@@ -21,7 +22,8 @@ def located(config: RunConfig, folders: Sequence[Path] = HERE) -> RunConfig:
         if isinstance(value := task.get(key), str) and (path := found(value, folders)):
             task[key] = path
     if data is not None:
-        data = "+".join(placed(part, folders) for part in parts(str(data)))
+        with suppress(InputError):  # of what no source reads: said where the data are needed
+            data = "+".join(placed(part, folders) for part in parts(str(data)))
     given = {"run_dir": config.run_dir, "grid_dir": config.grid_dir}
     own = {key: expanduser(str(value)) for key, value in given.items() if value is not None}
     return replace(config, task=task, data=data, **own)
@@ -67,6 +69,9 @@ def without_folders(config: RunConfig) -> RunConfig:
         if isinstance(task.get(key), str):
             task[key] = Path(task[key]).name
     if data is not None:
-        places = [(part, choose(part)[1]) for part in parts(data)]
-        data = "+".join(part.replace(place, Path(place).name) if isabs(place) else part for part, place in places)
+        try:
+            places = [(part, choose(part)[1]) for part in parts(data)]
+            data = "+".join(part.replace(place, Path(place).name) if isabs(place) else part for part, place in places)
+        except InputError:  # of what no source reads any more
+            data = Path(data).name
     return replace(config, task=task, data=data, run_dir=None, grid_dir=None)
