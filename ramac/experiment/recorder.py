@@ -117,7 +117,7 @@ class Recorder:
         with seeded(config.seed, device):
             returns = np.array([row["return"] for rows in scored.values() for row in rows])
             own = self.task.report(policy.act, data, returns, self.title(), self.folder.path)
-            if not self.task.has_environment:
+            if not self.task.has_environment and config.estimate_steps:
                 own |= {"estimate": self.estimate()}
             cost = evaluations_per_update(trainer)
         summary = {
@@ -152,11 +152,16 @@ class Recorder:
 
     def estimate(self) -> dict[str, Any]:
         """The off-policy estimate of the policy of a task without an environment."""
-        from ramac.experiment.estimate import brief, checkpoints, judge  # matplotlib: only such tasks need it here
+        from ramac.experiment.estimate import (
+            Fits,
+            brief,
+            checkpoints,
+            judge,
+        )  # matplotlib: only such tasks need it here
 
         agents, config = checkpoints(self.folder.path, self.trainer.steps), self.config
-        alphas = self.evaluation.alphas
-        return brief(judge(self.folder.path, agents, self.data, config.gamma, alphas, config.seed))
+        fits = Fits(config.seed, config.estimate_steps, config.estimate["fits"])
+        return brief(judge(self.folder.path, agents, self.data, config.gamma, self.evaluation.alphas, fits))
 
     def close(self) -> None:
         """Close the loggers."""

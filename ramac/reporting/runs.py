@@ -116,6 +116,8 @@ def read(place: Path, reading: Reading) -> None:
 def finished(folder: RunFolder, reading: Reading) -> Run:
     """A run folder with a result. A damaged side file becomes one of the reading's problems. Raises InputError."""
     summary = folder.summary
+    if not {"episodes", "return_mean"} & set(summary):
+        raise InputError(f"no episodes without an environment; ramac estimate {folder} judges it by its data")
     episodes, metrics, calibration = rows(folder.episodes_file, ("step", "episode", "return")), {}, {}
     # plain settings, not RunConfig: a plug-in of somebody else need not be here to compare its episodes
     settings = {key: text(value) for key, value in flat(read_yaml(folder.config_file, folder.path)).items()}

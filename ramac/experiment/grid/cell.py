@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,17 @@ def run(config: RunConfig, launcher: Any) -> float:
         except Exception as error:
             fail(folder, error)
             return math.nan
-    found = summary.get("estimate") or {"mean": summary["return_mean"], "cvar": summary["return_cvar"]}
-    tail = ", ".join(f"CVaR {alpha} {value:.2f}" for alpha, value in found["cvar"].items())
-    say(folder, f"mean {found['mean']:.2f}, {tail}; {summary['wall_seconds']:.0f} s")
+    say(folder, f"{numbers(summary)}; {summary['wall_seconds']:.0f} s")
     return value(summary, config.path_of_objective)
+
+
+def numbers(summary: Mapping[str, Any]) -> str:
+    """Mean and CVaR of a run's returns, or of their estimate."""
+    found = summary.get("estimate")
+    if found is None and "return_mean" not in summary:
+        return "no estimate"
+    found = found or {"mean": summary["return_mean"], "cvar": summary["return_cvar"]}
+    return f"mean {found['mean']:.2f}, " + ", ".join(f"CVaR {alpha} {v:.2f}" for alpha, v in found["cvar"].items())
 
 
 def threads_of(launcher: Any) -> int | None:
