@@ -9,10 +9,11 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ramac.data import Log
+from ramac.data import as_log
 from ramac.experiment.compose import compose
 from ramac.experiment.config import flat
 from ramac.experiment.folder import RunFolder
@@ -90,16 +91,21 @@ def result_of(summaries: list[dict[str, Any]]) -> Result:
 
 @leaves_the_process
 def train(
-    *words: str | Mapping[str, Any], data: "Log | str | None" = None, quiet: bool = False, **settings: Any
-) -> Result:
+    *words: str | Mapping[str, Any], data: Any = None, columns: Mapping[str, Any] | None = None, quiet: bool = False,
+    **settings: Any,
+) -> Result:  # fmt: skip
     """Train and evaluate a run: `train("actor=flow", "risk=cvar0.1")`, `train(actor="flow", trainer={"steps": 20})`.
 
     An interrupted run in `run_dir` is resumed. With `seeds=N` the summaries of all seeds are in `result["runs"]`.
-    `data`: a Log from `ramac.data.from_arrays`, for a task such as `task=gymnasium task.environment=Hopper-v5`.
+    `data`: a place, or whatever `ramac.data.as_log` takes (arrays, a frame, episodes, a Log), for a task such as
+    `task=gymnasium task.environment=Hopper-v5`. `columns`: names of its columns by role, `{"actions": ["u"]}`.
     Raises as `ramac.experiment.run.train`.
     """
-    log = data if isinstance(data, Log) else None
-    named = {} if data is None or log is not None else {"data": data}
+    named: dict[str, Any] = {"columns": dict(columns)} if columns else {}
+    if data is None or isinstance(data, str | PathLike):
+        log, named = None, named | ({} if data is None else {"data": str(data)})
+    else:
+        log, named = as_log(data, columns), {}
     return result_of(train_run(compose(words_of(words, settings | named)), log, quiet))
 
 

@@ -1,11 +1,13 @@
-"""ramac data list|show|build|check: the logged data of tasks, and your own
+"""ramac data list|show|build|check|convert: the logged data of tasks, and your own
 
   ramac data list                              tasks whose data we can build, and Minari datasets on disk
   ramac data show TASK|ID|FILE [SETTINGS]      episodes, returns, tail, hazards, size
   ramac data build TASK... [SETTINGS]          collect the tasks' data, e.g. transitions=1000000
   ramac data check ID|FILE [environment=ID]    shapes, numbers, ends of episodes, duplicates; status 1 on an error
+  ramac data convert FILE ID [environment=ID]  write a Minari dataset of your own, such as mine/logs-v0
 
-SETTINGS are the task's (transitions=N horizon=N hazard=none ...), written without task.
+SETTINGS are the task's (transitions=N horizon=N hazard=none ...), written without task. Columns of a FILE or folder are
+named by columns.ROLE=NAME, as in a run: columns.actions=[u].
 """
 
 import itertools
@@ -34,6 +36,7 @@ from ramac.tasks import Task, configured
 
 OWN = re.compile(r"ramac/(\w+)/([\w-]+?)-(\d+)-v\d+")
 OTHER_GROUPS = re.compile(r"data=|hazard\.|hazard=(?!(v\d|\w+-v\d|none)$)")  # settings that are not the task's
+COLUMNS = re.compile(r"(data\.)?columns\.\w+=")
 Shown = tuple[Log, str, Path | None, Task | None]  # what `data show` prints: the data, a title, their place, their task
 
 
@@ -44,7 +47,7 @@ def main(arguments: list[str]) -> int:
     if not words:
         print(__doc__)
         return 0
-    actions = {"list": show_list, "show": show, "build": build, "check": check}
+    actions = {"list": show_list, "show": show, "build": build, "check": check, "convert": convert}
     name, *names = words
     if name not in actions:
         raise InputError(f"no command 'data {name}'; choose from {', '.join(actions)}{nearest(name, actions)}")
@@ -53,6 +56,10 @@ def main(arguments: list[str]) -> int:
     if name in ("show", "check") and len(names) != 1:
         what = "task, Minari id or file" if name == "show" else "Minari id or file"
         raise InputError(f"data {name} needs one {what}, got {len(names)}")
+    if name == "convert" and len(names) != 2:
+        raise InputError(
+            f"data convert needs a file or folder and a new id, got {len(names)}: data convert FILE mine/logs-v0"
+        )
     if name == "build" and not names:
         raise InputError(f"data build needs a task; choose from {', '.join(buildable())}")
     return actions[name](names, settings)
@@ -135,9 +142,16 @@ def of_source(name: str, settings: list[str]) -> Shown:
     path = Path(name) if os.path.exists(name) else place(name) if ID.fullmatch(name) else None
     if not path and not set("+:") & set(name):
         raise InputError(f"{name!r} is no task, no Minari id and no file{nearest(name, [*tasks, *on_disk()])}")
-    if settings:
-        raise InputError(f"{settings[0]!r} goes with a task; choose from {', '.join(buildable())}")
-    return load(name), name, path, None
+    if other := [word for word in settings if not COLUMNS.match(word)]:
+        raise InputError(f"{other[0]!r} goes with a task; choose from {', '.join(buildable())}")
+    return load(name, columns_of(settings)[0]), name, path, None
+
+
+def columns_of(settings: list[str]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Names of columns by role, and the other settings. Raises InputError."""
+    pairs = [word.partition("=") for word in settings if COLUMNS.match(word)]
+    named = {key.rpartition(".")[2]: cli.value_of(key, value) for key, _, value in pairs}
+    return named or None, [word for word in settings if not COLUMNS.match(word)]
 
 
 def described(found: dict[str, Any], path: Path | None, task: Task | None) -> Iterator[tuple[str, str]]:
@@ -173,8 +187,9 @@ def histogram(returns: np.ndarray, bins: int = 12, width: int = 50) -> str:
 
 def check(names: list[str], settings: list[str]) -> int:
     """Print one line per finding; 1 when the data cannot be learned from."""
-    _, given = cli.settings(settings, "data check", ["environment"])
-    log = load(names[0])
+    columns, others = columns_of(settings)
+    _, given = cli.settings(others, "data check", ["environment", "columns."])
+    log = load(names[0], columns)
     if judge := given.get("environment") or log.environment:
         env = make(judge)
         if wrong := list(misfits(log, env)):
@@ -190,3 +205,18 @@ def check(names: list[str], settings: list[str]) -> int:
     for finding in found:
         print(f"{finding.level:<8} {finding.text}")
     return int(any(finding.level == "error" for finding in found))
+
+
+def convert(names: list[str], settings: list[str]) -> int:
+    """Write what `data=` takes as a Minari dataset."""
+    from ramac.data.convert import convert as write  # imports minari
+    from ramac.data.convert import refuse_id
+
+    origin, dataset_id = names
+    columns, others = columns_of(settings)
+    _, given = cli.settings(others, "data convert", ["environment", "columns."])
+    refuse_id(dataset_id)  # before the data are read
+    log = load(origin, columns)
+    folder = write(log, dataset_id, origin, given.get("environment"))
+    print(f"{dataset_id}: {len(log.reward)} steps in {len(log.start)} episodes, {folder}; use it by data={dataset_id}")
+    return 0

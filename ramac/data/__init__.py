@@ -11,12 +11,12 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 from tensordict import TensorDict
 
-from ramac.data.columns import moments, narrow
+from ramac.data.columns import moments
 from ramac.errors import InputError
 from ramac.spec import Spec, transitions
 from ramac.system.files import checksum
 
-__all__ = ["Act", "Dataset", "Log", "from_arrays"]
+__all__ = ["Act", "Dataset", "Log", "as_log", "from_arrays"]
 
 Act = Callable[[np.ndarray], np.ndarray]  # observation [B, O] -> action [B, A]
 
@@ -164,56 +164,5 @@ def concatenate(logs: Sequence[Log]) -> Log:
     return Log(**joined, start=np.cumsum(lengths) - lengths, environment=next(iter(environments.values()), None))
 
 
-def from_arrays(
-    observations: Any, actions: Any, rewards: Any, terminals: Any, timeouts: Any, next_observations: Any = None
-) -> Log:
-    """Steps in order, in the keys of D4RL: observations [T, O], actions [T, A], rewards, terminals and timeouts [T].
-
-    Terminals end an episode (no bootstrap), timeouts truncate one (bootstrap); the last step ends one in any case.
-    Missing next observations are taken from the following step. The last step of a cut episode then has none and is
-    left out, as in d4rl's `qlearning_dataset`; a terminal step keeps its own observation there: it never bootstraps.
-    Raises InputError that names the array which does not fit.
-    """
-    given = {"observations": observations, "actions": actions, "rewards": rewards}
-    given |= {"terminals": terminals, "timeouts": timeouts}
-    given |= {} if next_observations is None else {"next_observations": next_observations}
-    arrays = {key: _array(key, value) for key, value in given.items()}
-    count = len(arrays["observations"])
-    for key, array in arrays.items():
-        if len(array) != count or not count:
-            raise InputError(f"{key} have {len(array)} steps, observations {count}; all need the same, at least 1")
-    after = arrays.get("next_observations")
-    if after is not None and (shape := list(after.shape)) != (wanted := list(arrays["observations"].shape)):
-        raise InputError(f"next_observations have shape {shape}, observations {wanted}")
-    observation, *rest = narrow(arrays["observations"], *([] if after is None else [after]))
-    (reward,), terminated, timeout = narrow(arrays["rewards"]), arrays["terminals"], arrays["timeouts"]
-    action = arrays["actions"].astype(np.float32, copy=False)
-    end = terminated | timeout
-    start = np.flatnonzero(np.append(True, end[:-1]))
-    if rest:
-        return Log(observation, action, reward, rest[0], terminated, start)
-    after = np.concatenate([observation[1:], observation[-1:]])
-    after[terminated] = observation[terminated]
-    cut = end & ~terminated
-    cut[-1] = not terminated[-1]
-    if cut.all():
-        raise InputError("no step has a next observation: every step is a timeout and next_observations are missing")
-    return Log(observation, action, reward, after, terminated, start).keep(~cut)
-
-
-def _array(key: str, value: Any) -> np.ndarray:
-    flag, wide = key in ("terminals", "timeouts"), key in ("observations", "actions", "next_observations")
-    try:
-        plain = np.asarray(value)
-        if plain.dtype.kind not in "fiub":
-            raise ValueError(f"numbers are needed, got {plain.dtype}")
-        if flag and not np.isin(plain, (0, 1)).all():
-            raise ValueError("only 0 and 1 are flags")
-        array = np.ascontiguousarray(plain, bool if flag else np.float32 if plain.dtype == np.float32 else np.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{key} cannot be used: {error}") from error
-    if not wide and array.shape[1:] == (1,):
-        return array[:, 0]  # some files keep a column
-    if array.ndim != 1 + wide:
-        raise InputError(f"{key} must have shape {'[T, n]' if wide else '[T]'}, got {list(array.shape)}")
-    return array
+from ramac.data.arrays import from_arrays  # noqa: E402  (they need Log)
+from ramac.data.episodes import as_log  # noqa: E402

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ramac.agent import Acting
+from ramac.data.roles import checked
 from ramac.errors import InputError, nearest, whole_number
 from ramac.experiment import fits, objective
 from ramac.registry import GROUPS, Registry, tasks
@@ -59,6 +60,7 @@ class RunConfig:
     estimate: Node
     logger: dict[str, Node]
     data: str | None
+    columns: dict[str, Any] | None
     recipe: str | None
     sweep: str | None
     candidates: int
@@ -81,9 +83,7 @@ class RunConfig:
         for key, (least, most) in (LIMITS | OPTIONAL_LIMITS).items():
             if (value := getattr(self, key)) is not None or key in LIMITS:
                 whole_number(key, value, least, most, SettingError)
-        for key, (least, most) in fits.LIMITS.items():
-            if (value := self.estimate[key]) is not None or key != "steps":
-                whole_number(f"estimate.{key}", value, least, most, SettingError)
+        fits.check(self.estimate, SettingError)
         if type(self.deterministic) is not bool:
             raise SettingError(f"deterministic must be true or false, got {self.deterministic!r}")
         if self.seeds is not None and self.seed + self.seeds - 1 > SEEDS:
@@ -92,6 +92,9 @@ class RunConfig:
             raise SettingError(f"device={self.device} cannot be used here; choose auto, cpu, cuda or cuda:NUMBER")
         if type(self.gamma) not in (int, float) or not 0 <= self.gamma <= 1:
             raise SettingError(f"gamma must be in [0, 1], got {self.gamma!r}")
+        if isinstance(self.data, list | dict):
+            raise SettingError(f"data must be one place, several are joined by +; got {self.data!r}")
+        _ = checked(self.columns)
         if self.run_dir is not None and (isinstance(self.run_dir, bool) or not str(self.run_dir).strip()):
             raise SettingError(f"run_dir must be the name of a new folder, got {self.run_dir!r}")
         try:
@@ -110,8 +113,9 @@ class RunConfig:
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """The configuration in these plain settings: a composed tree, or what a run of any version has written."""
         values = {key: value for key, value in settings.items() if key != "about"}
-        # an empty slot is no key of a composed tree; version 0.1 had no objective and no settings of the estimate
-        values = {"hazard": None, "logger": {}, "loss": {}, "objective": None, "estimate": {}} | values
+        # an empty slot is no key of a composed tree; version 0.1 had none of the last three
+        absent: Node = {"hazard": None, "logger": {}, "loss": {}, "objective": None, "columns": None, "estimate": {}}
+        values = absent | values
         known = [field.name for field in fields(cls)]
         if unknown := [str(key) for key in values if key not in known]:
             raise InputError(f"no setting {unknown[0]!r}; there are {', '.join(known)}{nearest(unknown[0], known)}")
@@ -145,12 +149,6 @@ class RunConfig:
         """The settings that the numbers of a run depend on: those of the estimate where it is the run's result."""
         unused = (*NEUTRAL, "estimate") if tasks[self.task["name"]].has_environment else NEUTRAL
         return {key: value for key, value in self.plain.items() if key not in unused}
-
-    @cached_property
-    def estimate_steps(self) -> int:
-        """Gradient steps of each fit of the run's own estimate; 0 is none. By default at most those of the trainer."""
-        given = self.estimate["steps"]
-        return min(fits.STEPS, self.trainer["steps"]) if given is None else given
 
     def difference(self, other: "RunConfig") -> str | None:
         """The first setting that the numbers depend on and in which `other` differs, in words; None where none does."""

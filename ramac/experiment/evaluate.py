@@ -97,7 +97,7 @@ def request(folder: RunFolder, config: RunConfig, settings: Mapping[str, Any]) -
     node, hazard = changed(tasks, config.task, settings), changed(hazards, config.hazard, settings)
     episodes = {"evaluation.episodes": settings["episodes"]} if "episodes" in settings else {}
     evaluation = evaluations.build(changed(evaluations, config.evaluation, {**settings, **episodes}))
-    task = configured({"task": node, "hazard": hazard, "data": config.data})
+    task = configured({"task": node, "hazard": hazard, "data": config.data, "columns": config.columns})
     if not task.has_environment:
         raise InputError(f"{folder} has no environment to act in; ramac estimate {folder} judges it by the logged data")
     refuse_other_sizes(agent, task, tasks.label(node))

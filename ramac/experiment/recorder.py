@@ -16,6 +16,7 @@ from ramac.errors import RunStopped
 from ramac.evaluation.rollout import Evaluation
 from ramac.experiment import progress as states
 from ramac.experiment.config import RunConfig
+from ramac.experiment.fits import steps_of
 from ramac.experiment.folder import RunFolder
 from ramac.experiment.loggers import Loggers, numbers
 from ramac.experiment.progress import Clock, Progress
@@ -117,7 +118,7 @@ class Recorder:
         with seeded(config.seed, device):
             returns = np.array([row["return"] for rows in scored.values() for row in rows])
             own = self.task.report(policy.act, data, returns, self.title(), self.folder.path)
-            if not self.task.has_environment and config.estimate_steps:
+            if not self.task.has_environment and steps_of(config.estimate, trainer.steps):
                 own |= {"estimate": self.estimate()}
             cost = evaluations_per_update(trainer)
         summary = {
@@ -160,7 +161,7 @@ class Recorder:
         )  # matplotlib: only such tasks need it here
 
         agents, config = checkpoints(self.folder.path, self.trainer.steps), self.config
-        fits = Fits(config.seed, config.estimate_steps, config.estimate["fits"])
+        fits = Fits(config.seed, steps_of(config.estimate, self.trainer.steps), config.estimate["fits"])
         return brief(judge(self.folder.path, agents, self.data, config.gamma, self.evaluation.alphas, fits))
 
     def close(self) -> None:

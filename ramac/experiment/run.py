@@ -48,11 +48,11 @@ def build_trainer(config: RunConfig, spec: Spec, transitions: TensorDict, device
     return trainers.build(config.trainer, agent, terms, transitions.to(device), batches)
 
 
-def dry_build(config: RunConfig) -> None:
+def dry_build(config: RunConfig, log: Log | None = None) -> None:
     """Build every part without data: a wrong argument is refused before a dataset is collected. Raises InputError."""
     device_of(config.device)
     refuse_missing(config.logger)
-    task = configured(config.plain)
+    task = configured(config.plain, log)
     evaluation: Evaluation = evaluations.build(config.evaluation)
     trainer = build_trainer(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
     evaluation.refuse_average(trainer.steps)
@@ -187,7 +187,7 @@ def train(config: RunConfig, log: Log | None = None, quiet: bool = False) -> lis
     environment fails or a file cannot be written, FloatingPointError for NaN or inf, Interrupted for signals.
     """
     process_settings(config.threads, config.deterministic)
-    dry_build(config)
+    dry_build(config, log)
     refuse_taken(config)
     if config.seeds is None:
         return [train_seed(config, log, quiet)]

@@ -21,6 +21,7 @@ from ramac.errors import InputError, at_least
 from ramac.hazards import Hazard, HazardWrapper, NoHazard
 from ramac.registry import hazards, tasks
 
+Names = Mapping[str, Any]
 __all__ = ["Act", "Column", "Dataset", "LoggedTask", "Task", "configured"]
 
 
@@ -45,9 +46,13 @@ class Task(ABC):
     columns: ClassVar[tuple[Column, ...]] = ()  # what `report` adds to summary.json
     horizon: int | None = None  # steps of an evaluation episode; None: the environment's own limit
     source: str | Log | None = None  # replaces the task's own data
+    names: Names | None = None  # of the columns of that data, by role
 
-    def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None) -> None:
-        """Replace the task's own data or hazard. Raises InputError when it makes them itself."""
+    def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None, columns: Names | None = None) -> None:
+        """Replace the task's own data or hazard. `columns`: names of the data's columns by role.
+
+        Raises InputError when it makes them itself.
+        """
         for what, given in (("data", data), ("hazard", hazard)):
             if given is not None:
                 hint = f"{what}= goes with task=gymnasium or one of MuJoCo's"
@@ -84,7 +89,11 @@ def configured(config: Mapping[str, Any] | DictConfig, log: Log | None = None) -
     task: Task = tasks.build(config["task"])
     hazard, source = config.get("hazard"), config.get("data")
     data = log if log is not None or source is None else str(source)
-    task.use(data=data, hazard=None if hazard is None else hazards.build(hazard))
+    columns = config.get("columns")
+    if columns and data is None:
+        raise InputError("data.columns names the columns of a file or folder; set data=FILE too")
+    named = {"columns": columns} if columns else {}  # a task of a plug-in may not know them
+    task.use(data=data, hazard=None if hazard is None else hazards.build(hazard), **named)
     return task
 
 
@@ -103,8 +112,9 @@ class LoggedTask(Task):
         self.hazard: Hazard = NoHazard()
         self.hazard_seed, self.gamma = hazard_seed, gamma
 
-    def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None) -> None:
+    def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None, columns: Names | None = None) -> None:
         self.source = self.source if data is None else data
+        self.names = columns
         self.hazard = self.hazard if hazard is None else hazard
 
     def clean(self) -> tuple[Log, str]:
@@ -115,7 +125,7 @@ class LoggedTask(Task):
             )
         if isinstance(self.source, Log):
             return self.source, "arrays from Python"
-        return load(self.source), f"dataset {self.source}"
+        return load(self.source, self.names), f"dataset {self.source}"
 
     def judge(self, log: Log | None = None) -> str | EnvSpec:
         """The environment: the task's own, or the one that the data name. Raises InputError where they name none."""

@@ -13,6 +13,7 @@ from ramac.data import Log, from_arrays
 from ramac.errors import InputError
 from ramac.experiment.compose import compose
 from ramac.experiment.config import RunConfig
+from ramac.experiment.fits import steps_of
 from ramac.experiment.grid.cell import numbers
 from ramac.experiment.objective import value
 from ramac.experiment.run import train
@@ -40,8 +41,7 @@ def test_the_estimate_of_a_run_is_no_longer_than_its_training(tmp_path, monkeypa
     assert (found["steps"], found["fits"]) == (6, 3)
     assert summary["estimate"]["intervals"]["mean"] == [found["policy"]["cvar"][0][end] for end in ("low", "high")]
     assert "of the estimate is its first guess" in found["verdict"]
-    assert compose([*LOGS, "data=x", "trainer.steps=9000"]).estimate_steps == 3000
-    assert compose([*LOGS, "data=x", "trainer.steps=9000", "estimate.steps=7000"]).estimate_steps == 7000
+    assert [steps_of({"steps": asked}, 9000) for asked in (None, 7000, 0)] == [3000, 7000, 0]
 
 
 @pytest.mark.parametrize("off", ["estimate=none", "estimate.steps=0"])

@@ -1,6 +1,5 @@
 """Minari's datasets: by id, downloaded when absent, or by folder."""
 
-import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,12 +12,11 @@ from gymnasium.spaces import Box
 
 from ramac.data import Log
 from ramac.data.columns import narrow
+from ramac.data.kinds import ID
 from ramac.data.sources import Source
 from ramac.data.storage import datasets_root, exists, place, reason, staged
 from ramac.errors import InputError, nearest
 from ramac.registry import sources
-
-ID = re.compile(r"(?:[\w-]+/)*[\w-]+-v\d+")
 
 
 @sources.register("minari")
