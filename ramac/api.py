@@ -139,16 +139,22 @@ def evaluate(run: str | Path, *, quiet: bool = False, **settings: Any) -> Result
 
 @leaves_the_process
 def estimate(
-    run: str | Path, *, seed: int | None = None, steps: int | None = None, data: str | None = None, quiet: bool = False
+    run: str | Path,
+    *,
+    seed: int | None = None,
+    steps: int | None = None,
+    fits: int | None = None,
+    data: str | None = None,
+    quiet: bool = False,
 ) -> Result:
     """Off-policy evaluation of a run by logged data alone; rows are mean and CVaR of the policy and the behaviour.
 
     `data`: where the run's data are now. Raises InputError when the folder cannot be used, FloatingPointError when a
     fit diverges.
     """
-    from ramac.experiment.estimate import STEPS, of_run
+    from ramac.experiment.estimate import of_run
 
-    found = of_run(Path(run), seed, STEPS if steps is None else steps, quiet, data)
+    found = of_run(Path(run), seed, steps, fits, quiet, data)
     rows = [{"of": who, **row} for who in ("policy", "behaviour") for row in found[who]["cvar"]]
     return Result(Path(run), found, frame(rows))
 

@@ -1,7 +1,8 @@
-"""ramac estimate RUN [seed=N] [steps=N] [data=PLACE]: estimate a policy's return by the logged data alone
+"""ramac estimate RUN [seed=N] [steps=N] [fits=N] [data=PLACE]: estimate a policy's return by the logged data alone
 
 seed=N    of the estimate, by default the run's
-steps=N   gradient steps of each fit
+steps=N   gradient steps of each fit; by default the run's estimate.steps, else 3000
+fits=N    fits to bootstrap samples of the logged episodes; by default the run's estimate.fits
 data=PLACE  where the run's data are now; other data are refused
 """
 
@@ -17,7 +18,7 @@ from ramac.text import say, styled
 
 def main(arguments: list[str]) -> int:
     """Estimate a run. Raises InputError, and FloatingPointError when a fit diverges."""
-    words, given = settings(arguments, "estimate", ("seed", "steps", "data"))
+    words, given = settings(arguments, "estimate", ("seed", "steps", "fits", "data"))
     show(of_run(run_of(words, "estimate"), **given))
     return 0
 
@@ -27,7 +28,7 @@ def show(report: dict[str, Any]) -> None:
     policy, behaviour = report["policy"], report["behaviour"]
     run, kind = report["run_dir"], "held-out" if behaviour["held_out"] else "training"
     first = f"first states of {policy['starts']} {kind} episodes, gamma {report['gamma']:g}"
-    columns = ("", "estimate", "95 % over first states", "members")
+    columns = ("", "estimate", "95 % interval", "range of the fits")
     levels = policy["cvar"]
     rows = ((cvar_name(row["alpha"]), f"{row['estimate']:.2f}", span(row), span(row, "member_")) for row in levels)
     show_table(f"{run}: estimated discounted return of the policy, {first}", columns, rows)
@@ -43,7 +44,8 @@ def show(report: dict[str, Any]) -> None:
 
 def notes(report: dict[str, Any]) -> list[str]:
     """What limits the estimate, and how far the policy is from the data."""
-    behaviour, found = report["behaviour"], []
+    behaviour = report["behaviour"]
+    found = ["the interval is of resampled episodes, repeated fits and first states; a bias of all fits is not in it"]
     worst, count = min(row["alpha"] for row in behaviour["cvar"]), behaviour["episodes"]
     if worst * count < ENOUGH:
         found.append(f"CVaR {worst:g} rests on {worst * count:.1f} of these episodes")

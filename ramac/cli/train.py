@@ -196,12 +196,23 @@ def task_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
             yield column.title, f"{policy:{column.style}}", "", "" if data is None else f"{data:{column.style}}"
 
 
-def show(summary: dict[str, Any]) -> None:
-    """Print the result of a run beside the behaviour data's, and the next commands to try."""
-    if "estimate" in summary:  # no environment, so no episodes
+def show_unplayed(summary: dict[str, Any]) -> None:
+    """Print the estimate of a run without an environment, or that there is none."""
+    if "estimate" in summary:
         from ramac.cli.estimate import show as show_estimate
 
         show_estimate(json.loads(Path(summary["run_dir"], "estimate.json").read_text(encoding="utf-8")))
+        return
+    run = summary["run_dir"]
+    if ood := summary.get("ood"):
+        say(f"out-of-distribution actions: {ood['rate']:.1%} of the policy's, {ood['data']:.1%} of the data's")
+    say(f"no estimate was asked for: ramac estimate {run} makes one; everything is in {run}", bold=run)
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Print the result of a run beside the behaviour data's, and the next commands to try."""
+    if "episodes" not in summary:  # no environment
+        show_unplayed(summary)
         return
     behaviour, recipe = summary["behaviour"], summary.get("recipe")
     title = "{task}: actor={actor} critic={critic} risk={risk} seed={seed}, {steps} gradient steps".format(**summary)

@@ -19,6 +19,7 @@ from ramac.evaluation.checked import EnvironmentFault, NonFinite
 from ramac.evaluation.rollout import Evaluation
 from ramac.experiment import progress as states
 from ramac.experiment.config import RunConfig
+from ramac.experiment.fits import steps_of
 from ramac.experiment.folder import RunFolder
 from ramac.experiment.loggers import Loggers, numbers
 from ramac.experiment.progress import Clock, Progress
@@ -162,7 +163,7 @@ class Recorder:
                 keys = ", ".join(column.key for column in task.columns)
                 with optional(f"figures of task={self.config.names['task']}, and {keys} of summary.json:"):
                     found |= plain(task.report(policy.act, self.data, returns, self.title(), self.folder.path))
-            if not task.has_environment:
+            if not task.has_environment and steps_of(self.config.estimate, self.trainer.steps):
                 with optional("estimate of summary.json"):
                     found["estimate"] = self.estimate()
             with optional("evaluations_per_update of summary.json"):
@@ -197,11 +198,16 @@ class Recorder:
 
     def estimate(self) -> dict[str, Any]:
         """The off-policy estimate of the policy of a task without an environment."""
-        from ramac.experiment.estimate import brief, checkpoints, judge  # matplotlib: only such tasks need it here
+        from ramac.experiment.estimate import (
+            Fits,
+            brief,
+            checkpoints,
+            judge,
+        )  # matplotlib: only such tasks need it here
 
         agents, config = checkpoints(self.folder.path, self.trainer.steps), self.config
-        alphas = self.evaluation.alphas
-        return brief(judge(self.folder.path, agents, self.data, config.gamma, alphas, config.seed))
+        fits = Fits(config.seed, steps_of(config.estimate, self.trainer.steps), config.estimate["fits"])
+        return brief(judge(self.folder.path, agents, self.data, config.gamma, self.evaluation.alphas, fits))
 
     def close(self) -> None:
         """Close the loggers."""

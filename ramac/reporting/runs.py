@@ -118,6 +118,8 @@ def finished(folder: RunFolder, reading: Reading) -> Run:
     summary = folder.summary
     if isinstance(failure := summary.get("failure"), dict):
         raise InputError(f"failed: {failure.get('reason', 'its evaluation has no result')}")
+    if not {"episodes", "return_mean"} & set(summary):
+        raise InputError(f"no episodes without an environment; ramac estimate {folder} judges it by its data")
     episodes, metrics, calibration = rows(folder.episodes_file, ("step", "episode", "return")), {}, {}
     # plain settings, not RunConfig: a plug-in of somebody else need not be here to compare its episodes
     settings = {key: text(value) for key, value in flat(read_yaml(folder.config_file, folder.path)).items()}
