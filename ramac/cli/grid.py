@@ -68,8 +68,8 @@ def show(grid: GridFolder) -> int:
     counts = {state: sum(row.state == state for row in rows) for state in STATES}
     console.print(table(escape(str(grid.path)), list(counts), [list(counts.values())]))
     for row in sorted(rows, key=lambda row: row.state):  # the failed ones before the running ones
-        if row.state == "failed":
-            console.print(f"failed: {escape(' '.join(row.cell.overrides))}\n  {escape(row.reason)}")
+        if row.state in ("failed", "damaged"):
+            console.print(f"{row.state}: {escape(' '.join(row.cell.overrides))}\n  {escape(row.reason)}")
         elif row.state == "running":
             console.print(f"running: {escape(str(row.cell.name))}, {row.progress:.0%} of its gradient steps")
     if counts["running"] or counts["waiting"] or counts["interrupted"]:
@@ -78,7 +78,7 @@ def show(grid: GridFolder) -> int:
         console.print(f"expected remaining time: {text}")
     if counts["done"]:
         console.print(f"  ramac report {escape(str(grid.path))}")
-    return counts["failed"]
+    return counts["failed"] + counts["damaged"]
 
 
 def in_words(seconds: float) -> str:

@@ -3,7 +3,6 @@
 The word train may be left out. The composed configuration of any command line: ramac KEY=VALUE... --cfg job
 """
 
-import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +15,13 @@ from ramac.cli import fail, table
 from ramac.errors import InputError
 from ramac.experiment.compose import COMPATIBLE, compose, explained, of_tree, parsed, tree, without_aliases
 from ramac.experiment.config import RunConfig
+from ramac.experiment.folder import RunFolder
 from ramac.experiment.presets import CONFIGS
 from ramac.experiment.run import train
 from ramac.registry import tasks
 from ramac.statistics import thin_tails
 from ramac.system.runtime import keep_memory
+from ramac.system.untrusted import read_json
 
 
 def main(arguments: list[str]) -> int:
@@ -167,7 +168,8 @@ def show(summary: dict[str, Any]) -> None:
     if "estimate" in summary:  # no environment, so no episodes
         from ramac.cli.estimate import show as show_estimate
 
-        show_estimate(json.loads(Path(summary["run_dir"], "estimate.json").read_text()))
+        folder = RunFolder(Path(summary["run_dir"]))
+        show_estimate(read_json(folder.estimate_file, folder.path))
         return
     console, behaviour, recipe = Console(), summary["behaviour"], summary.get("recipe")
     title = "{task}: actor={actor} critic={critic} risk={risk} seed={seed}, {steps} gradient steps".format(**summary)

@@ -22,6 +22,7 @@ from ramac.experiment.folder import RunFolder
 from ramac.registry import critics, label_of, risks
 from ramac.statistics import ENOUGH
 from ramac.system.files import whole, write_json
+from ramac.system.paths import refuse_unsafe
 from ramac.tasks import configured
 
 STEPS = 3_000  # leave 0.2 % of the initial error at a discount of 0.99; docs/results/offline.md
@@ -107,6 +108,7 @@ def of_run(run: Path, seed: int | None = None, steps: int = STEPS, quiet: bool =
     if seed is not None:
         whole_number("seed", seed, 0, SEEDS)
     folder = RunFolder(run)
+    refuse_unsafe(run)  # the estimate would be written through them
     config = folder.config
     last = config.trainer["steps"] if folder.summary_file.exists() else folder.step or max(folder.kept, default=0)
     agents, task = checkpoints(run, last), configured(config.plain)

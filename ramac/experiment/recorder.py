@@ -140,7 +140,7 @@ class Recorder:
         average = self.evaluation.average
         if average == 1 or not self.episodes:
             return {self.trainer.steps: self.episodes} if self.episodes else {}
-        found = read_episodes(self.folder.episodes_file)  # a resumed run has not seen them all
+        found = read_episodes(self.folder.episodes_file, self.folder.path)  # a resumed run has not seen them all
         return {step: found[step] for step in sorted(found)[-average:]}
 
     def title(self) -> str:

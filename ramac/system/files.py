@@ -21,6 +21,7 @@ PART = ".part"  # ending of a file while it is written
 def whole(path: Path) -> Iterator[Path]:
     """A temporary path that replaces `path`, synced to disk, when the block succeeds; it is removed otherwise."""
     part = path.with_name(f".{path.name}{PART}")
+    part.unlink(missing_ok=True)  # a link by that name would be written through
     try:
         yield part
         synchronise(part)
