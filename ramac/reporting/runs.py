@@ -17,6 +17,7 @@ from ramac.system.untrusted import read_csv, read_json, read_yaml
 
 HEADLINE = ("task", "recipe", "actor", "critic", "risk", "loss", "steps", "seed")  # keys of summary.json
 MEASURED = ("episode", "step", "return", "length", "risky_steps", "penalties")  # columns of episodes; others: settings
+LONGEST = 1000  # characters of a reason on the page
 SKIPPED = {"checkpoint", "checkpoints", "evaluations", "report"}  # folders that never hold a run
 
 
@@ -109,7 +110,7 @@ def read(place: Path, reading: Reading) -> None:
         else:
             raise InputError(f"{'running' if state == 'running' else 'unfinished'}: no {folder.summary_file.name}")
     except InputError as error:
-        reading.problems.append((str(place), str(error)))
+        reading.problems.append((str(place), str(error)[:LONGEST]))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # values of others, where pandas takes them
         reading.problems.append((str(place), f"damaged: {type(error).__name__}: {error}"))
 

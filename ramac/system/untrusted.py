@@ -17,9 +17,9 @@ from ramac.errors import InputError
 from ramac.system.paths import regular
 
 # what is read takes less than a second, whatever it holds: docs/results/hostile.md
-JSON_BYTES = 2**20  # two hundred times the summary of a run
+JSON_BYTES = 2**18  # a hundred times the summary of a run
 LONG_JSON_BYTES = 2**22  # a sweep of 20 000 runs, or a description of observations of 100 000 numbers
-YAML_BYTES = 2**16  # twenty times the configuration of a run; libyaml reads a megabyte in ten seconds
+YAML_BYTES = 2**15  # ten times the configuration of a run; libyaml reads a megabyte in ten seconds
 CSV_BYTES = 2**28  # a hundred metrics at each of 50 000 gradient steps
 COLUMNS = 1000  # of a table
 DEEPEST = 32  # levels of nested settings

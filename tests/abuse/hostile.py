@@ -116,6 +116,7 @@ JSON: dict[str, Spoil] = {
     "a key twice": text('{"seed": 1, "seed": 2}'), "lists without end": text("[" * 100_000),
     "mappings without end": text('{"a":' * 100_000), "deep lists": text('{"a": ' + "[" * 900 + "]" * 900 + "}"),
     "a million digits": text('{"seed": ' + "9" * 10**6 + "}"), "many lists": text('{"a": [' + "[]," * 300_000 + "[]]}"),
+    "lists up to the limit": text('{"a": [' + "[]," * 80_000 + "[]]}"),
     "many mappings": text('{"a": [' + "{}," * 300_000 + "{}]}"), "100 MiB": lambda path: os.truncate(path, 100 * 2**20),
 }  # fmt: skip
 YAML: dict[str, Spoil] = {
@@ -131,7 +132,8 @@ YAML: dict[str, Spoil] = {
     "lists without end": text("a: " + "[" * 60_000),
     "deep blocks": text("".join(" " * n + "a:\n" for n in range(1000))),
     "a long text": text("a: " + "x" * 10**7), "a long key": text("? " + "x" * 60_000 + "\n: 1"),
-    "many numbers": text("a: [" + "1," * 30_000 + "1]"), "many keys": text("\n".join(f"a{n}: 1" for n in range(7_000))),
+    "many numbers": text("a: [" + "1," * 30_000 + "1]"), "numbers up to the limit": text("a: [" + "1," * 16_000 + "1]"),
+    "many keys": text("\n".join(f"a{n}: 1" for n in range(7_000))),
     "hexadecimal digits": text("seed: 0x" + "f" * 60_000), "in sixties": text("seed: 1" + ":1" * 30_000),
     "many quotes": text("a: '" + "''" * 30_000 + "'"), "many comments": text("# a\n" * 15_000),
     "a comma": text("a: [,"),
