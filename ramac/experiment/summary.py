@@ -78,15 +78,13 @@ TYPES: dict[str, tuple[Check, str]] = {  # key -> what its value must be, and in
                    "a gradient step and a rule"),
     "estimate": (optional(having(mean=NUMBER, cvar=optional(by_level), verdict=optional(is_text))),
                  "mean, cvar and a verdict"),
-    "ood": (optional(having(rate=NUMBER, nominal=NUMBER, data=NUMBER, standard_error=NUMBER,
-                            curve=optional(listed(mapped(NUMBER))))), "rates of actions"),
 }  # fmt: skip
 
 
 def checked(path: Any, summary: Mapping[str, Any]) -> dict[str, Any]:
     """The content of summary.json, if the values of its known keys have their types. Raises InputError.
 
-    A key may be missing: versions and tasks differ.
+    A key may be missing: versions and tasks differ. Reports leave out an `ood` that they cannot draw.
     """
     for key, (check, words) in TYPES.items():
         if not check(summary.get(key)):
