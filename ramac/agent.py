@@ -18,7 +18,7 @@ from ramac.registry import actors, critics, risks
 from ramac.risk import RiskMeasure, edges, midpoints
 from ramac.spec import Spec
 from ramac.system.runtime import seeded
-from ramac.system.untrusted import Allowance
+from ramac.system.weights import Allowance
 
 if TYPE_CHECKING:
     from torchrl.data import Composite  # pyright: ignore[reportMissingTypeStubs]

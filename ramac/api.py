@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ramac.data import as_log
-from ramac.errors import warn
+from ramac.errors import InputError, warn
 from ramac.experiment.compose import compose
 from ramac.experiment.config import flat
-from ramac.experiment.folder import RunFolder
 from ramac.experiment.grid.folder import GridFolder
 from ramac.experiment.grid.status import status
 from ramac.experiment.resume import config_to_resume
 from ramac.experiment.run import train as train_run
 from ramac.experiment.words import text_of
 from ramac.system.runtime import restored
+from ramac.system.untrusted import opened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +78,18 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     return pd.DataFrame(list(rows))
 
 
+def episodes_of(folder: Path) -> "pd.DataFrame":
+    """Rows of the episodes.csv in a folder. Raises InputError."""
+    import pandas as pd
+
+    path = folder / "episodes.csv"
+    try:
+        with opened(path, folder) as file:
+            return pd.read_csv(file)
+    except ValueError as error:
+        raise error if isinstance(error, InputError) else InputError(f"{path} cannot be read: {error}") from error
+
+
 def result_of(summaries: list[dict[str, Any]]) -> Result:
     """Result of a run, or of several seeds, with `runs` in the first one's summary. Rows: evaluation episodes."""
     import pandas as pd
@@ -86,7 +98,7 @@ def result_of(summaries: list[dict[str, Any]]) -> Result:
         if "failure" in summary:
             warn(f"{summary['run_dir']}: {summary['failure']['reason']}; its summary has no returns")
     folders = [Path(summary["run_dir"]) for summary in summaries]
-    tables = [pd.read_csv(RunFolder(folder).episodes_file) for folder in folders]
+    tables = [episodes_of(folder) for folder in folders]
     if len(summaries) == 1:
         return Result(folders[0], summaries[0], tables[0])
     rows = pd.concat([table.assign(seed=one["seed"]) for table, one in zip(tables, summaries, strict=True)])
@@ -128,13 +140,11 @@ def evaluate(run: str | Path, *, quiet: bool = False, **settings: Any) -> Result
 
     The settings are those of `ramac eval`. Raises InputError before anything is written.
     """
-    import pandas as pd
-
     from ramac.experiment.evaluate import evaluate as evaluate_run
 
     summary = evaluate_run(Path(run), flat(settings))
     folder = Path(summary["run_dir"])
-    return Result(folder, summary, pd.read_csv(folder / "episodes.csv"))
+    return Result(folder, summary, episodes_of(folder))
 
 
 @leaves_the_process

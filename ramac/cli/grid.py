@@ -67,8 +67,8 @@ def show(grid: GridFolder) -> int:
     counts = {state: sum(row.state == state for row in rows) for state in STATES}
     show_table(str(grid.path), list(counts), [list(counts.values())])
     for row in sorted(rows, key=lambda row: row.state):  # the failed ones before the running ones
-        if row.state == "failed":
-            say(f"failed: {' '.join(row.cell.overrides)}", f"  {row.reason}")
+        if row.state in ("failed", "damaged"):
+            say(f"{row.state}: {' '.join(row.cell.overrides)}", f"  {row.reason}")
         elif row.state == "running":
             say(f"running: {row.cell.name}, {row.progress:.0%} of its gradient steps")
     if counts["running"] or counts["waiting"] or counts["interrupted"]:
@@ -77,7 +77,7 @@ def show(grid: GridFolder) -> int:
         say(f"expected remaining time: {text}")
     if counts["done"]:
         say(f"  ramac report {grid.path}")
-    return counts["failed"] + counts["interrupted"]
+    return counts["failed"] + counts["interrupted"] + counts["damaged"]
 
 
 def in_words(seconds: float) -> str:

@@ -4,7 +4,6 @@ The word train may be left out. The composed configuration of any command line: 
 """
 
 import contextlib
-import json
 import os
 import re
 import sys
@@ -18,12 +17,14 @@ from ramac.cli import fail, one_line, show_table
 from ramac.errors import InputError, RunStopped, described, warn
 from ramac.experiment.compose import COMPATIBLE, compose, explained, of_tree, parsed, tree, without_aliases
 from ramac.experiment.config import RunConfig
+from ramac.experiment.folder import RunFolder
 from ramac.experiment.presets import CONFIGS
 from ramac.experiment.run import train
 from ramac.experiment.words import quoted
 from ramac.registry import tasks
 from ramac.statistics import thin_tails
 from ramac.system.runtime import environment_variables, keep_memory
+from ramac.system.untrusted import read_json
 from ramac.system.workers import LEADER, leading
 from ramac.text import say
 
@@ -201,7 +202,8 @@ def show_unplayed(summary: dict[str, Any]) -> None:
     if "estimate" in summary:
         from ramac.cli.estimate import show as show_estimate
 
-        show_estimate(json.loads(Path(summary["run_dir"], "estimate.json").read_text(encoding="utf-8")))
+        folder = RunFolder(Path(summary["run_dir"]))
+        show_estimate(read_json(folder.estimate_file, folder.path))
         return
     run = summary["run_dir"]
     if ood := summary.get("ood"):

@@ -71,7 +71,7 @@ def agent_in(path: Path, settings: Mapping[str, Any]) -> tuple[Agent, RunConfig 
         raise InputError(f"no folder {path}; name a run folder or a checkpoint")
     single = (path / "agent.json").is_file()
     run = RunFolder(folder_of_run(path.resolve()) if single else path)
-    config = run.config if run.config_file.is_file() else None
+    config = run.config if os.path.lexists(run.config_file) else None
     if config is not None and not any(losses[node["name"]].group == "actor" for node in config.loss.values()):
         raise InputError(f"{path} has no trained actor: loss=[{','.join(config.loss)}] trains the critic alone")
     if not single:

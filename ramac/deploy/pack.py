@@ -15,7 +15,8 @@ from ramac.errors import InputError
 from ramac.experiment.folder import RunFolder
 from ramac.experiment.paths import without_folders
 from ramac.system.files import PART, alone, refuse_taken, synchronise
-from ramac.system.untrusted import read_json, refuse_links
+from ramac.system.paths import refuse_unsafe
+from ramac.system.untrusted import LONG_JSON_BYTES, read_json
 
 LOCAL = ("host",)  # of summary.json: a name of this machine
 
@@ -35,9 +36,9 @@ def pack(run: str | Path, out: str | Path) -> Path:
     if not folder.summary_file.is_file():
         raise InputError(f"{run} is unfinished, it has no summary.json: ramac resume {run}")
     summary = {key: value for key, value in folder.summary.items() if key not in LOCAL}
-    refuse_links(folder.path)
+    refuse_unsafe(folder.path)
     load(folder.path)  # refuses what is damaged
-    versions = read_json(folder.checkpoint / "agent.json", folder.path).get("versions") or {}
+    versions = read_json(folder.checkpoint / "agent.json", folder.path, LONG_JSON_BYTES).get("versions") or {}
     shared = without_folders(config)
     if config.data is not None and "data" in summary:
         summary["data"] = str(summary["data"]).replace(config.data, str(shared.data))

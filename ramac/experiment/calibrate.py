@@ -13,6 +13,7 @@ from ramac.experiment.compose import compose
 from ramac.experiment.folder import RunFolder, make_folder
 from ramac.registry import critics, evaluations
 from ramac.system.files import alone, write_json
+from ramac.system.paths import refuse_unsafe
 from ramac.system.runtime import device_of
 from ramac.tasks import configured
 
@@ -31,6 +32,7 @@ def calibrate(run: Path, episodes: int | None = None) -> dict[str, Any]:
     if episodes is not None:
         whole_number("episodes", episodes, 1, 10**6)
     folder = RunFolder(run)
+    refuse_unsafe(run)  # the calibration would be written through them
     config = folder.config
     if "td" not in config.loss:
         raise InputError(f"{run} was trained without loss=[td,...]: its critic predicts nothing")

@@ -84,6 +84,9 @@ class RunConfig:
             if (value := getattr(self, key)) is not None or key in LIMITS:
                 whole_number(key, value, least, most, SettingError)
         fits.check(self.estimate, SettingError)
+        for key in ("data", "recipe", "sweep", "grid_dir", "run_dir", "objective"):
+            if isinstance(value := getattr(self, key), Mapping | list | tuple):
+                raise SettingError(f"{key} must be text, got {value!r}")
         if type(self.deterministic) is not bool:
             raise SettingError(f"deterministic must be true or false, got {self.deterministic!r}")
         if self.seeds is not None and self.seed + self.seeds - 1 > SEEDS:

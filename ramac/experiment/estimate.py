@@ -26,6 +26,7 @@ from ramac.experiment.resume import moved
 from ramac.registry import critics, label_of, risks
 from ramac.statistics import ENOUGH
 from ramac.system.files import alone, write_json
+from ramac.system.paths import refuse_unsafe
 from ramac.tasks import configured
 
 CRITIC = "qr"  # the most accurate in docs/results/critics.md
@@ -132,6 +133,7 @@ def of_run(
     """
     chosen = Fits(0 if seed is None else seed, 1 if steps is None else steps, FITS if fits is None else fits)
     folder = RunFolder(run)
+    refuse_unsafe(run)  # the estimate would be written through them
     config = folder.config if data is None else moved(folder.config, data)
     refuse_lost(config, run, "estimate")
     chosen = Fits(

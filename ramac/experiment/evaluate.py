@@ -19,6 +19,7 @@ from ramac.experiment.folder import RunFolder
 from ramac.experiment.writers.tables import EPISODE, Table
 from ramac.registry import Registry, evaluations, hazards, tasks
 from ramac.system.files import alone, digest, write_json
+from ramac.system.paths import refuse_unsafe
 from ramac.system.runtime import device_of
 from ramac.system.untrusted import read_json
 from ramac.tasks import Task, configured
@@ -115,6 +116,7 @@ def evaluate(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     if not re.fullmatch(r"[\w.=,+-]+", name) or name.startswith("."):
         raise InputError(f"name={name!r} must be letters, digits and any of . = , + - _")
     run_folder = RunFolder(run)
+    refuse_unsafe(run)  # the evaluation would be written through them
     config = run_folder.config
     agent, task, evaluation = request(run_folder, config, asked)
     seed = asked.get("seed", config.seed)

@@ -53,7 +53,8 @@ class Loggers:
 
     def replay(self, folder: RunFolder) -> None:
         """Write the rows of the tables again."""
-        metrics, episodes = read_metrics(folder.metrics_file), read_episodes(folder.episodes_file)
+        metrics = read_metrics(folder.metrics_file, folder.path)
+        episodes = read_episodes(folder.episodes_file, folder.path)
         for step in sorted({*metrics, *episodes}):
             if step in metrics:
                 self.each("metrics", step, metrics[step], replays=True)

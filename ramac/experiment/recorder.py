@@ -179,12 +179,12 @@ class Recorder:
         """Their episodes, by gradient step; empty without an environment or where one of them has no result."""
         if self.evaluation.average == 1 or not self.episodes:
             return {self.trainer.steps: self.episodes} if self.episodes else {}
-        found = read_episodes(self.folder.episodes_file)  # a resumed run has not seen them all
+        found = read_episodes(self.folder.episodes_file, self.folder.path)  # a resumed run has not seen them all
         return {step: found[step] for step in self.judged()} if {*self.judged()} <= {*found} else {}
 
     def failure(self) -> dict[str, Any]:
         """The last of these checkpoints' evaluations that has no result, and why."""
-        there = read_episodes(self.folder.episodes_file)
+        there = read_episodes(self.folder.episodes_file, self.folder.path)
         step = max(step for step in self.judged() if step not in there)
         reason = f"evaluation after gradient step {step} has no result"  # an earlier process knew why
         return self.failures.get(step, {"reason": reason, "gradient_step": step})

@@ -1,6 +1,7 @@
 """The page: sections of tables and figures, and beside it the files for a paper, each written whole."""
 
 import io
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from ramac.reporting.formats import Table, counted, csv, frame_of, latex, markdo
 from ramac.reporting.groups import Group, baselines, chosen_keys, duplicates, known, make_groups
 from ramac.reporting.runs import HEADLINE, Reading, gather
 from ramac.system.files import alone, whole
+from ramac.system.paths import inside, refuse_unsafe
+from ramac.system.untrusted import opened
 from ramac.text import LONGEST, for_page, say, shortened
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
@@ -98,7 +101,9 @@ def report(
         raise InputError(f"alpha must be in (0, 1], got {alpha:g}")
     by = [key for key in by.split(",") if key] if isinstance(by, str) else list(by)
     words, first = list(map(str, paths)), Path(paths[0])
-    folder = Path(out or (first if first.is_dir() else first.parent) / "report")
+    place = first if first.is_dir() else first.parent
+    folder = Path(out) if out else inside(place / "report", place)
+    refuse_unsafe(folder)
     reading = gather(words)
     keys, note = chosen_keys(reading.runs, by)
     groups = make_groups(reading.runs, keys)
@@ -185,13 +190,20 @@ def facts(groups: Sequence[Group], reading: Reading, alpha: float) -> list[str]:
     return [*lines, f"CVaR_{alpha:g} is the mean of the worst {alpha:.3g} of the episodes; returns: higher is better"]
 
 
+def encoded(text: str) -> bytes:
+    """UTF-8; half of a surrogate pair, as JSON and file names can hold one, is written out."""
+    return text.encode(errors="backslashreplace")
+
+
 def refuse_others(folder: Path) -> None:
     """Refuse a folder whose files no report wrote: they would be overwritten. Raises InputError."""
-    page = folder / "index.html"
-    ours = page.is_file() and b'content="ramac' in page.read_bytes()[:1000]
+    page, ours = folder / "index.html", False
+    if os.path.lexists(page):
+        with opened(page) as file:
+            ours = b'content="ramac' in file.read(1000)
     names = ["index.html", "figures", *(f"{name}.{kind}" for name in FILES for kind in FORMATS)]
     for name in names if not ours else ():
-        if (folder / name).exists():
+        if os.path.lexists(folder / name):
             raise InputError(f"{folder} holds a {name} that no report wrote; --out names another folder")
 
 
@@ -204,13 +216,15 @@ def write(folder: Path, found: Mapping[str, Sequence[Table]], sections: Sequence
     figures, drawn = folder / "figures", [picture for section in sections for picture in section.pictures]
     contents = {figures / f"{each.name}.{kind}": data for each in drawn for kind, data in each.files.items()}
     for name, part in found.items():
-        contents |= {folder / f"{name}.{kind}": render(part).encode() for kind, render in FORMATS.items() if part}
+        contents |= {folder / f"{name}.{kind}": encoded(render(part)) for kind, render in FORMATS.items() if part}
     source = Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8")
     template = jinja2.Template(source, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=for_page)
     meanings = {column.title: column.meaning for part in found.values() for table in part for column in table.columns}
     escape = lambda text: Markup.escape(for_page(text))  # noqa: E731
     cells = partial(Table.cells, escape=escape, strong=Markup("<strong>{}</strong>").format)
-    contents[folder / "index.html"] = template.render(page, sections=sections, meanings=meanings, cells=cells).encode()
+    contents[folder / "index.html"] = template.render(page, sections=sections, meanings=meanings, cells=cells).encode(
+        errors="backslashreplace"
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with alone(folder / "index.html"):

@@ -27,6 +27,7 @@ def whole(path: Path) -> Iterator[Path]:
     Raises OSError that names `path`.
     """
     part = path.with_name(f".{path.name}{PART}")
+    part.unlink(missing_ok=True)  # a link by that name would be written through
     try:
         with named(path):
             yield part

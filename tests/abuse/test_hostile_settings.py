@@ -18,7 +18,7 @@ CONFIGS = {
     "an environment variable": ("seed: ${oc.env:HOME}", "seed='.{oc.env:HOME}' is an interpolation"),
     "one inside a list": ("x: [1, {y: '${oc.env:HOME}'}]", "x.y=.* is an interpolation"),
     "a class to call": ("task: {name: bandit, _target_: os.system}", "'task._target_' is not a setting"),
-    "a tag": ("x: !!python/object/apply:os.system ['touch pwned']", "could not determine a constructor"),
+    "a tag": ("x: !!python/object/apply:os.system ['touch pwned']", "is a YAML tag; settings are plain values"),
     "references": ("x: &a [1]\ny: *a", r"'\*a' is a YAML alias"),
     "a setting twice": ("seed: 1\nseed: 2", "'seed' appears twice"),
     "nested without end": ("x: " + "[" * 500 + "]" * 500, "nested too deeply"),
