@@ -136,7 +136,7 @@ def test_check_ends_with_1_on_an_error(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["shwo"], "no command 'data shwo'; choose from list, show, build, check; did you mean 'show'"),
+        (["shwo"], "no command 'data shwo'; choose from list, show, build, check, convert; did you mean 'show'"),
         (["show"], "data show needs one task, Minari id or file, got 0"),
         (["build"], "data build needs a task; choose from halfcheetah-medium-expert"),
         (["build", "bandit"], "task=bandit has no data to build"),
