@@ -66,7 +66,8 @@ def show(grid: GridFolder) -> int:
     """Print how a sweep stands; returns how many runs failed. Raises InputError when the folder is no sweep's."""
     rows, console = status(grid), Console(highlight=False, soft_wrap=True)
     counts = {state: sum(row.state == state for row in rows) for state in STATES}
-    console.print(table(escape(str(grid.path)), list(counts), [list(counts.values())]))
+    shown = {state: count for state, count in counts.items() if count or state != "damaged"}  # it is rare
+    console.print(table(escape(str(grid.path)), list(shown), [list(shown.values())]))
     for row in sorted(rows, key=lambda row: row.state):  # the failed ones before the running ones
         if row.state in ("failed", "damaged"):
             console.print(f"{row.state}: {escape(' '.join(row.cell.overrides))}\n  {escape(row.reason)}")

@@ -1,9 +1,14 @@
-"""The types in summary.json, whoever wrote it: what reports, tables and cards of a run rely on."""
+"""What a run has stored, whoever wrote it: its configuration, and the types in summary.json that reports rely on."""
 
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ramac.errors import InputError
+from ramac.experiment.config import RunConfig
+from ramac.registry import load
+from ramac.system.untrusted import read_yaml, refuse_instructions
 
 Check = Callable[[Any], bool]
 
@@ -90,3 +95,25 @@ def checked(path: Any, summary: Mapping[str, Any]) -> dict[str, Any]:
         if not check(summary.get(key)):
             raise InputError(f"{path}: {key} must be {words}, got {repr(summary[key])[:100]}")
     return dict(summary)
+
+
+def read_config(path: Path, root: Path) -> RunConfig:
+    """The configuration in config.yaml: plain values, entries from the registries. Raises InputError."""
+    try:
+        settings = read_yaml(path, root)
+    except InputError as error:
+        raise InputError(f"{root} is no run folder: {error}") from error
+    refuse_instructions(path, settings)
+    load()  # plug-ins are modules that the reader chose
+    task = settings.get("task")
+    environment = str(task.get("environment")) if isinstance(task, dict) else ""
+    module = environment.partition(":")[0]
+    if ":" in environment and module not in sys.modules:
+        text = f"{path}: task.environment={environment!r} would run the module {module}"
+        raise InputError(f"{text}; where you trust it: RAMAC_PLUGINS={module}")
+    try:
+        return RunConfig.of(settings)
+    except InputError as error:
+        raise InputError(f"{path} cannot be used: {error}") from error
+    except Exception as error:  # values of others can make any entry raise anything
+        raise InputError(f"{path} cannot be used: {type(error).__name__}: {error}") from error
