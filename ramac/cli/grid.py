@@ -65,7 +65,8 @@ def show(grid: GridFolder) -> int:
     """Print how a sweep stands; returns how many runs have failed or stopped. Raises InputError for another folder."""
     rows = status(grid)
     counts = {state: sum(row.state == state for row in rows) for state in STATES}
-    show_table(str(grid.path), list(counts), [list(counts.values())])
+    shown = {state: count for state, count in counts.items() if count or state != "damaged"}  # it is rare
+    show_table(str(grid.path), list(shown), [list(shown.values())])
     for row in sorted(rows, key=lambda row: row.state):  # the failed ones before the running ones
         if row.state in ("failed", "damaged"):
             say(f"{row.state}: {' '.join(row.cell.overrides)}", f"  {row.reason}")

@@ -208,12 +208,12 @@ def show_unplayed(summary: dict[str, Any]) -> None:
     run = summary["run_dir"]
     if ood := summary.get("ood"):
         say(f"out-of-distribution actions: {ood['rate']:.1%} of the policy's, {ood['data']:.1%} of the data's")
-    say(f"no estimate was asked for: ramac estimate {run} makes one; everything is in {run}", bold=run)
+    say(f"there is no estimate: ramac estimate {run} makes one; everything is in {run}", bold=run)
 
 
 def show(summary: dict[str, Any]) -> None:
     """Print the result of a run beside the behaviour data's, and the next commands to try."""
-    if "episodes" not in summary:  # no environment
+    if not getattr(tasks.get(summary["task"]), "has_environment", True):
         show_unplayed(summary)
         return
     behaviour, recipe = summary["behaviour"], summary.get("recipe")

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +17,10 @@ from ramac import checkpoint
 from ramac.errors import InputError
 from ramac.experiment.config import RunConfig
 from ramac.experiment.paths import around, located
-from ramac.experiment.summary import checked
-from ramac.registry import load
+from ramac.experiment.stored import checked, read_config
 from ramac.system.files import PART
 from ramac.system.paths import inside, refuse_unsafe, regular
-from ramac.system.untrusted import read_json, read_yaml, refuse_instructions
+from ramac.system.untrusted import read_json
 
 PATIENCE = 1  # seconds: who asks how a run stands holds its lock for a moment
 State = Literal["empty", "running", "interrupted", "failed", "finished"]
@@ -68,9 +66,9 @@ class RunFolder:
     @property
     def state(self) -> State:
         """How the run stands; `running` while a process holds the folder's lock."""
-        if exists(self.summary_file):
+        if os.path.exists(self.summary_file):
             return "finished"
-        if exists(self.lock_file):
+        if os.path.exists(self.lock_file):
             try:
                 with FileLock(self.lock_file, timeout=0):
                     pass
@@ -78,9 +76,9 @@ class RunFolder:
                 return "running"
             except OSError:  # a folder of another user, which this process cannot run, or no lock of a run
                 pass
-        if exists(self.failure_file):
+        if os.path.exists(self.failure_file):
             return "failed"
-        return "interrupted" if exists(self.config_file) else "empty"
+        return "interrupted" if os.path.exists(self.config_file) else "empty"
 
     @property
     def step(self) -> int | None:
@@ -96,7 +94,7 @@ class RunFolder:
     @property
     def fails_again(self) -> bool:
         """Whether the run has failed in a way that another attempt would repeat, such as by NaN."""
-        return exists(self.failure_file) and not read_json(self.failure_file, self.path).get("goes_on")
+        return os.path.exists(self.failure_file) and not read_json(self.failure_file, self.path).get("goes_on")
 
     @property
     def reason(self) -> str:
@@ -114,25 +112,11 @@ class RunFolder:
     @property
     def config(self) -> RunConfig:
         """The configuration, whoever wrote it: plain values, entries from the registries. Raises InputError."""
+        config = read_config(self.config_file, self.path)
         try:
-            settings = read_yaml(self.config_file, self.path)
-        except InputError as error:
-            raise InputError(f"{self.path} is no run folder: {error}") from error
-        refuse_instructions(self.config_file, settings)
-        load()  # plug-ins are modules that the reader chose
-        task = settings.get("task")
-        environment = str(task.get("environment")) if isinstance(task, dict) else ""
-        module = environment.partition(":")[0]
-        if ":" in environment and module not in sys.modules:
-            text = f"{self.config_file}: task.environment={environment!r} would run the module {module}"
-            raise InputError(f"{text}; where you trust it: RAMAC_PLUGINS={module}")
-        try:
-            return located(RunConfig.of(settings), around(self.path))
+            return located(config, around(self.path))
         except InputError as error:
             raise InputError(f"{self.config_file} cannot be used: {error}") from error
-        except Exception as error:  # values of others can make any entry raise anything
-            text = f"{type(error).__name__}: {error}"
-            raise InputError(f"{self.config_file} cannot be used: {text}") from error
 
     def warn_unfinished(self) -> None:
         """Warn that the run has not ended, and name the gradient step of its checkpoint."""
@@ -196,11 +180,6 @@ class RunFolder:
                 shutil.rmtree(path)
             elif path != self.lock_file:
                 path.unlink()
-
-
-def exists(path: Path) -> bool:
-    """Whether a path exists; False, too, where the folder cannot be read."""
-    return os.path.exists(path)
 
 
 def numbered(label: str) -> Iterator[Path]:

@@ -155,9 +155,12 @@ def make_groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
 
 
 def distinct(labels: Sequence[str]) -> list[str]:
-    """Labels that fit a line; those that are then the same are numbered."""
+    """Labels that fit a line; different ones that are then the same are numbered."""
     fit = [shortened(printable(label)) for label in labels]
-    return [f"{label} ({index + 1})" if fit.count(label) > 1 else label for index, label in enumerate(fit)]
+    whole = dict[str, set[str]]()
+    for label, full in zip(fit, labels, strict=True):
+        whole.setdefault(label, set()).add(full)
+    return [f"{label} ({index + 1})" if len(whole[label]) > 1 else label for index, label in enumerate(fit)]
 
 
 def label_of(pairs: Iterable[tuple[str, str]]) -> str:

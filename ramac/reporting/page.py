@@ -103,7 +103,7 @@ def report(
     words, first = list(map(str, paths)), Path(paths[0])
     place = first if first.is_dir() else first.parent
     folder = Path(out) if out else inside(place / "report", place)
-    refuse_unsafe(folder)
+    refuse_links(folder)
     reading = gather(words)
     keys, note = chosen_keys(reading.runs, by)
     groups = make_groups(reading.runs, keys)
@@ -195,6 +195,13 @@ def encoded(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder where what a report writes would go through a link to another place. Raises InputError."""
+    for name in ("index.html", *(f"{name}.{kind}" for name in FILES for kind in FORMATS)):
+        inside(folder / name, folder)
+    refuse_unsafe(inside(folder / "figures", folder))
+
+
 def refuse_others(folder: Path) -> None:
     """Refuse a folder whose files no report wrote: they would be overwritten. Raises InputError."""
     page, ours = folder / "index.html", False
@@ -222,9 +229,8 @@ def write(folder: Path, found: Mapping[str, Sequence[Table]], sections: Sequence
     meanings = {column.title: column.meaning for part in found.values() for table in part for column in table.columns}
     escape = lambda text: Markup.escape(for_page(text))  # noqa: E731
     cells = partial(Table.cells, escape=escape, strong=Markup("<strong>{}</strong>").format)
-    contents[folder / "index.html"] = template.render(page, sections=sections, meanings=meanings, cells=cells).encode(
-        errors="backslashreplace"
-    )
+    text = template.render(page, sections=sections, meanings=meanings, cells=cells)
+    contents[folder / "index.html"] = encoded(text)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with alone(folder / "index.html"):

@@ -110,7 +110,7 @@ def read(place: Path, reading: Reading) -> None:
         else:
             raise InputError(f"{'running' if state == 'running' else 'unfinished'}: no {folder.summary_file.name}")
     except InputError as error:
-        reading.problems.append((str(place), str(error)[:LONGEST]))
+        reading.problems.append((str(place), str(error)))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # values of others, where pandas takes them
         reading.problems.append((str(place), f"damaged: {type(error).__name__}: {error}"))
 
@@ -118,8 +118,8 @@ def read(place: Path, reading: Reading) -> None:
 def finished(folder: RunFolder, reading: Reading) -> Run:
     """A run folder with a result. A damaged side file becomes one of the reading's problems. Raises InputError."""
     summary = folder.summary
-    if isinstance(failure := summary.get("failure"), dict):
-        raise InputError(f"failed: {failure.get('reason', 'its evaluation has no result')}")
+    if "failure" in summary:
+        raise InputError(f"failed: {summary['failure']['reason']}")
     if not {"episodes", "return_mean"} & set(summary):
         raise InputError(f"no episodes without an environment; ramac estimate {folder} judges it by its data")
     episodes, metrics, calibration = rows(folder.episodes_file, ("step", "episode", "return"), folder.path), {}, {}

@@ -40,7 +40,10 @@ def refuse_unsafe(folder: Path) -> None:
     """
     for place, folders, files in os.walk(folder):  # it does not go through links
         for path in (Path(place, name) for name in (*folders, *files)):
-            kind = path.lstat().st_mode
+            try:
+                kind = path.lstat().st_mode
+            except FileNotFoundError:  # the process that writes there has renamed it
+                continue
             if stat.S_ISLNK(kind):
                 inside(path, folder)
             elif not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # writing to a pipe would wait

@@ -16,12 +16,13 @@ import yaml
 from ramac.errors import InputError
 from ramac.system.paths import regular
 
-# what is read takes less than a second, whatever it holds: docs/results/hostile.md
+# JSON and YAML of these sizes are read in less than a second, whatever they hold: docs/results/hostile.md
 JSON_BYTES = 2**18  # a hundred times the summary of a run
 LONG_JSON_BYTES = 2**22  # a sweep of 20 000 runs, or a description of observations of 100 000 numbers
-YAML_BYTES = 2**15  # ten times the configuration of a run; libyaml reads a megabyte in ten seconds
+YAML_BYTES = 2**16  # twenty times the configuration of a run; libyaml reads a megabyte in ten seconds
 CSV_BYTES = 2**28  # a hundred metrics at each of 50 000 gradient steps
 COLUMNS = 1000  # of a table
+CELLS = 15_000_000  # of a table: as many as that file has
 DEEPEST = 32  # levels of nested settings
 
 
@@ -30,7 +31,7 @@ def opened(path: Path, root: Path | None = None, most: int = CSV_BYTES) -> Itera
     """A regular file of at most `most` bytes, open for reading; an error of the disk is refused. Raises InputError."""
     try:
         if (size := regular(path, root).stat().st_size) > most:
-            raise InputError(f"{path} has {size / 2**20:.3g} MiB; at most {most / 2**20:.3g} are read")
+            raise InputError(f"{path} has {size / 1024:.0f} KiB; at most {most // 1024} are read")
         with path.open("rb") as file:
             yield file
     except OSError as error:
@@ -152,7 +153,11 @@ def read_csv(path: Path, root: Path | None = None) -> tuple[list[str], list[list
             if len(names) > COLUMNS:
                 raise InputError(f"{path.name} has {len(names)} columns; at most {COLUMNS} are read")
             distinct((name, None) for name in names)
-            rows = [row for row in reader if row]
+            rows, cells = [], 0
+            for row in reader:
+                if (cells := cells + len(row)) > CELLS:
+                    raise InputError(f"{path.name} has more than {CELLS} cells")
+                rows += [row] if row else []
     except InputError:
         raise
     except (ValueError, csv.Error) as error:

@@ -19,12 +19,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ramac.deploy.card import card
+from ramac.deploy.card import results
 from ramac.errors import InputError
 from ramac.experiment.folder import RunFolder
 from ramac.experiment.grid.folder import GridFolder
 from ramac.experiment.grid.status import remaining, status
-from ramac.experiment.resume import config_to_resume
 from ramac.experiment.writers.tables import read_episodes, read_metrics
 from ramac.reporting import tables
 from ramac.reporting.groups import chosen_keys, make_groups
@@ -268,9 +267,7 @@ def readers(folder: Path) -> dict[str, Callable[[], Any]]:
         "config": lambda: run.config,
         "summary": lambda: (run.state, run.summary),
         "steps": lambda: (run.step, run.kept, run.fails_again),
-        "card": lambda: card(run.config, run.summary, {}),
-        "resume": lambda: config_to_resume(run.path, {}),
-        "resumable": lambda: run.resumable(run.config),
+        "card": lambda: list(results(run.summary)),
         "episodes": lambda: read_episodes(run.episodes_file, run.path),
         "metrics": lambda: read_metrics(run.metrics_file, run.path),
         "sweep": lambda: remaining(status(GridFolder(folder))),
@@ -279,7 +276,7 @@ def readers(folder: Path) -> dict[str, Callable[[], Any]]:
 
 
 CONCERNED = {  # readers of each file
-    "config.yaml": ("config", "card", "resume", "resumable", "sweep", "tables"),
+    "config.yaml": ("config", "sweep", "tables"),
     "summary.json": ("summary", "card", "sweep", "tables"), "episodes.csv": ("episodes", "tables"),
     "metrics.csv": ("metrics", "tables"), "calibration.json": ("tables",), "failed.json": ("steps", "sweep", "tables"),
     "grid.json": ("sweep",),

@@ -47,7 +47,7 @@ def ends():
 
 def test_a_sound_sweep_is_read(folder):
     for file in CORPUS:
-        assert all(line.startswith(("resume: ", "resumable: ")) for line in refusals(folder, file)), "it is finished"
+        assert not list(refusals(folder, file))
     assert [row.state for row in status(GridFolder(folder))] == ["done", "waiting"]
 
 

@@ -50,6 +50,15 @@ def test_a_run_is_not_resumed_through_links(theirs, tmp_path, name):
     )
 
 
+@pytest.mark.parametrize("name", ["states/1.safetensors", "metrics.csv", ".lock", "environment.txt"])
+def test_a_run_with_a_pipe_is_not_resumed(theirs, name):
+    (theirs / name).parent.mkdir(exist_ok=True)
+    (theirs / name).unlink(missing_ok=True)
+    os.mkfifo(theirs / name)
+    with pytest.raises(InputError, match=f"theirs/{name} is not a regular file"):
+        resume(["theirs"])
+
+
 PROGRESS = {"updates": 1, "data": "", "metrics": {}, "sizes": {}, "best": {}, "training_seconds": 0.0, "seconds": 0.0,
             "together": 1, "circumstances": {}}  # fmt: skip
 STATES = {
@@ -61,7 +70,6 @@ STATES = {
     "sizes of files elsewhere": lambda path: write_tensors(
         path, {"x": torch.zeros(1)}, {**PROGRESS, "sizes": {"../theirs/config.yaml": 0}}
     ),
-    "a pipe": lambda path: os.mkfifo(path),
 }
 
 

@@ -53,7 +53,7 @@ def test_a_run_without_an_estimate_says_how_to_get_one(off, tmp_path, monkeypatc
     assert math.isnan(value(summary, config.path_of_objective))
     assert numbers(summary) == "no estimate"
     show(summary)
-    assert f"no estimate was asked for: ramac estimate {Path('run').absolute()}" in capsys.readouterr().out
+    assert f"there is no estimate: ramac estimate {Path('run').absolute()}" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"no episodes without an environment; ramac estimate .*run judges it"):
         gather(["run"])
     with pytest.raises(InputError, match=r"choose from ood.rate, .*; estimate.steps=0 makes no estimate"):

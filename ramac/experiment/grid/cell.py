@@ -39,10 +39,10 @@ def run(config: RunConfig, launcher: Any) -> float:
         torch.set_num_threads(threads)
     target = str(launcher.get("_target_", "")).split(".")[-1]
     with nullcontext() if target == "SlurmLauncher" else led():  # jobs of Slurm outlast the command
-        return value(run_alone(folder, config, target != "BasicLauncher"), config.path_of_objective)
+        return value(run_here(folder, config, target != "BasicLauncher"), config.path_of_objective)
 
 
-def run_alone(folder: RunFolder, config: RunConfig, quiet: bool) -> dict[str, Any]:
+def run_here(folder: RunFolder, config: RunConfig, quiet: bool) -> dict[str, Any]:
     """`run` in the process that it is given; returns the summary, empty where there is none."""
     try:
         lock = folder.hold()

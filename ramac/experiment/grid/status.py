@@ -48,8 +48,8 @@ class Row:
     def finished(cls, cell: Cell, folder: RunFolder) -> "Row":
         """A finished run; it has failed where its evaluation has no result. Raises InputError."""
         summary = folder.summary
-        if failure := summary.get("failure"):
-            return cls(cell, "failed", str(failure.get("reason", "its evaluation has no result")))
+        if "failure" in summary:
+            return cls(cell, "failed", summary["failure"]["reason"])
         return cls(cell, "done", seconds=summary.get("wall_seconds"))
 
 
