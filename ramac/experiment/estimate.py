@@ -22,7 +22,7 @@ from ramac.experiment.config import SEEDS
 from ramac.experiment.fits import FITS, LIMITS, STEPS
 from ramac.experiment.folder import RunFolder
 from ramac.experiment.paths import refuse_lost
-from ramac.experiment.resume import moved
+from ramac.experiment.resume import moved, refuse_other_data
 from ramac.registry import critics, label_of, risks
 from ramac.statistics import ENOUGH
 from ramac.system.files import alone, write_json
@@ -147,15 +147,9 @@ def of_run(
         raise InputError(f"{run} cannot be written to")
     folder.warn_unfinished()
     logged = task.dataset()
-    refuse_other(folder, logged)
+    refuse_other_data(folder, logged)
     with alone(folder.estimate_file):
         return judge(run, agents, logged, config.gamma, config.evaluation["alphas"], chosen, quiet=quiet)
-
-
-def refuse_other(folder: RunFolder, data: Dataset) -> None:
-    """Refuse data that are not those of a finished run. Raises InputError."""
-    if folder.summary_file.exists() and folder.summary.get("data_sha256", data.digest) != data.digest:
-        raise InputError(f"{folder} was trained on other data than there are now ({data.origin})")
 
 
 def judge(

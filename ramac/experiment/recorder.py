@@ -160,8 +160,9 @@ class Recorder:
             if task.has_environment and not scored:
                 found["failure"] = self.failure()
             else:
-                keys = [f"{column.key} of summary.json" for column in task.columns]
-                with optional(", ".join([f"figures of task={self.config.names['task']}", *keys])):
+                keys = ", ".join(column.key for column in task.columns)
+                what = f"figures of task={self.config.names['task']}"
+                with optional(f"{what}, and {keys} of summary.json" if keys else what):
                     found |= plain(task.report(policy.act, self.data, returns, self.title(), self.folder.path))
             if not task.has_environment and steps_of(self.config.estimate, self.trainer.steps):
                 with optional("estimate of summary.json"):

@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from ramac.data import Dataset
 from ramac.errors import InputError
 from ramac.experiment import progress as states
 from ramac.experiment.config import RunConfig, flat
@@ -37,7 +38,9 @@ def config_to_resume(run: str | Path, changes: Mapping[str, Any]) -> RunConfig:
         raise InputError(f"{folder} cannot be written to")
     other = changed(config, given)
     if other.data != config.data:
-        refuse_other_data(folder, other)
+        if digest_of(folder) is None:
+            raise InputError(f"{folder} has no training state, so no data to compare with: begin anew with run_dir=NEW")
+        refuse_other_data(folder, configured(other.plain).dataset())
     refuse_lost(other, folder.path, "resume")
     if config.difference(other):
         with folder.hold(), whole(folder.config_file) as part:
@@ -57,19 +60,24 @@ def changed(config: RunConfig, given: Mapping[str, Any]) -> RunConfig:
 
 
 def moved(config: RunConfig, data: Any) -> RunConfig:
-    """With data in another place. Raises InputError where it has none of its own."""
-    if config.data is None or data is None:
-        raise InputError(f"data={data}: the run has {'no data= of its own' if config.data is None else config.data}")
+    """With data in another place. Raises InputError."""
+    if data is None:
+        raise InputError("data= must name the place where the run's data are now")
     return located(replace(config, data=str(data)))
 
 
-def refuse_other_data(folder: RunFolder, config: RunConfig) -> None:
-    """Refuse data that are not those with which the newest state was reached. Raises InputError."""
+def digest_of(folder: RunFolder) -> str | None:
+    """SHA-256 of the data of a finished run, or of its newest training state; None where neither is stored."""
+    if folder.summary_file.exists():
+        return folder.summary.get("data_sha256")
     steps = states.kept(folder)
-    if not steps:
-        raise InputError(f"{folder} has no training state, so no data to compare with: begin anew with run_dir=NEW")
-    if configured(config.plain).dataset().digest != states.progress_of(folder, steps[0]).data:
-        raise InputError(f"data={config.data} are other data than those of {folder}")
+    return states.progress_of(folder, steps[0]).data if steps else None
+
+
+def refuse_other_data(folder: RunFolder, data: Dataset) -> None:
+    """Refuse data that are not those of the run, where it has stored their digest. Raises InputError."""
+    if digest_of(folder) not in (None, data.digest):
+        raise InputError(f"{folder} was trained on other data than there are now ({data.origin})")
 
 
 def refuse_taken(config: RunConfig) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 from tensordict import TensorDict
 
 from ramac.agent import Agent
@@ -27,6 +28,7 @@ from ramac.registry import evaluations, losses, trainers
 from ramac.spec import Spec
 from ramac.system.runtime import device_of, numerics, process_settings, progress_bar
 from ramac.system.signals import Signals
+from ramac.system.untrusted import YAML_BYTES
 from ramac.tasks import Task, configured
 from ramac.text import say
 from ramac.training.gradients import refuse_idle
@@ -50,8 +52,17 @@ def build_trainer(config: RunConfig, spec: Spec, transitions: TensorDict, device
     return trainers.build(config.trainer, agent, terms, transitions.to(device), batches)
 
 
+def refuse_long(config: RunConfig) -> None:
+    """Refuse a configuration that could not be read again. Raises InputError."""
+    size = len(OmegaConf.to_yaml(OmegaConf.create(config.plain)).encode())
+    if size > YAML_BYTES:
+        text = f"the configuration has {size / 1024:.0f} KiB; at most {YAML_BYTES // 1024} can be read again"
+        raise InputError(f"{text}; columns named obs_0, obs_1, ... need no data.columns")
+
+
 def dry_build(config: RunConfig, log: Log | None = None) -> None:
     """Build every part without data: a wrong argument is refused before a dataset is collected. Raises InputError."""
+    refuse_long(config)
     device_of(config.device)
     refuse_missing(config.logger)
     task = configured(config.plain, log)

@@ -28,11 +28,7 @@ from ramac.system.paths import inside, refuse_unsafe
 from ramac.system.untrusted import opened
 from ramac.text import LONGEST, for_page, say, shortened
 
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
-    "md": markdown,
-    "csv": csv,
-    "tex": latex,
-}
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"md": markdown, "csv": csv, "tex": latex}
 FILES = {"table": "results", "comparison": "comparison", "compute": "compute"}  # of tables, and names in a Report
 FIGURES = {  # function of `plots` and beginning of the file's name, and heading
     "learning-curves": "Learning curves", "losses": "Losses", "distributions": "Return distributions",
@@ -229,8 +225,7 @@ def write(folder: Path, found: Mapping[str, Sequence[Table]], sections: Sequence
     meanings = {column.title: column.meaning for part in found.values() for table in part for column in table.columns}
     escape = lambda text: Markup.escape(for_page(text))  # noqa: E731
     cells = partial(Table.cells, escape=escape, strong=Markup("<strong>{}</strong>").format)
-    text = template.render(page, sections=sections, meanings=meanings, cells=cells)
-    contents[folder / "index.html"] = encoded(text)
+    contents[folder / "index.html"] = encoded(template.render(page, sections=sections, meanings=meanings, cells=cells))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with alone(folder / "index.html"):

@@ -48,7 +48,7 @@ BYTES = {
     "a name twice": (b'{"actor": {}, "actor": {}}', "'actor' appears twice"),
     "nested without end": (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
     "a number of a million digits": (b'{"seed": ' + b"9" * 1_000_000 + b"}", "is not valid JSON: Exceeds the limit"),
-    "forty megabytes": (b" " * 40 * 2**20, "has 40 MiB; at most 4 are read"),
+    "forty megabytes": (b" " * 40 * 2**20, "has 40960 KiB; at most 4096 are read"),
 }
 
 
