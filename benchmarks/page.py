@@ -39,4 +39,4 @@ def filled(text: str, results: Path) -> str:
 
 def update(results: Path) -> None:
     """Write the tables into the page."""
-    PAGE.write_text(filled(PAGE.read_text(), results))
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")

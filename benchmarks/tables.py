@@ -20,7 +20,7 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     names = list(dict.fromkeys(name for row in found for name in row))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
+    with part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: short(row.get(name)) for name in names} for row in found)
@@ -29,5 +29,5 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def read(path: Path) -> list[dict[str, str]]:
     """Rows as they were written, all values as text."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

@@ -18,12 +18,13 @@ from ramac.registry import actors, critics, risks
 from ramac.risk import RiskMeasure, edges, midpoints
 from ramac.spec import Spec
 from ramac.system.runtime import seeded
-from ramac.system.untrusted import Allowance
+from ramac.system.weights import Allowance
 
 if TYPE_CHECKING:
     from torchrl.data import Composite  # pyright: ignore[reportMissingTypeStubs]
 
 ROWS = 2**14  # pairs (s, a), or values of Z, that the critic computes at once
+FAR = 1e6  # standard deviations: a sound network is finite there, so a non-finite output is not the observation's fault
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Agent(TensorDictModuleBase):
         state = self.tensor("observation", observation)
         with seeded(seed, state.device):
             found = self(TensorDict({"observation": state}, state.shape[:-1]), mode=deterministic)
-        return finite("the policy's action", found["action"])
+        return self.finite("the policy's action", cast("Tensor", found["action"]), state)
 
     @torch.no_grad()
     def forward(self, tensordict: TensorDictBase, mode: bool | None = None) -> TensorDictBase:
@@ -162,12 +163,12 @@ class Agent(TensorDictModuleBase):
         flat = (value.reshape(-1, value.shape[-1]) for value in (state, taken))
         parts = zip(*(torch.split(rows, max(1, ROWS // size)) for rows in flat), strict=True)
         found = torch.cat([function(TensorDict({"observation": s, "action": a}, [len(s)])) for s, a in parts])
-        return finite(f"the critic's {name}", found.reshape((*shape, *found.shape[1:])))
+        return self.finite(f"the critic's {name}", found.reshape((*shape, *found.shape[1:])), state)
 
     def tensor(self, name: str, value: Any) -> Tensor:
         """An `observation` [*b, O] or an `action` [*b, A], on the agent's device. Raises InputError."""
         try:
-            array = np.asarray(value.cpu() if isinstance(value, Tensor) else value)
+            array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
         except (ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"an {name} must be an array of numbers: {error}") from error
         size = {"observation": self.actor.data_spec.obs_dim, "action": self.actor.data_spec.act_dim}[name]
@@ -177,7 +178,23 @@ class Agent(TensorDictModuleBase):
             raise InputError(f"an {name} must have shape [..., {size}], got {list(array.shape)}")
         if not np.isfinite(array).all():
             raise InputError(f"an {name} is nan or infinite in {int((~np.isfinite(array)).sum())} places")
-        return torch.as_tensor(array, device=self.actor.scaling.half_width.device)
+        half_width = self.actor.scaling.half_width  # of the networks' type, on their device
+        most = np.float64(torch.finfo(half_width.dtype).max)
+        if (far := np.abs(array) > most).any():
+            raise InputError(f"an {name} must be within ±{most:.3g}, got {array[far][0]!s}")
+        return torch.as_tensor(as_torch_takes(array), device=half_width.device)
+
+    def finite(self, name: str, value: Tensor, state: Tensor) -> np.ndarray:
+        """The values on the host, computed from observations `state` [*b, O].
+
+        Raises FloatingPointError for NaN or inf, InputError where the observations are the reason.
+        """
+        found = value.cpu().numpy()
+        if not np.isfinite(found).all():
+            if not (far := self.actor.scaling.observe(state).abs().max()) < FAR:
+                raise InputError(f"an observation is {far:.3g} standard deviations from the logged ones: too far")
+            raise FloatingPointError(f"{name} is nan: training has diverged")
+        return found
 
     def choose(self, state: Tensor) -> Tensor:
         """observation [B, O] -> one action [B, A] of several candidates, by the lowest member's risk measure."""
@@ -210,9 +227,13 @@ def levels_of(levels: int | Sequence[float] | np.ndarray) -> Tensor:
     return torch.as_tensor(found)
 
 
-def finite(name: str, value: Tensor) -> np.ndarray:
-    """The values on the host. Raises FloatingPointError for NaN or inf."""
-    found = value.cpu().numpy()
-    if not np.isfinite(found).all():
-        raise FloatingPointError(f"{name} is nan: training has diverged")
-    return found
+def as_torch_takes(array: np.ndarray) -> np.ndarray:
+    """A copy of real numbers [*b] in a type and layout that torch has.
+
+    It has no other byte orders, negative strides or read-only memory. Types of torch are kept; long double and unsigned
+    integers of more than a byte become float64.
+    """
+    kind = array.dtype.newbyteorder("=")
+    if kind.itemsize > {"f": 8, "u": 1}.get(kind.kind, 8):
+        kind = np.dtype(np.float64)
+    return np.array(array, kind, order="C")

@@ -9,19 +9,21 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ramac.data import Log
+from ramac.data import as_log
+from ramac.errors import InputError, warn
 from ramac.experiment.compose import compose
 from ramac.experiment.config import flat
-from ramac.experiment.folder import RunFolder
 from ramac.experiment.grid.folder import GridFolder
 from ramac.experiment.grid.status import status
 from ramac.experiment.resume import config_to_resume
 from ramac.experiment.run import train as train_run
 from ramac.experiment.words import text_of
 from ramac.system.runtime import restored
+from ramac.system.untrusted import opened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,12 +78,27 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     return pd.DataFrame(list(rows))
 
 
+def episodes_of(folder: Path) -> "pd.DataFrame":
+    """Rows of the episodes.csv in a folder. Raises InputError."""
+    import pandas as pd
+
+    path = folder / "episodes.csv"
+    try:
+        with opened(path, folder) as file:
+            return pd.read_csv(file)
+    except ValueError as error:
+        raise error if isinstance(error, InputError) else InputError(f"{path} cannot be read: {error}") from error
+
+
 def result_of(summaries: list[dict[str, Any]]) -> Result:
     """Result of a run, or of several seeds, with `runs` in the first one's summary. Rows: evaluation episodes."""
     import pandas as pd
 
+    for summary in summaries:
+        if "failure" in summary:
+            warn(f"{summary['run_dir']}: {summary['failure']['reason']}; its summary has no returns")
     folders = [Path(summary["run_dir"]) for summary in summaries]
-    tables = [pd.read_csv(RunFolder(folder).episodes_file) for folder in folders]
+    tables = [episodes_of(folder) for folder in folders]
     if len(summaries) == 1:
         return Result(folders[0], summaries[0], tables[0])
     rows = pd.concat([table.assign(seed=one["seed"]) for table, one in zip(tables, summaries, strict=True)])
@@ -90,22 +107,30 @@ def result_of(summaries: list[dict[str, Any]]) -> Result:
 
 @leaves_the_process
 def train(
-    *words: str | Mapping[str, Any], data: "Log | str | None" = None, quiet: bool = False, **settings: Any
-) -> Result:
+    *words: str | Mapping[str, Any], data: Any = None, columns: Mapping[str, Any] | None = None, quiet: bool = False,
+    **settings: Any,
+) -> Result:  # fmt: skip
     """Train and evaluate a run: `train("actor=flow", "risk=cvar0.1")`, `train(actor="flow", trainer={"steps": 20})`.
 
     An interrupted run in `run_dir` is resumed. With `seeds=N` the summaries of all seeds are in `result["runs"]`.
-    `data`: a Log from `ramac.data.from_arrays`, for a task such as `task=gymnasium task.environment=Hopper-v5`.
+    `data`: a place, or whatever `ramac.data.as_log` takes (arrays, a frame, episodes, a Log), for a task such as
+    `task=gymnasium task.environment=Hopper-v5`. `columns`: names of its columns by role, `{"actions": ["u"]}`.
     Raises as `ramac.experiment.run.train`.
     """
-    log = data if isinstance(data, Log) else None
-    named = {} if data is None or log is not None else {"data": data}
+    named: dict[str, Any] = {"columns": dict(columns)} if columns else {}
+    if data is None or isinstance(data, str | PathLike):
+        log, named = None, named | ({} if data is None else {"data": str(data)})
+    else:
+        log, named = as_log(data, columns), {}
     return result_of(train_run(compose(words_of(words, settings | named)), log, quiet))
 
 
 @leaves_the_process
 def resume(run: str | Path, *, quiet: bool = False, **settings: Any) -> Result:
-    """Resume an interrupted run; `threads`, `device`, `save_every` and `save_last` may change. Raises InputError."""
+    """Resume an interrupted run; `threads`, `device`, `save_every` and `save_last` may change.
+
+    `data`: where its data are now; `task={"horizon": STEPS}` cuts evaluation episodes. Raises InputError.
+    """
     return result_of(train_run(config_to_resume(run, settings), None, quiet))
 
 
@@ -115,24 +140,31 @@ def evaluate(run: str | Path, *, quiet: bool = False, **settings: Any) -> Result
 
     The settings are those of `ramac eval`. Raises InputError before anything is written.
     """
-    import pandas as pd
-
     from ramac.experiment.evaluate import evaluate as evaluate_run
 
     summary = evaluate_run(Path(run), flat(settings))
     folder = Path(summary["run_dir"])
-    return Result(folder, summary, pd.read_csv(folder / "episodes.csv"))
+    return Result(folder, summary, episodes_of(folder))
 
 
 @leaves_the_process
-def estimate(run: str | Path, *, seed: int | None = None, steps: int | None = None, quiet: bool = False) -> Result:
+def estimate(
+    run: str | Path,
+    *,
+    seed: int | None = None,
+    steps: int | None = None,
+    fits: int | None = None,
+    data: str | None = None,
+    quiet: bool = False,
+) -> Result:
     """Off-policy evaluation of a run by logged data alone; rows are mean and CVaR of the policy and the behaviour.
 
-    Raises InputError when the folder cannot be used, FloatingPointError when a fit diverges.
+    `data`: where the run's data are now. Raises InputError when the folder cannot be used, FloatingPointError when a
+    fit diverges.
     """
-    from ramac.experiment.estimate import STEPS, of_run
+    from ramac.experiment.estimate import of_run
 
-    found = of_run(Path(run), seed, STEPS if steps is None else steps, quiet)
+    found = of_run(Path(run), seed, steps, fits, quiet, data)
     rows = [{"of": who, **row} for who in ("policy", "behaviour") for row in found[who]["cvar"]]
     return Result(Path(run), found, frame(rows))
 

@@ -13,7 +13,8 @@ from ramac.registry import actors, critics, risks
 from ramac.spec import Spec
 from ramac.system.files import checksum_of_json, write_json, write_tensors
 from ramac.system.runtime import versions
-from ramac.system.untrusted import Allowance, Weights, read_json, refuse_instructions
+from ramac.system.untrusted import LONG_JSON_BYTES, read_json, refuse_instructions
+from ramac.system.weights import Allowance, Weights
 
 PARTS = {"actor": actors, "critic": critics, "risk": risks}
 PACKAGES = ("ramac", "torch", "tensordict", "diffusers", "torchdyn")  # an agent's actions depend on those it uses
@@ -42,7 +43,7 @@ def load(path: str | Path, root: str | Path | None = None) -> Agent:
     folder, root = Path(path), Path(path if root is None else root)
     folder = folder / "checkpoint" if (folder / "checkpoint").is_dir() else folder
     try:
-        description = read_json(folder / "agent.json", root)
+        description = read_json(folder / "agent.json", root, LONG_JSON_BYTES)
         weights = Weights(folder / "agent.safetensors", root)
         refuse_instructions(folder / "agent.json", description)
         warn_of_newer(description.get("versions"))
@@ -85,7 +86,7 @@ def release(version: str) -> tuple[int, ...]:
 def step_of(folder: Path) -> int | None:
     """The gradient step whose policy is in a checkpoint folder; None where agent.json does not tell."""
     try:
-        step = read_json(folder / "agent.json", folder).get("step")
+        step = read_json(folder / "agent.json", folder, LONG_JSON_BYTES).get("step")
     except InputError:
         return None
     return step if type(step) is int and step >= 0 else None

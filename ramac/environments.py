@@ -1,15 +1,48 @@
-"""Gymnasium environments by id; a missing one is one clear line."""
+"""Gymnasium environments by id, and checks of what they return; whatever is wrong is one clear line."""
 
 import os
-import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box
+from gymnasium.wrappers import TransformAction
 
-from ramac.errors import InputError, nearest
+from ramac.errors import InputError, RunStopped, described, nearest
+from ramac.registry import load
+from ramac.text import say
+
+
+class EpisodeLimit(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment that ends by itself, which is stopped where it does not. Raises RunStopped after `steps` steps."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], steps: int) -> None:
+        super().__init__(env)
+        self.most, self.count = steps, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self.count = 0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        if self.count == self.most:
+            name = self.spec.id if self.spec else self.env
+            text = f"{name} has not ended an episode after {self.most} steps, and never cuts one"
+            raise RunStopped(f"{text}; task.horizon=STEPS cuts episodes")
+        self.count += 1
+        return super().step(action)
+
+
+def with_own_dtype(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    """The environment, given float32 actions in the type of its box, which rounding does not leave."""
+    box = env.action_space
+    if not isinstance(box, Box) or box.dtype == np.float32:
+        return env
+    return TransformAction(env, lambda action: np.clip(np.asarray(action, box.dtype), box.low, box.high), box)
 
 
 @cache
@@ -21,7 +54,7 @@ def say_once() -> None:
 
     def warn(message: str) -> None:
         if message not in said and "deprecated" not in message:  # deprecations are for the environments' authors
-            print(f"mujoco: {message}", file=sys.stderr)
+            say(f"mujoco: {message}", error=True)
         said.add(message)
 
     mujoco.set_mju_user_warning(warn)  # pyright: ignore[reportAttributeAccessIssue]  (missing in its stubs)
@@ -48,6 +81,7 @@ def known(spec: EnvSpec) -> EnvSpec:
 def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
     """Make a Gymnasium environment. Raises InputError when its id is unknown or its packages are missing."""
     name = environment if isinstance(environment, str) else environment.id
+    load()  # plug-ins register environments
     try:
         if "mujoco" in str(getattr(gymnasium.envs.registry.get(name), "entry_point", "")):
             say_once()
@@ -56,11 +90,48 @@ def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
         hint = "; pip install 'ramac[mujoco]'" if "mujoco" in str(error).lower() else ""
         raise InputError(f"{name} needs a package that is not installed: {error}{hint}") from error
     except AttributeError as error:  # PyOpenGL raises it while mujoco is imported
-        if "MUJOCO_GL" not in os.environ:
-            raise
-        raise InputError(f"MUJOCO_GL={os.environ['MUJOCO_GL']} cannot be used here: {error}") from error
+        if "MUJOCO_GL" in os.environ:
+            raise InputError(f"MUJOCO_GL={os.environ['MUJOCO_GL']} cannot be used here: {error}") from error
+        raise InputError(f"{name} cannot be made: {described(error)}") from error
     except (TypeError, ValueError, OSError) as error:  # from arguments in a dataset
         raise InputError(f"{name} cannot be made: {error}") from error
     except gymnasium.error.Error as error:
         hint = "" if "did you mean" in str(error).lower() else nearest(name, gymnasium.envs.registry)
         raise InputError(f"no environment {name!r}: {error}{hint}") from error
+    except (Exception, SystemExit) as error:  # from the environment's own code
+        raise InputError(f"{name} cannot be made: {described(error)}") from error
+
+
+def checked_observation(value: Any, space: gymnasium.Space) -> np.ndarray:
+    """An observation as an array of the space's shape. Raises InputError."""
+    found = np.asarray(value)
+    if found.dtype.kind not in "fiub":
+        raise InputError(f"an observation must be an array of real numbers, got {clipped(value)}")
+    if found.shape != space.shape:
+        raise InputError(f"an observation must have shape {space.shape}, got {found.shape}")
+    if not np.can_cast(found.dtype, space.dtype or found.dtype, "same_kind"):
+        raise InputError(f"an observation must be {space.dtype}, got {found.dtype}")
+    return found
+
+
+def checked_step(found: Any, space: gymnasium.Space) -> tuple[Any, float, bool, bool, Mapping[str, Any]]:
+    """What an environment's step returned. Raises InputError where Gymnasium's interface does not allow it."""
+    if not isinstance(found, tuple) or len(found) != 5:
+        count = f"{len(found)} values" if isinstance(found, tuple) else clipped(found)
+        raise InputError(f"step must return observation, reward, terminated, truncated, info; got {count}")
+    observation, reward, *ends, info = found
+    checked_observation(observation, space)
+    if np.ndim(reward) or np.asarray(reward).dtype.kind not in "fiub":
+        raise InputError(f"a reward must be a real number, got {clipped(reward)}")
+    for name, end in zip(("terminated", "truncated"), ends, strict=True):
+        if np.ndim(end) or np.asarray(end).dtype.kind != "b":
+            raise InputError(f"{name} must be true or false, got {clipped(end)}")
+    if not isinstance(info, Mapping):
+        raise InputError(f"info must be a mapping, got {clipped(info)}")
+    return observation, float(reward), bool(ends[0]), bool(ends[1]), cast("Mapping[str, Any]", info)
+
+
+def clipped(value: object) -> str:
+    """A value for a message, at most 60 characters of it."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:60]}..."

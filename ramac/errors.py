@@ -1,7 +1,11 @@
-"""The one exception that means "the user's input is wrong": one line, exit status 2, no traceback."""
+"""What ends a run or a command in one line without a traceback, and what ends nothing."""
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+
+from ramac.text import say
 
 
 class InputError(ValueError):
@@ -47,3 +51,30 @@ def nearest(value: str, choices: Iterable[str]) -> str:
         value, known, 2, 0.5
     )
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def described(error: BaseException) -> str:
+    """`ValueError: text` in one line."""
+    try:
+        text = str(error)
+    except Exception:  # of somebody else's class
+        text = ""
+    return " ".join(f"{type(error).__name__}: {text}".split())
+
+
+def warn(text: str) -> None:
+    """Warn in one line. It raises nothing, also where Python turns warnings into errors."""
+    try:
+        warnings.warn(text, stacklevel=3)
+    except Warning:
+        with suppress(OSError, ValueError):
+            say(f"ramac: {text}", error=True)
+
+
+@contextmanager
+def optional(what: str) -> Iterator[None]:
+    """A block whose failure ends nothing: `what` is left out, with a warning. For what follows a finished training."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # figures, plug-ins and loggers have exceptions of their own
+        warn(f"{what} left out: {described(error)}")

@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 
 from ramac.data import Log
+from ramac.environments import checked_step
 from ramac.errors import InputError, at_least
 from ramac.registry import hazards
 
@@ -164,10 +165,12 @@ class HazardWrapper(gymnasium.Wrapper):
             self.random = np.random.default_rng([seed, 1])  # independent of the environment's own generator
         return super().reset(seed=seed, options=options)
 
+    @np.errstate(over="ignore")  # of a reward or an observation beyond float32: who evaluates says so
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = super().step(action)
+        found = checked_step(super().step(action), self.observation_space)
+        observation, reward, terminated, truncated, info = found
         after = np.asarray(observation)
         penalty, risky = self.hazard.draw(np.asarray(action), np.asarray(reward, np.float32), after, self.random)
-        info = {**info, "clean_reward": float(reward), "penalty": float(penalty), "risky": bool(risky)}
+        info = {**info, "clean_reward": reward, "penalty": float(penalty), "risky": bool(risky)}
         terminated = terminated or bool(self.hazard.fallen(after))
-        return observation, float(reward) + float(penalty), terminated, truncated, info
+        return observation, reward + float(penalty), terminated, truncated, info

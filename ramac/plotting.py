@@ -1,20 +1,32 @@
 """Figures of a run. Colours are from Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import ramac.system.backend  # noqa: F401  (before matplotlib)
+
+# isort: split
+import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from ramac.statistics import cvar
+from ramac.system.files import whole
+from ramac.text import for_label
 
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
 TAIL = 0.1  # shaded share of worst episodes
 RETURN = "discounted return (reward units)"
+PLAIN = matplotlib.style.context("default")  # figures are the same whatever the user's matplotlibrc says
 
 
+@PLAIN
 def return_figure(returns: np.ndarray, behaviour: np.ndarray, horizon: int | None, title: str, path: Path) -> None:
     """Histograms of the policy's and the behaviour's episode returns, each with its worst tenth shaded."""
     figure = Figure(figsize=(8, 6), layout="constrained")
@@ -42,6 +54,7 @@ def return_histogram(axes: Axes, returns: np.ndarray, edges: np.ndarray, alpha: 
     axes.axvline(float(cvar(returns, alpha)), color="black", lw=1.1, ls="--", label=f"CVaR_{alpha:g}")
 
 
+@PLAIN
 def critic_figure(pictures: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]], critic: str, path: Path) -> None:
     """Per question (label, truth [L], learned [R, L], PIT curve): quantile functions, and below the PIT histogram."""
     figure = Figure(figsize=(2.9 * len(pictures), 5.6), layout="constrained")
@@ -59,6 +72,7 @@ def critic_figure(pictures: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]
     save(figure, path)
 
 
+@PLAIN
 def calibration_figure(predicted: np.ndarray, outcome: np.ndarray, curve: np.ndarray, title: str, path: Path) -> None:
     """Predicted and realised quantile functions of discounted returns, and the PIT histogram."""
     figure = Figure(figsize=(9, 4), layout="constrained")
@@ -74,6 +88,7 @@ def calibration_figure(predicted: np.ndarray, outcome: np.ndarray, curve: np.nda
     save(figure, path)
 
 
+@PLAIN
 def estimate_figure(curves: Mapping[str, np.ndarray], title: str, path: Path) -> None:
     """Quantile functions [L] of realised returns and of the estimates of behaviour and policy, with their CVaR."""
     figure = Figure(figsize=(7.5, 5), layout="constrained")
@@ -105,6 +120,20 @@ def pit_histogram(axes: Axes, curve: np.ndarray) -> None:
     axes.legend(loc="lower center", fontsize=8)
 
 
+@contextmanager
+def missing_glyphs() -> Iterator[None]:
+    """Draw a box for a letter that the font lacks, without a warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whatever the path ends in."""
-    figure.savefig(path, dpi=130, format="png")
+    """Write a figure as PNG, whatever the path ends in; whole or not at all. No text is taken for a formula.
+
+    Raises OSError that names the file.
+    """
+    for text in figure.findobj(Text):
+        text.set(text="\n".join(map(for_label, text.get_text().split("\n"))), parse_math=False)
+    with missing_glyphs(), whole(path) as part:
+        figure.savefig(part, dpi=130, format="png")

@@ -235,5 +235,6 @@ def load() -> None:
     for module in plugins():
         try:
             importlib.import_module(module)
-        except Exception as error:  # a broken plug-in of somebody else must not stop the rest
-            warnings.warn(f"plug-in {module!r} skipped: {error!r}", stacklevel=2)
+        except (Exception, SystemExit) as error:  # a broken plug-in of somebody else must not stop the rest
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            warnings.warn(f"plug-in {module!r} skipped: {reason}", stacklevel=2)

@@ -26,6 +26,31 @@ def tails(returns: np.ndarray, alphas: tuple[float, ...]) -> dict[str, float]:
     return {f"{alpha:g}": float(cvar(returns, alpha)) for alpha in alphas}
 
 
+def cvar_terms(returns: np.ndarray, alpha: float) -> np.ndarray:
+    """Terms [n] of the rows of returns [n, m], whose mean is the CVaR of all of them: v - mean_j (v - x_j)^+ / alpha.
+
+    v is the quantile at `alpha`. To first order the CVaR moves with resampled rows as this mean does.
+    Paper: Rockafellar & Uryasev 2000, Optimization of Conditional Value-at-Risk.
+    """
+    threshold = np.quantile(returns, alpha, method="inverted_cdf")
+    return threshold - np.maximum(threshold - returns, 0).mean(-1) / alpha
+
+
+def combined_interval(estimate: float, fits: Sequence[float], terms: np.ndarray) -> dict[str, float]:
+    """95 % interval of an estimate that varies with the fit and with what it is averaged over, independently.
+
+    `fits` [K >= 2]: the estimate of each fit, with the deviation `fit_error`. `terms` [n]: averaged by the estimate,
+    with the standard error `state_error`. The half-widths of both t intervals add in squares (Zou & Donner 2008).
+    """
+    from scipy.stats import t
+
+    count, level = len(terms), (1 + LEVEL) / 2
+    fit_error = float(np.std(fits, ddof=1))
+    state_error = float(np.std(terms, ddof=1)) / count**0.5 if count > 1 else 0.0
+    half = float(np.hypot(t.ppf(level, len(fits) - 1) * fit_error, t.ppf(level, max(1, count - 1)) * state_error))
+    return {"low": estimate - half, "high": estimate + half, "fit_error": fit_error, "state_error": state_error}
+
+
 def trimmed_mean(returns: np.ndarray, axis: int = -1) -> np.ndarray:
     """Mean of the middle half. The interquartile mean of Agarwal et al. 2021 is this over runs and tasks."""
     from scipy.stats import trim_mean

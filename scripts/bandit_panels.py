@@ -99,7 +99,7 @@ def main(figure: str, *folders: str) -> None:
     """Print the table of the runs in `folders` and write the panels to `figure`."""
     runs = defaultdict(list)
     for folder in folders:
-        summary = json.loads((Path(folder) / "summary.json").read_text())
+        summary = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))
         runs[name_of(summary)].append({**summary, "run_dir": folder})
     print(table(runs))
     panels(runs, Path(figure))

@@ -66,9 +66,9 @@ def main() -> None:
     table = OWN / "returns.csv"
     for run in sorted(path for path in parser.parse_args().checkpoints.iterdir() if path.is_dir()):
         found = pick(run)
-        rows = {row["policy"]: row for row in csv.DictReader(table.open())} if table.exists() else {}
+        rows = {row["policy"]: row for row in csv.DictReader(table.open(encoding="utf-8"))} if table.exists() else {}
         rows |= {row["policy"]: row for row in found}
-        with table.open("w", newline="") as file:
+        with table.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, HEADER)
             writer.writeheader()
             writer.writerows(rows[name] for name in sorted(rows))

@@ -3,6 +3,16 @@ import torch
 from tensordict import TensorDict
 
 
+def pytest_addoption(parser):
+    parser.addoption("--mutations", type=int, default=60, help="damaged files that each test of a reader tries")
+
+
+@pytest.fixture
+def mutations(request) -> int:
+    """How many damaged files a test of a reader tries."""
+    return request.config.getoption("mutations")
+
+
 @pytest.fixture(autouse=True)
 def reproducible():
     torch.set_num_threads(1)

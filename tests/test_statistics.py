@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from ramac.statistics import cvar, interval, probability_of_improvement, tails, thin_tails, trimmed_mean
+from ramac.statistics import (
+    combined_interval,
+    cvar,
+    cvar_terms,
+    interval,
+    probability_of_improvement,
+    tails,
+    thin_tails,
+    trimmed_mean,
+)  # fmt: skip
 
 
 def test_cvar_is_the_mean_of_the_worst_share():
@@ -93,3 +102,39 @@ def test_thin_tails_are_named_with_what_would_do():
     assert thin_tails(100, [0.05, 0.1]) is None
     text = thin_tails(30, [0.05, 0.1, 0.25])
     assert text == "CVaR 0.05 on 1.5 and CVaR 0.1 on 3.0 of 30 episodes; evaluation.episodes=100 would be enough"
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5, 0.1, 0.07])
+def test_terms_have_the_cvar_as_their_mean_and_move_as_it_does(alpha):
+    """Against the plain mean of the worst, and its change when one row counts a little more."""
+    value = np.random.default_rng(0).normal(3, 2, (40, 50))
+    terms = cvar_terms(value, alpha)
+    assert terms.mean() == pytest.approx(np.sort(value, axis=None)[: round(alpha * value.size)].mean())
+    heavier = np.concatenate([value] * 20 + [value[:1]])  # row 0 once more among 801
+    moved = cvar(heavier.ravel(), alpha) - cvar(value.ravel(), alpha)
+    assert moved == pytest.approx((terms[0] - terms.mean()) / 801, rel=0.1, abs=1e-5)
+
+
+def test_a_combined_interval_is_the_plain_formula():
+    fits, terms = [1.0, 2.0, 4.0], np.array([0.0, 1.0, 3.0, 8.0, 3.0])
+    s2 = sum((x - 7 / 3) ** 2 for x in fits) / 2
+    e2 = sum((x - 3) ** 2 for x in terms) / 4 / 5
+    half = math.sqrt(4.3027**2 * s2 + 2.7764**2 * e2)  # t of 2 and of 4 degrees of freedom
+    found = combined_interval(2.5, fits, terms)
+    expected = {"low": 2.5 - half, "high": 2.5 + half, "fit_error": math.sqrt(s2), "state_error": math.sqrt(e2)}
+    assert found == pytest.approx(expected, rel=1e-4)
+    few = combined_interval(0.0, [-1.0, 1.0], np.zeros(9))
+    assert few["high"] == pytest.approx(12.706 * math.sqrt(2), rel=1e-4), "t of one degree of freedom"
+    alone = combined_interval(1.0, [1.0, 1.0], np.ones(1))
+    assert (alone["low"], alone["high"]) == (1.0, 1.0)
+
+
+def test_a_combined_interval_covers_as_often_as_it_says():
+    """Three fits of deviation 1 around an estimate of deviation 1, over 20 states of deviation 4: at least 95 %."""
+    random, covered = np.random.default_rng(0), 0
+    for _ in range(2000):
+        states = random.normal(0, 4, 20)
+        estimate = random.normal() + states.mean()
+        found = combined_interval(estimate, random.normal(size=3).tolist(), states)
+        covered += found["low"] <= 0 <= found["high"]
+    assert 0.94 < covered / 2000 < 0.99

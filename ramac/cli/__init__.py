@@ -4,6 +4,9 @@ A command is one module with `main(arguments) -> exit status`; its docstring is 
 """
 
 import ast
+import atexit
+import errno
+import gc
 import os
 import re
 import sys
@@ -16,10 +19,11 @@ from pkgutil import iter_modules
 from typing import Any, NoReturn
 
 from ramac.errors import InputError, RunStopped, nearest
+from ramac.text import LONGEST, console, for_terminal, harmless_streams, printable, say, shortened
 
 COMMANDS = tuple(module.name for module in iter_modules(__path__))
 HELP = ("-h", "--help")
-LONGEST = 2000  # characters of a refusal
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # the disk or the quota is full, it is read-only
 
 
 def usage(command: str) -> str:
@@ -73,28 +77,51 @@ def run_of(words: Sequence[str], command: str) -> Path:
     return Path(words[0])
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Any], others: Any = "right", **options: Any) -> Any:
-    """A rich table; `others`: justification of the columns after the first. Text from outside must come escaped."""
-    from rich.table import Table
+def show_table(
+    title: str, columns: Sequence[Any], rows: Iterable[Iterable[Any]], others: Any = "right", width: int = 0,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Print a table; `others`: justification of the columns after the first, `width`: the least in characters.
 
-    made = Table(title=title, title_justify="left", **options)
+    A cell is text, a list of lines, or `ramac.text.styled`. No text is taken for markup.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    def cell(content: Any) -> Text:
+        lines = content if isinstance(content, Sequence) and not isinstance(content, str) else [content]
+        return (
+            content if isinstance(content, Text) else Text("\n".join(shortened(printable(x), LONGEST) for x in lines))
+        )
+
+    head = Text(shortened(printable(title), LONGEST), "table.title")
+    made = Table(title=head, title_justify="left", **options)
     for index, column in enumerate(columns):
-        made.add_column(column, justify=others if index else "left", overflow="fold")
+        made.add_column(cell(column), justify=others if index else "left", overflow="fold")
     for row in rows:
-        made.add_row(*map(str, row))
-    return made
+        made.add_row(*map(cell, row))
+    screen = console()
+    screen.width = max(screen.width, width)
+    screen.print(made)
 
 
 def fail(message: str, status: int = 2) -> NoReturn:
     """Print one line on standard error and exit; what a terminal would obey instead of showing is written out."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-    print(f"ramac: {shown if len(shown) <= LONGEST else shown[:LONGEST] + ' ...'}", file=sys.stderr)
+    say(f"ramac: {message}", error=True)
     raise SystemExit(status)
+
+
+def unusable(error: OSError) -> str:
+    """What the system refused, in one line that names the file or folder."""
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return f"the output cannot be written: {reason}" if error.errno in UNWRITABLE else f"the system says: {reason}"
+    return f"{error.filename} cannot be {'written' if error.errno in UNWRITABLE else 'used'}: {reason}"
 
 
 def one_line(message: Warning | str, category: type[Warning], *_: object) -> str:
     """A warning without its source line; ours need no name of a category either."""
-    return f"ramac: {message}\n" if category is UserWarning else f"{category.__name__}: {message}\n"
+    return for_terminal(f"{'ramac' if category is UserWarning else category.__name__}: {message}", sys.stderr) + "\n"
 
 
 def chosen(arguments: list[str]) -> tuple[str, list[str]]:
@@ -115,18 +142,25 @@ def chosen(arguments: list[str]) -> tuple[str, list[str]]:
 def main() -> None:
     """Entry point of the `ramac` command."""
     warnings.formatwarning = one_line
+    harmless_streams()
     arguments = sys.argv[1:]
     if arguments[:1] == ["--version"]:
         from importlib.metadata import version
 
-        print(f"ramac {version('ramac')}")
+        say(f"ramac {version('ramac')}")
         return
+    try:
+        os.getcwd()
+    except OSError:
+        fail("the working folder has been deleted; change into one that exists")
     try:
         command, rest = chosen(arguments)
         if rest[:1] in (["help"], *([word] for word in HELP)):
-            print(usage(command))
+            say(*usage(command).splitlines())
             return
-        if status := import_module(f"ramac.cli.{command}").main(rest):
+        status = import_module(f"ramac.cli.{command}").main(rest)
+        sys.stdout.flush()  # here, where a full disk is told in one line
+        if status:
             raise SystemExit(status)
     except InputError as error:
         fail(str(error))
@@ -135,6 +169,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has closed it: ramac list | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except OSError as error:  # a full disk, a folder that is gone: whatever a command did not explain itself
+        fail(unusable(error), 1)
     except KeyboardInterrupt as error:  # a run says how to continue: ramac.system.signals
-        print(f"\nramac: {error if error.args else 'interrupted'}", file=sys.stderr)
+        say("", f"ramac: {error if error.args else 'interrupted'}", error=True)
+        atexit.register(gc.freeze)  # on a busy machine Python's last collection takes seconds: who stops a run waits
         raise SystemExit(getattr(error, "status", 130)) from None

@@ -1,11 +1,13 @@
-"""ramac data list|show|build|check: the logged data of tasks, and your own
+"""ramac data list|show|build|check|convert: the logged data of tasks, and your own
 
   ramac data list                              tasks whose data we can build, and Minari datasets on disk
   ramac data show TASK|ID|FILE [SETTINGS]      episodes, returns, tail, hazards, size
   ramac data build TASK... [SETTINGS]          collect the tasks' data, e.g. transitions=1000000
   ramac data check ID|FILE [environment=ID]    shapes, numbers, ends of episodes, duplicates; status 1 on an error
+  ramac data convert FILE ID [environment=ID]  write a Minari dataset of your own, such as mine/logs-v0
 
-SETTINGS are the task's (transitions=N horizon=N hazard=none ...), written without task.
+SETTINGS are the task's (transitions=N horizon=N hazard=none ...), written without task. Columns of a FILE or folder are
+named by columns.ROLE=NAME, as in a run: columns.actions=[u].
 """
 
 import itertools
@@ -17,23 +19,24 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
-from rich.console import Console
-from rich.markup import escape
 
 from ramac import cli
 from ramac.data import Log
-from ramac.data.check import findings, misfits
+from ramac.data.check import findings, misfits, shortened
 from ramac.data.describe import describe
 from ramac.data.sources import load
 from ramac.data.sources.minari import ID, on_disk
+from ramac.data.spaces import as_vectors
 from ramac.data.storage import exists, place
 from ramac.environments import make
 from ramac.errors import InputError, nearest
 from ramac.registry import tasks
 from ramac.tasks import Task, configured
+from ramac.text import say
 
 OWN = re.compile(r"ramac/(\w+)/([\w-]+?)-(\d+)-v\d+")
 OTHER_GROUPS = re.compile(r"data=|hazard\.|hazard=(?!(v\d|\w+-v\d|none)$)")  # settings that are not the task's
+COLUMNS = re.compile(r"(data\.)?columns\.\w+=")
 Shown = tuple[Log, str, Path | None, Task | None]  # what `data show` prints: the data, a title, their place, their task
 
 
@@ -42,9 +45,9 @@ def main(arguments: list[str]) -> int:
     words = [word for word in arguments if "=" not in word or os.path.exists(word)]
     settings = [word for word in arguments if word not in words]
     if not words:
-        print(__doc__)
+        say(*(__doc__ or "").splitlines())
         return 0
-    actions = {"list": show_list, "show": show, "build": build, "check": check}
+    actions = {"list": show_list, "show": show, "build": build, "check": check, "convert": convert}
     name, *names = words
     if name not in actions:
         raise InputError(f"no command 'data {name}'; choose from {', '.join(actions)}{nearest(name, actions)}")
@@ -53,6 +56,8 @@ def main(arguments: list[str]) -> int:
     if name in ("show", "check") and len(names) != 1:
         what = "task, Minari id or file" if name == "show" else "Minari id or file"
         raise InputError(f"data {name} needs one {what}, got {len(names)}")
+    if name == "convert" and len(names) != 2:
+        raise InputError(f"data convert needs data and a new id, got {len(names)}: data convert FILE mine/logs-v0")
     if name == "build" and not names:
         raise InputError(f"data build needs a task; choose from {', '.join(buildable())}")
     return actions[name](names, settings)
@@ -80,17 +85,19 @@ def show_list(_: list[str], __: list[str]) -> int:
     """Print what can be built and what is on disk."""
     import minari
 
-    console, rows = Console(), []
+    rows = []
     for name, about in minari.list_local_datasets().items():
         environment = re.search(r'"id": "([^"]+)"', str(about.get("env_spec", "")))
         counts = about.get("total_episodes", ""), about.get("total_steps", "")
-        rows.append((escape(name), escape(environment[1]) if environment else "", *counts, size(place(name))))
-    title, columns = escape(f"Minari datasets in {place()}"), ("id", "environment", "episodes", "steps", "MB")
-    console.print(cli.table(title, columns, rows) if rows else f"no {title}")
+        rows.append((name, environment[1] if environment else "", *counts, size(place(name))))
+    title, columns = f"Minari datasets in {place()}", ("id", "environment", "episodes", "steps", "MB")
+    if rows:
+        cli.show_table(title, columns, rows)
+    else:
+        say(f"no {title}")
     states = ((name, "on disk" if exists(tasks.build(name).dataset_id) else "not built") for name in buildable())
-    console.print(cli.table("tasks that build their own data (not D4RL)", ("task", "data"), states))
-    hint = "build one: ramac data build TASK; public data: data=ID downloads it, e.g. data=mujoco/hopper/expert-v0"
-    console.print(hint, highlight=False)
+    cli.show_table("tasks that build their own data (not D4RL)", ("task", "data"), states)
+    say("build one: ramac data build TASK; public data: data=ID downloads it, e.g. data=mujoco/hopper/expert-v0")
     return 0
 
 
@@ -102,21 +109,20 @@ def build(names: list[str], settings: list[str]) -> int:
             raise InputError(f"task={name} has no data to build; choose from {', '.join(buildable())}")
     for task in chosen:
         there = task.dataset_id is not None and exists(task.dataset_id)
-        print(f"{task.dataset_id}: {'already there' if there else 'built'}, {task.build()}")
+        say(f"{task.dataset_id}: {'already there' if there else 'built'}, {task.build()}")
     return 0
 
 
 def show(names: list[str], settings: list[str]) -> int:
     """Print what a task's data, a Minari dataset or a file holds."""
-    (name,), console = names, Console()
+    (name,) = names
     if (match := OWN.fullmatch(name)) and (task := f"{match[1]}-{match[2]}") in tasks and exists(name):
         name, settings = task, [f"transitions={match[3]}", *settings]
     log, title, path, task = of_task(name, settings) if name in tasks else of_source(name, settings)
     horizon = task.horizon if task else None
-    made = cli.table(escape(title), ("", ""), described(describe(log, horizon), path, task), show_header=False)
-    made.columns[1].justify = "left"
-    console.print(made)
-    console.print(histogram(log.returns(horizon)), highlight=False)
+    rows = described(log, describe(log, horizon), path, task)
+    cli.show_table(title, ("", ""), rows, others="left", show_header=False)
+    say(*histogram(log.returns(horizon)).splitlines())
     return 0
 
 
@@ -135,12 +141,19 @@ def of_source(name: str, settings: list[str]) -> Shown:
     path = Path(name) if os.path.exists(name) else place(name) if ID.fullmatch(name) else None
     if not path and not set("+:") & set(name):
         raise InputError(f"{name!r} is no task, no Minari id and no file{nearest(name, [*tasks, *on_disk()])}")
-    if settings:
-        raise InputError(f"{settings[0]!r} goes with a task; choose from {', '.join(buildable())}")
-    return load(name), name, path, None
+    if other := [word for word in settings if not COLUMNS.match(word)]:
+        raise InputError(f"{other[0]!r} goes with a task; choose from {', '.join(buildable())}")
+    return load(name, columns_of(settings)[0]), name, path, None
 
 
-def described(found: dict[str, Any], path: Path | None, task: Task | None) -> Iterator[tuple[str, str]]:
+def columns_of(settings: list[str]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Names of columns by role, and the other settings. Raises InputError."""
+    pairs = [word.partition("=") for word in settings if COLUMNS.match(word)]
+    named = {key.rpartition(".")[2]: cli.value_of(key, value) for key, _, value in pairs}
+    return named or None, [word for word in settings if not COLUMNS.match(word)]
+
+
+def described(log: Log, found: dict[str, Any], path: Path | None, task: Task | None) -> Iterator[tuple[str, str]]:
     """Rows of the table: the statistics of `describe`, and where the data lie."""
     yield "episodes", "{episodes}, {terminal} end in a terminal state".format(**found)
     yield "episode length", "{length_mean:.0f} steps ({length_min} to {length_max})".format(**found)
@@ -155,8 +168,19 @@ def described(found: dict[str, Any], path: Path | None, task: Task | None) -> It
         score = task.score(found["clean_return_mean"]) if task else None
         with_score = "" if score is None else f", D4RL score {score:.1f}"
         yield "clean return (whole episode)", f"{found['clean_return_mean']:.1f}{with_score}"
+    yield from origins(log)
     if path:
-        yield "size", escape(f"{found['steps']} steps, {size(path)} MB in {path}")
+        yield "size", f"{found['steps']} steps, {size(path)} MB in {path}"
+
+
+def origins(log: Log) -> Iterator[tuple[str, str]]:
+    """Rows of the table: names of the observation's numbers, and the environments that the data name."""
+    if log.names:
+        yield "observation", shortened(log.names)
+    if log.environment:
+        yield "collected in", log.environment.id
+    if log.evaluation_environment:
+        yield "judged in", log.evaluation_environment.id
 
 
 def histogram(returns: np.ndarray, bins: int = 12, width: int = 50) -> str:
@@ -173,20 +197,36 @@ def histogram(returns: np.ndarray, bins: int = 12, width: int = 50) -> str:
 
 def check(names: list[str], settings: list[str]) -> int:
     """Print one line per finding; 1 when the data cannot be learned from."""
-    _, given = cli.settings(settings, "data check", ["environment"])
-    log = load(names[0])
-    if judge := given.get("environment") or log.environment:
-        env = make(judge)
+    columns, others = columns_of(settings)
+    _, given = cli.settings(others, "data check", ["environment", "columns."])
+    log = load(names[0], columns)
+    if judge := given.get("environment") or log.judge:
+        env = as_vectors(make(judge), log.parts)
         if wrong := list(misfits(log, env)):
-            print("\n".join(f"error    this dataset {text}" for text in wrong))
+            say(*(f"error    this dataset {text}" for text in wrong))
             return 1
         assert isinstance(env.action_space, Box)  # otherwise a misfit
         low, high = env.action_space.low, env.action_space.high
     else:
-        print("the box of actions is taken to be [-1, 1]; environment=ID names another")
+        say("the box of actions is taken to be [-1, 1]; environment=ID names another")
         high = np.ones(log.action.shape[1])
         low = -high
     found = list(findings(log, low, high))
     for finding in found:
-        print(f"{finding.level:<8} {finding.text}")
+        say(f"{finding.level:<8} {finding.text}")
     return int(any(finding.level == "error" for finding in found))
+
+
+def convert(names: list[str], settings: list[str]) -> int:
+    """Write what `data=` takes as a Minari dataset."""
+    from ramac.data.convert import convert as write  # imports minari
+    from ramac.data.convert import refuse_id
+
+    origin, dataset_id = names
+    columns, others = columns_of(settings)
+    _, given = cli.settings(others, "data convert", ["environment", "columns."])
+    refuse_id(dataset_id)  # before the data are read
+    log = load(origin, columns)
+    folder = write(log, dataset_id, origin, given.get("environment"))
+    say(f"{dataset_id}: {len(log.reward)} steps in {len(log.start)} episodes, {folder}; use it by data={dataset_id}")
+    return 0

@@ -9,10 +9,7 @@ measures                  bias and deviation of every risk measure as each criti
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-
-from ramac.cli import run_of, settings, table
+from ramac.cli import run_of, settings, show_table
 from ramac.cli.estimate import miscalibration, predictions
 from ramac.evaluation.critic_check import failures
 from ramac.evaluation.readouts import readouts
@@ -20,15 +17,16 @@ from ramac.experiment.calibrate import calibrate, examine
 from ramac.registry import critics
 from ramac.statistics import ENOUGH
 from ramac.system.runtime import keep_memory
+from ramac.text import say, styled
 
 
 def main(arguments: list[str]) -> int:
     """Check a run's critic, or a new one; exit status 1 when a figure of a new one misses its mark."""
     if arguments == ["measures"]:
         for index, row in enumerate(readouts()):
-            print("|", " | ".join(row), "|")
+            say(f"| {' | '.join(row)} |")
             if index == 0:
-                print("|" + "---|" * len(row))
+                say("|" + "---|" * len(row))
         return 0
     if arguments and "=" not in arguments[0]:
         words, given = settings(arguments, "doctor", ("episodes",))
@@ -42,37 +40,36 @@ def main(arguments: list[str]) -> int:
 
 def show_run(report: dict[str, Any]) -> None:
     """Print predicted against realised returns."""
-    console, count = Console(highlight=False), report["episodes"]
+    count = report["episodes"]
     title = "{run_dir}: discounted return from the first step, {episodes} episodes, gamma {gamma:g}".format(**report)
     columns = ("", "predicted", "realised", "95 % interval of realised")
-    console.print(table(escape(title), columns, predictions(report["cvar"])))
+    show_table(title, columns, predictions(report["cvar"]))
     if (worst := min(row["alpha"] for row in report["cvar"])) * count < ENOUGH:
-        console.print(f"CVaR {worst:g} rests on {worst * count:.1f} episodes; more: ramac doctor RUN episodes=1000")
-    console.print(miscalibration(report))
+        say(f"CVaR {worst:g} rests on {worst * count:.1f} episodes; more: ramac doctor RUN episodes=1000")
+    say(miscalibration(report))
     if (beyond := report["beyond_horizon"]) > 0.01:
-        console.print(f"episodes end at the horizon, predictions do not: {beyond:.0%} of a steady reward is beyond it")
-    console.print(f"figure and numbers: [bold]{escape(report['run_dir'])}/calibration.*[/bold]")
+        say(f"episodes end at the horizon, predictions do not: {beyond:.0%} of a steady reward is beyond it")
+    say(f"figure and numbers: {(files := report['run_dir'] + '/calibration.*')}", bold=files)
 
 
 def show_critic(report: dict[str, Any]) -> None:
     """Print a table with a column per question; a figure that misses its mark has a red cross."""
-    console = Console(width=max(Console().width, 110), highlight=False)  # a log file gets the whole table too
     title = f"critic={critics.label(report['critic'])} seed={report['seed']}"
     columns = ("figure (passes up to)", *(row["problem"] for row in report["questions"]))
-    console.print(table(title, columns, figures(report)))
-    found = len(report["failed"])
-    verdict = f"[red]{found} figures miss their mark[/red]" if found else "[green]every figure passes[/green]"
-    console.print(f"{verdict}; everything is in [bold]{escape(report['run_dir'])}[/bold]")
+    show_table(title, columns, figures(report), width=110)  # a log file gets the whole table too
+    found, folder = len(report["failed"]), report["run_dir"]
+    verdict = f"{found} figures miss their mark" if found else "every figure passes"
+    say(f"{verdict}; everything is in {folder}", **{"red" if found else "green": verdict, "bold": folder})
 
 
-def figures(report: dict[str, Any]) -> Iterator[list[str]]:
+def figures(report: dict[str, Any]) -> Iterator[list[Any]]:
     """Name, mark and values of each figure of the questions."""
     rows, marks = report["questions"], report["marks"]
     failed = [failures(row) for row in rows]
 
-    def judged(name: str, key: str, values: list[str]) -> list[str]:
-        signs = ["[red]✗[/red]" if key in missed else "[green]✓[/green]" for missed in failed]
-        cells = (f"{value} {sign}" for value, sign in zip(values, signs, strict=True))
+    def judged(name: str, key: str, values: list[str]) -> list[Any]:
+        pairs = zip(values, failed, strict=True)
+        cells = (styled(f"{x} ✗", "red") if key in missed else styled(f"{x} ✓", "green") for x, missed in pairs)
         return [f"{name} ({marks.get(key, marks['risk']):.0%})", *cells]
 
     yield ["gradient steps", *(str(row["steps"]) for row in rows)]

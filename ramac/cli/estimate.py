@@ -1,50 +1,51 @@
-"""ramac estimate RUN [seed=N] [steps=N]: estimate what a run's policy would return, by the logged data alone
+"""ramac estimate RUN [seed=N] [steps=N] [fits=N] [data=PLACE]: estimate a policy's return by the logged data alone
 
 seed=N    of the estimate, by default the run's
-steps=N   gradient steps of each fit
+steps=N   gradient steps of each fit; by default the run's estimate.steps, else 3000
+fits=N    fits to bootstrap samples of the logged episodes; by default the run's estimate.fits
+data=PLACE  where the run's data are now; other data are refused
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-
-from ramac.cli import run_of, settings, table
+from ramac.cli import run_of, settings, show_table
 from ramac.evaluation.calibration import cvar_name
 from ramac.experiment.estimate import of_run
 from ramac.statistics import ENOUGH
+from ramac.text import say, styled
 
 
 def main(arguments: list[str]) -> int:
     """Estimate a run. Raises InputError, and FloatingPointError when a fit diverges."""
-    words, given = settings(arguments, "estimate", ("seed", "steps"))
+    words, given = settings(arguments, "estimate", ("seed", "steps", "fits", "data"))
     show(of_run(run_of(words, "estimate"), **given))
     return 0
 
 
 def show(report: dict[str, Any]) -> None:
     """Print the estimate, the check on the behaviour, the ranking of several checkpoints, and the verdict."""
-    console, policy, behaviour = Console(highlight=False), report["policy"], report["behaviour"]
-    run, kind = escape(report["run_dir"]), "held-out" if behaviour["held_out"] else "training"
+    policy, behaviour = report["policy"], report["behaviour"]
+    run, kind = report["run_dir"], "held-out" if behaviour["held_out"] else "training"
     first = f"first states of {policy['starts']} {kind} episodes, gamma {report['gamma']:g}"
-    columns = ("", "estimate", "95 % over first states", "members")
+    columns = ("", "estimate", "95 % interval", "range of the fits")
     levels = policy["cvar"]
     rows = ((cvar_name(row["alpha"]), f"{row['estimate']:.2f}", span(row), span(row, "member_")) for row in levels)
-    console.print(table(f"{run}: estimated discounted return of the policy, {first}", columns, rows))
+    show_table(f"{run}: estimated discounted return of the policy, {first}", columns, rows)
     title = f"the same estimator on the behaviour, against {behaviour['episodes']} {kind} episodes"
     columns = ("", "estimate", "returned", "95 % interval of returned")
-    console.print(table(title, columns, predictions(behaviour["cvar"])))
-    console.print("\n".join(notes(report)))
+    show_table(title, columns, predictions(behaviour["cvar"]))
+    say(*notes(report))
     if choice := report.get("choice"):
-        console.print(ranking(choice))
-    console.print(f"[bold]{report['verdict']}[/bold]")
-    console.print(f"figure and numbers: [bold]{run}/estimate.*[/bold]")
+        show_ranking(choice)
+    say(report["verdict"], bold=report["verdict"])
+    say(f"figure and numbers: {(files := f'{run}/estimate.*')}", bold=files)
 
 
 def notes(report: dict[str, Any]) -> list[str]:
     """What limits the estimate, and how far the policy is from the data."""
-    behaviour, found = report["behaviour"], []
+    behaviour = report["behaviour"]
+    found = ["the interval is of resampled episodes, repeated fits and first states; a bias of all fits is not in it"]
     worst, count = min(row["alpha"] for row in behaviour["cvar"]), behaviour["episodes"]
     if worst * count < ENOUGH:
         found.append(f"CVaR {worst:g} rests on {worst * count:.1f} of these episodes")
@@ -65,11 +66,11 @@ def span(row: dict[str, Any], prefix: str = "") -> str:
     return f"{row[prefix + 'low']:.2f} to {row[prefix + 'high']:.2f}"
 
 
-def predictions(cvar: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+def predictions(cvar: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
     """Name, prediction, realised value and its interval of each row; a missed prediction is red."""
     for row in cvar:
         met = row.get("met", row["low"] <= row["predicted"] <= row["high"])
-        predicted = f"{row['predicted']:.2f}" if met else f"[red]{row['predicted']:.2f}[/red]"
+        predicted = f"{row['predicted']:.2f}" if met else styled(f"{row['predicted']:.2f}", "red")
         yield cvar_name(row["alpha"]), predicted, f"{row['realised']:.2f}", span(row)
 
 
@@ -80,12 +81,12 @@ def miscalibration(report: dict[str, Any]) -> str:
     return f"calibration: the PIT is up to {found:.3f} from uniform, {words} ({chance:.3f} at 95 %)"
 
 
-def ranking(choice: dict[str, Any]) -> Any:
-    """Table of checkpoints, the best first."""
+def show_ranking(choice: dict[str, Any]) -> None:
+    """Print the table of checkpoints, the best first."""
     levels = (f"CVaR {alpha}" for alpha in choice["rows"][0]["cvar"])
     columns = ("gradient step", "score", "mean", *levels, "out of distribution")
     rows = []
     for row in choice["rows"]:
         numbers = (f"{number:.2f}" for number in (row["score"], row["mean"], *row["cvar"].values()))
         rows.append((row["step"], *numbers, "" if row["ood"] is None else f"{row['ood']:.0%}"))
-    return table(f"checkpoints by {choice['rule']}: {choice['chosen']}", columns, rows)
+    show_table(f"checkpoints by {choice['rule']}: {choice['chosen']}", columns, rows)

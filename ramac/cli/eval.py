@@ -14,12 +14,10 @@ name=LABEL                folder RUN/evaluations/LABEL; by default it lists the 
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-
-from ramac.cli import run_of, table, value_of
+from ramac.cli import run_of, show_table, value_of
 from ramac.cli.train import result_rows, warn_of_thin_tails
 from ramac.experiment.evaluate import evaluate
+from ramac.text import say
 
 
 def main(arguments: list[str]) -> int:
@@ -34,10 +32,9 @@ def main(arguments: list[str]) -> int:
 
 def show(run: Path, summary: dict[str, Any]) -> None:
     """Print the statistics of an evaluation."""
-    console = Console()
     asked = " ".join(f"{key}={value}" for key, value in summary["settings"].items())
     columns = ("episode return", f"policy ({summary['episodes']} episodes)", "95 % interval")
     score = [("D4RL score", f"{summary['score']:.1f}", "")] if "score" in summary else []
-    console.print(table(escape(f"{run}: {asked or 'again'}"), columns, [*result_rows(summary), *score]))
+    show_table(f"{run}: {asked or 'again'}", columns, [*result_rows(summary), *score])
     warn_of_thin_tails(summary)
-    console.print(f"everything is in [bold]{escape(summary['run_dir'])}[/bold]", highlight=False, soft_wrap=True)
+    say(f"everything is in {summary['run_dir']}", bold=summary["run_dir"])

@@ -3,13 +3,12 @@
 The same as ramac KEY=VALUE... --explain.
 """
 
-from rich.console import Console
-
-from ramac.cli import table
+from ramac.cli import show_table
 from ramac.cli.train import split
 from ramac.errors import InputError
 from ramac.experiment.compose import compose
 from ramac.experiment.explain import PARTS, explain
+from ramac.text import say
 
 
 def main(arguments: list[str]) -> int:
@@ -27,11 +26,10 @@ def main(arguments: list[str]) -> int:
         rows.append((row["term"], row["trains"], weights, gradient, described(row.get("evaluations", {}))))
     moments = "weight at " + ", ".join(map(str, PARTS)) + f" % of {trainer.steps} steps"
     columns = ("term", "trains", moments, "gradient", "evaluations")
-    console = Console()
-    console.print(table(f"loss terms on the first batch of {trainer.batch_size}", columns, rows))
-    console.print("Gradient norms are those that the optimiser gets at the last weight, before clipping.")
+    show_table(f"loss terms on the first batch of {trainer.batch_size}", columns, rows)
+    say("Gradient norms are those that the optimiser gets at the last weight, before clipping.")
     every = f"; the actor's every {trainer.delay} gradient steps" if trainer.delay > 1 else ""
-    console.print(f"Evaluations per gradient step, shared samples counted once: {described(together)}{every}.")
+    say(f"Evaluations per gradient step, shared samples counted once: {described(together)}{every}.")
     return 0
 
 

@@ -11,12 +11,10 @@ opset=18                  version of the ONNX operators, for an older runtime (.
 
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-
-from ramac.cli import settings, table
+from ramac.cli import settings, show_table
 from ramac.deploy.export import SETTINGS, export
 from ramac.errors import InputError
+from ramac.text import say
 
 
 def main(arguments: list[str]) -> int:
@@ -37,7 +35,5 @@ def show(found: dict[str, Any]) -> None:
         rows.append((batch, f"{difference:.1e}", *(f"{times[who]:.2f}" if times else "" for who in ("act", "file"))))
     columns = ("batch", "difference / half width", "agent.act, ms", "file, ms")
     noise = f"noise [B, {found['noise']}], standard normal" if found["noise"] else "no noise"
-    console = Console()
-    console.print(table(f"file against agent.act, same noise; processor time; {noise}", columns, rows))
-    size = f"{found['bytes'] / 1000:.0f} kB"
-    console.print(f"[bold]{escape(found['file'])}[/bold], {size}", highlight=False, soft_wrap=True)
+    show_table(f"file against agent.act, same noise; processor time; {noise}", columns, rows)
+    say(f"{found['file']}, {found['bytes'] / 1000:.0f} kB", bold=found["file"])

@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-
-from ramac.cli import table
+from ramac.cli import show_table
 from ramac.errors import InputError, RunStopped, nearest
 from ramac.experiment.grid.folder import GridFolder
 from ramac.experiment.grid.search import plan_search
 from ramac.experiment.grid.status import STATES, remaining, status
 from ramac.experiment.grid.sweep import launch, plan
+from ramac.text import say
 
 FOLDERS: list[Path] = []  # of the sweeps of this process: Hydra hands nothing back to who started them
 
@@ -32,11 +30,11 @@ def sweep(sweeper: Any, arguments: list[str]) -> None:
     planned = plan(sweeper, arguments)
     FOLDERS.append(planned.grid.path)
     counts = f"{len(planned.cells)} runs, {len(planned.missing)} to run"
-    print(f"sweep: {counts}, in {planned.grid.path}", flush=True)
+    say(f"sweep: {counts}, in {planned.grid.path}")
     died = launch(sweeper.launcher, sweeper.config, planned)
     failed = show(planned.grid)
     if died:
-        print(f"the launcher stopped: {died}; the same command again runs what is missing")
+        say(f"the launcher stopped: {died}; the same command again runs what is missing")
     if died or failed:
         raise SystemExit(1)
 
@@ -45,40 +43,41 @@ def search(sweeper: Any, arguments: list[str]) -> None:
     """Run the trials of a search and print the best one. Raises InputError, SystemExit(1) without any result."""
     planned = plan_search(sweeper, arguments)
     FOLDERS.append(planned.grid.path)
-    print(f"search: {sweeper.n_trials} trials, {planned.purpose}, in {planned.grid.path}", flush=True)
+    say(f"search: {sweeper.n_trials} trials, {planned.purpose}, in {planned.grid.path}")
     again = f"the same command continues the search in {planned.grid.path}"
     try:
         planned.run(arguments)
     except KeyboardInterrupt as error:
-        error.args = (f"{error if error.args else 'interrupted'}; {again}",)
+        said = str(error).partition("; the same command")[0] or "interrupted"
+        error.args = (f"{said}; {again}",)
         raise
     except RunStopped as error:
         raise RunStopped(f"{error}; {again}") from error
     show(planned.grid)
     if planned.best is None:
-        print("no trial has a result")
+        say("no trial has a result")
         raise SystemExit(1)
     value, cell = planned.best
-    print(f"best: {value:.6g} by {' '.join(planned.searched(cell.overrides))}\n  {planned.grid.run(cell)}")
+    say(f"best: {value:.6g} by {' '.join(planned.searched(cell.overrides))}", f"  {planned.grid.run(cell)}")
 
 
 def show(grid: GridFolder) -> int:
-    """Print how a sweep stands; returns how many runs failed. Raises InputError when the folder is no sweep's."""
-    rows, console = status(grid), Console(highlight=False, soft_wrap=True)
+    """Print how a sweep stands; returns how many runs have failed or stopped. Raises InputError for another folder."""
+    rows = status(grid)
     counts = {state: sum(row.state == state for row in rows) for state in STATES}
-    console.print(table(escape(str(grid.path)), list(counts), [list(counts.values())]))
+    show_table(str(grid.path), list(counts), [list(counts.values())])
     for row in sorted(rows, key=lambda row: row.state):  # the failed ones before the running ones
-        if row.state == "failed":
-            console.print(f"failed: {escape(' '.join(row.cell.overrides))}\n  {escape(row.reason)}")
+        if row.state in ("failed", "damaged"):
+            say(f"{row.state}: {' '.join(row.cell.overrides)}", f"  {row.reason}")
         elif row.state == "running":
-            console.print(f"running: {escape(str(row.cell.name))}, {row.progress:.0%} of its gradient steps")
+            say(f"running: {row.cell.name}, {row.progress:.0%} of its gradient steps")
     if counts["running"] or counts["waiting"] or counts["interrupted"]:
         seconds = remaining(rows)
         text = "unknown before the first run has finished" if seconds is None else f"about {in_words(seconds)}"
-        console.print(f"expected remaining time: {text}")
+        say(f"expected remaining time: {text}")
     if counts["done"]:
-        console.print(f"  ramac report {escape(str(grid.path))}")
-    return counts["failed"]
+        say(f"  ramac report {grid.path}")
+    return counts["failed"] + counts["interrupted"] + counts["damaged"]
 
 
 def in_words(seconds: float) -> str:

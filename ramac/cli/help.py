@@ -9,6 +9,7 @@ import yaml
 from ramac.cli import summaries
 from ramac.experiment.presets import CONFIGS, PRESETS, presets
 from ramac.registry import GROUPS, Registry, plugins
+from ramac.text import say
 
 DECLARED = re.compile(r'^@\w+\.register\(\s*"([^"]+)"', re.MULTILINE)
 NOT_ENTRIES = re.compile(r"^  - (?:_self_|override ).*\n", re.MULTILINE)  # lines of the defaults that only Hydra reads
@@ -47,5 +48,5 @@ def page() -> str:
 
 def main(arguments: list[str]) -> int:
     """Print the page."""
-    print(page())
+    say(*page().splitlines())
     return 0

@@ -8,6 +8,7 @@ import json
 
 from ramac.errors import InputError
 from ramac.system.info import information
+from ramac.text import say
 
 
 def main(arguments: list[str]) -> int:
@@ -16,13 +17,13 @@ def main(arguments: list[str]) -> int:
         raise InputError(f"info takes no arguments but --json, got {' '.join(arguments)!r}")
     found = information()
     if arguments:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(found, indent=2))  # noqa: T201  (whole lines, for programs; JSON escapes by itself)
         return 0
     for title, section in found.items():
         if isinstance(section, str):
-            print(f"{title}: {section}")
+            say(f"{title}: {section}")
             continue
-        print(f"{title}:" + " none" * (not section))
+        say(f"{title}:" + " none" * (not section))
         for key, value in section.items():
-            print(f"  {key}: {value}")
+            say(f"  {key}: {value}")
     return 0

@@ -2,10 +2,7 @@
 
 from typing import Any, Literal, get_args, get_origin
 
-from rich.console import Console
-from rich.markup import escape
-
-from ramac.cli import table
+from ramac.cli import show_table
 from ramac.errors import known_group
 from ramac.experiment.presets import about, presets
 from ramac.registry import SLOTS, Registry, paper, summary
@@ -20,17 +17,17 @@ def kind(annotation: Any) -> str:
     return str(annotation) if get_args(annotation) else annotation.__name__
 
 
-def arguments(registry: Registry, name: str) -> str:
+def arguments(registry: Registry, name: str) -> list[str]:
     """One line per argument: name, type, default; the one a numeric suffix sets is marked."""
     lines = []
     for key, parameter in registry.parameters(name).items():
         default = "" if parameter.default is parameter.empty else f" = {parameter.default}"
         mark = f"   ({name}NUMBER)" if registry.suffix[name] == key else ""
         lines.append(f"{key}: {kind(parameter.annotation)}{default}{mark}")
-    return "\n".join(lines)
+    return lines
 
 
-def rows_of(group: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def rows_of(group: str) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """Columns and rows of a group of entries or presets."""
     if group in ABOUT:
         keys, texts = ABOUT[group], {name: about(path) for name, path in presets(group).items()}
@@ -45,8 +42,7 @@ def main(arguments: list[str]) -> int:
     known = (*SLOTS, *ABOUT)
     for group in arguments:
         known_group(group, known)
-    console = Console()
     for group in arguments or known:
         columns, rows = rows_of(group)
-        console.print(table(f"{group}=", columns, (map(escape, row) for row in rows), others="left", show_lines=True))
+        show_table(f"{group}=", columns, rows, others="left", show_lines=True)
     return 0

@@ -1,6 +1,7 @@
-"""ramac resume RUN [threads=N] [device=NAME] [save_every=N]: resume an interrupted run
+"""ramac resume RUN [threads=N] [device=NAME] [save_every=N] [data=PLACE]: resume an interrupted run
 
 It ends with the numbers of a run that was never interrupted, bit for bit with the same threads on the same processor.
+data=PLACE is where the run's data are now; other data are refused. task.horizon=STEPS cuts the evaluation's episodes.
 The same command as the first time does the same; a sweep is resumed by its own command.
 """
 

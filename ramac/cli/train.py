@@ -3,24 +3,30 @@
 The word train may be left out. The composed configuration of any command line: ramac KEY=VALUE... --cfg job
 """
 
-import json
+import contextlib
 import os
+import re
+import sys
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rich.console import Console
-from rich.markup import escape
-
-from ramac.cli import fail, table
-from ramac.errors import InputError
+from ramac.cli import fail, one_line, show_table
+from ramac.errors import InputError, RunStopped, described, warn
 from ramac.experiment.compose import COMPATIBLE, compose, explained, of_tree, parsed, tree, without_aliases
 from ramac.experiment.config import RunConfig
+from ramac.experiment.folder import RunFolder
 from ramac.experiment.presets import CONFIGS
 from ramac.experiment.run import train
+from ramac.experiment.words import quoted
 from ramac.registry import tasks
 from ramac.statistics import thin_tails
-from ramac.system.runtime import keep_memory
+from ramac.system.runtime import environment_variables, keep_memory
+from ramac.system.untrusted import read_json
+from ramac.system.workers import LEADER, leading
+from ramac.text import say
 
 
 def main(arguments: list[str]) -> int:
@@ -33,10 +39,31 @@ def main(arguments: list[str]) -> int:
 
 
 def execute(config: RunConfig) -> None:
-    """Train a run and print its result."""
+    """Train a run and print its result. Raises RunStopped where its evaluation has none."""
     keep_memory()
+    failed = []
     for summary in train(config):
+        if "failure" in summary:
+            run, reason = summary["run_dir"], summary["failure"]["reason"]
+            failed.append(f"{reason}; the policy is in {run}, and ramac eval {run} evaluates it again")
+        else:
+            print_result(summary)
+    if failed:
+        raise RunStopped("; ".join(failed))
+
+
+def print_result(summary: dict[str, Any]) -> None:
+    """Print the result of a finished run. Whatever fails here is a line: everything is in its folder."""
+    try:
         show(summary)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # of the terminal, or of a task that is not as its summary says
+        warn(f"the result of {summary['run_dir']} cannot be shown: {described(error)}; summary.json has it")
+        if isinstance(error, OSError):  # what is still buffered would fail again when the process ends
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -75,6 +102,14 @@ def refuse_flags(flags: Collection[str]) -> None:
         raise InputError(f"{' and '.join(actions)} do not go together; choose one")
 
 
+def refuse_completion(words: Sequence[str]) -> None:
+    """Refuse what Hydra's shell completion does not know. Raises InputError."""
+    known = len(words) == 1 and re.fullmatch("(install|uninstall|query)=(bash|fish|zsh)", words[0])
+    if not known or (known[1] == "query" and "COMP_LINE" not in os.environ):  # the shell sets it for its query
+        given = " ".join(words) or "nothing"
+        raise InputError(f"--shell-completion takes install=bash, fish or zsh, or uninstall=, got {given}")
+
+
 def refuse_package(flags: Mapping[str, str], words: Sequence[str]) -> None:
     """Refuse a `--package` that the configuration does not have. Raises InputError."""
     from omegaconf import OmegaConf
@@ -88,29 +123,28 @@ def refuse_package(flags: Mapping[str, str], words: Sequence[str]) -> None:
 
 def with_hydra(flags: Sequence[str], words: Sequence[str]) -> int:
     """Hand the command line to Hydra, for flags: sweeps, --cfg, help and completion. Raises InputError."""
-    import sys
-
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     parsed(words)
+    if any(flag.startswith("--shell-completion") for flag in flags):
+        refuse_completion(words)
     refuse_package({name: value for name, _, value in (flag.partition("=") for flag in flags)}, words)
-    before = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
-    sys.argv = [sys.argv[0], *flags, *without_aliases(words)]
+    before, argv = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
+    full = environment_variables({"HYDRA_FULL_ERROR": "1"})  # Hydra then raises instead of printing and exiting with 1
+    sweep = leading("the same command runs what is missing") if "--multirun" in flags else nullcontext()
     try:
-        hydra.main(**COMPATIBLE, config_path=str(CONFIGS), config_name="config")(job)()
+        with full, sweep as leader:
+            led_by = [f"+hydra.job.env_set.{LEADER}={quoted(leader)}"] if leader else []
+            sys.argv = [sys.argv[0], *flags, *without_aliases(words), *led_by]
+            hydra.main(**COMPATIBLE, config_path=str(CONFIGS), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        if before[0] == "1":
+        if before == "1":
             raise
         raise InputError(explained(error, words)) from error
     finally:
-        sys.argv = before[1]
-        if before[0] is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = before[0]
+        sys.argv = argv
     return 0
 
 
@@ -127,6 +161,7 @@ def job(config: Any) -> float | None:
         from ramac.experiment.grid.cell import placed, run
 
         keep_memory()
+        warnings.formatwarning = one_line  # in a launcher's process too
         return run(placed(of_tree(config, []), hydra.overrides.task, hydra.sweep.dir), hydra.launcher)
     try:
         execute(of_tree(config, []))
@@ -151,25 +186,37 @@ def result_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 def warn_of_thin_tails(summary: dict[str, Any]) -> None:
     """Say where a CVaR rests on fewer than five episodes."""
     if warning := thin_tails(summary["episodes"], [float(alpha) for alpha in summary["return_cvar"]]):
-        Console(stderr=True).print(f"ramac: {warning}", highlight=False, soft_wrap=True)
+        say(f"ramac: {warning}", error=True)
 
 
 def task_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """The task's own columns: title, value, nothing, and the data's value."""
     for column in getattr(tasks.get(summary["task"]), "columns", ()):  # a plug-in's task may not be here
-        if column.key in summary:
+        if summary.get(column.key) is not None:
             policy, data = (summary.get(key) for key in (column.key, f"data_{column.key}"))
             yield column.title, f"{policy:{column.style}}", "", "" if data is None else f"{data:{column.style}}"
 
 
-def show(summary: dict[str, Any]) -> None:
-    """Print the result of a run beside the behaviour data's, and the next commands to try."""
-    if "estimate" in summary:  # no environment, so no episodes
+def show_unplayed(summary: dict[str, Any]) -> None:
+    """Print the estimate of a run without an environment, or that there is none."""
+    if "estimate" in summary:
         from ramac.cli.estimate import show as show_estimate
 
-        show_estimate(json.loads(Path(summary["run_dir"], "estimate.json").read_text()))
+        folder = RunFolder(Path(summary["run_dir"]))
+        show_estimate(read_json(folder.estimate_file, folder.path))
         return
-    console, behaviour, recipe = Console(), summary["behaviour"], summary.get("recipe")
+    run = summary["run_dir"]
+    if ood := summary.get("ood"):
+        say(f"out-of-distribution actions: {ood['rate']:.1%} of the policy's, {ood['data']:.1%} of the data's")
+    say(f"no estimate was asked for: ramac estimate {run} makes one; everything is in {run}", bold=run)
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Print the result of a run beside the behaviour data's, and the next commands to try."""
+    if "episodes" not in summary:  # no environment
+        show_unplayed(summary)
+        return
+    behaviour, recipe = summary["behaviour"], summary.get("recipe")
     title = "{task}: actor={actor} critic={critic} risk={risk} seed={seed}, {steps} gradient steps".format(**summary)
     logged = {"mean": behaviour["return_mean"], **{f"CVaR {a}": v for a, v in behaviour["return_cvar"].items()}}
     rows = [(name, *cells, f"{logged[name]:.2f}" if name in logged else "") for name, *cells in result_rows(summary)]
@@ -180,10 +227,10 @@ def show(summary: dict[str, Any]) -> None:
     if several := summary["checkpoint"].get("return_means"):
         policy = f"policy ({summary['episodes']} episodes of the last {len(several)} checkpoints)"
     columns = ("episode return", policy, "95 % interval", data)
-    console.print(table(title if recipe is None else f"{recipe} on {title}", columns, [*rows, *task_rows(summary)]))
+    show_table(title if recipe is None else f"{recipe} on {title}", columns, [*rows, *task_rows(summary)])
     warn_of_thin_tails(summary)
     speed = "{updates_per_second:.1f} gradient steps/s, {wall_seconds:.0f} s in all".format(**summary)
-    console.print(f"{speed}; everything is in [bold]{escape(summary['run_dir'])}[/bold]", highlight=False)
+    say(f"{speed}; everything is in {summary['run_dir']}", bold=summary["run_dir"])
     this = f"ramac task={summary['task']}" + (f" recipe={recipe}" if recipe else "")
     other = "neutral" if summary["risk"] != "neutral" else "cvar0.1"
     next_commands = {
@@ -194,4 +241,4 @@ def show(summary: dict[str, Any]) -> None:
         "ramac list": "everything that can be combined",
     }
     for command, purpose in next_commands.items():
-        console.print(f"  {command:<48} {purpose}", highlight=False, soft_wrap=True)
+        say(f"  {command:<48} {purpose}")

@@ -11,12 +11,12 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 from tensordict import TensorDict
 
-from ramac.data.columns import moments, narrow
+from ramac.data.columns import moments
 from ramac.errors import InputError
 from ramac.spec import Spec, transitions
 from ramac.system.files import checksum
 
-__all__ = ["Act", "Dataset", "Log", "from_arrays"]
+__all__ = ["Act", "Dataset", "Log", "as_log", "from_arrays"]
 
 Act = Callable[[np.ndarray], np.ndarray]  # observation [B, O] -> action [B, A]
 
@@ -35,6 +35,14 @@ class Log:
     risky: np.ndarray | None = None  # [T] bool, whether a hazard could have struck
     clean_reward: np.ndarray | None = None  # [T] like `reward`, before hazards
     environment: EnvSpec | None = None  # what the data were collected in, where the source says so
+    evaluation_environment: EnvSpec | None = None  # what a policy is to be judged in, where the source names another
+    parts: tuple[str, ...] | None = None  # vectors of nested observations, in the order of `observation`
+    names: tuple[str, ...] | None = None  # [O] of the observation's numbers, where the source says so
+
+    @property
+    def judge(self) -> EnvSpec | None:
+        """The environment that judges a policy, where the source names one."""
+        return self.evaluation_environment or self.environment
 
     @property
     def stop(self) -> np.ndarray:
@@ -133,6 +141,7 @@ class Dataset:
     returns: np.ndarray  # [episodes] return of the behaviour over the task's horizon, hazards included
     origin: str  # one line for readers: name, place and size of the data
     held_out: Log | None = None  # whole episodes that training never sees
+    environment: dict[str, str] | None = None  # `id` of the environment that judges, and the `rule` that chose it
 
     @cached_property
     def transitions(self) -> TensorDict:
@@ -155,65 +164,23 @@ def concatenate(logs: Sequence[Log]) -> Log:
             raise InputError(
                 f"data of different shapes cannot be joined: {part}s of {sizes[0]} and of {sizes[1]} numbers"
             )
-    environments = {log.environment.name: log.environment for log in logs if log.environment}
-    if len(environments) > 1:
-        raise InputError(f"data of different environments cannot be joined: {' and '.join(environments)}")
+    named: dict[str, Any] = {}
+    for key, what in (("environment", "environments"), ("evaluation_environment", "evaluation environments")):
+        found = {spec.name: spec for log in logs if (spec := getattr(log, key))}
+        if len(found) > 1:
+            raise InputError(f"data of different {what} cannot be joined: {' and '.join(found)}")
+        named[key] = next(iter(found.values()), None)
+    for key in ("parts", "names"):
+        orders = list(dict.fromkeys(getattr(log, key) for log in logs if getattr(log, key)))
+        if len(orders) > 1:
+            texts = " and ".join(", ".join(order[:12]) for order in orders[:2])
+            raise InputError(f"data whose observations differ in {key} cannot be joined: {texts}")
+        named[key] = next(iter(orders), None)
     common = [name for name in logs[0].columns if all(name in log.columns for log in logs)]
     joined: dict[str, Any] = {name: np.concatenate([log.columns[name] for log in logs]) for name in common}
     lengths = np.concatenate([log.lengths for log in logs])
-    return Log(**joined, start=np.cumsum(lengths) - lengths, environment=next(iter(environments.values()), None))
+    return Log(**joined, start=np.cumsum(lengths) - lengths, **named)
 
 
-def from_arrays(
-    observations: Any, actions: Any, rewards: Any, terminals: Any, timeouts: Any, next_observations: Any = None
-) -> Log:
-    """Steps in order, in the keys of D4RL: observations [T, O], actions [T, A], rewards, terminals and timeouts [T].
-
-    Terminals end an episode (no bootstrap), timeouts truncate one (bootstrap); the last step ends one in any case.
-    Missing next observations are taken from the following step. The last step of a cut episode then has none and is
-    left out, as in d4rl's `qlearning_dataset`; a terminal step keeps its own observation there: it never bootstraps.
-    Raises InputError that names the array which does not fit.
-    """
-    given = {"observations": observations, "actions": actions, "rewards": rewards}
-    given |= {"terminals": terminals, "timeouts": timeouts}
-    given |= {} if next_observations is None else {"next_observations": next_observations}
-    arrays = {key: _array(key, value) for key, value in given.items()}
-    count = len(arrays["observations"])
-    for key, array in arrays.items():
-        if len(array) != count or not count:
-            raise InputError(f"{key} have {len(array)} steps, observations {count}; all need the same, at least 1")
-    after = arrays.get("next_observations")
-    if after is not None and (shape := list(after.shape)) != (wanted := list(arrays["observations"].shape)):
-        raise InputError(f"next_observations have shape {shape}, observations {wanted}")
-    observation, *rest = narrow(arrays["observations"], *([] if after is None else [after]))
-    (reward,), terminated, timeout = narrow(arrays["rewards"]), arrays["terminals"], arrays["timeouts"]
-    action = arrays["actions"].astype(np.float32, copy=False)
-    end = terminated | timeout
-    start = np.flatnonzero(np.append(True, end[:-1]))
-    if rest:
-        return Log(observation, action, reward, rest[0], terminated, start)
-    after = np.concatenate([observation[1:], observation[-1:]])
-    after[terminated] = observation[terminated]
-    cut = end & ~terminated
-    cut[-1] = not terminated[-1]
-    if cut.all():
-        raise InputError("no step has a next observation: every step is a timeout and next_observations are missing")
-    return Log(observation, action, reward, after, terminated, start).keep(~cut)
-
-
-def _array(key: str, value: Any) -> np.ndarray:
-    flag, wide = key in ("terminals", "timeouts"), key in ("observations", "actions", "next_observations")
-    try:
-        plain = np.asarray(value)
-        if plain.dtype.kind not in "fiub":
-            raise ValueError(f"numbers are needed, got {plain.dtype}")
-        if flag and not np.isin(plain, (0, 1)).all():
-            raise ValueError("only 0 and 1 are flags")
-        array = np.ascontiguousarray(plain, bool if flag else np.float32 if plain.dtype == np.float32 else np.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{key} cannot be used: {error}") from error
-    if not wide and array.shape[1:] == (1,):
-        return array[:, 0]  # some files keep a column
-    if array.ndim != 1 + wide:
-        raise InputError(f"{key} must have shape {'[T, n]' if wide else '[T]'}, got {list(array.shape)}")
-    return array
+from ramac.data.arrays import from_arrays  # noqa: E402  (they need Log)
+from ramac.data.episodes import as_log  # noqa: E402

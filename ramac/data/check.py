@@ -1,6 +1,6 @@
 """Checks of logged data, one line per finding."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import gymnasium
@@ -9,7 +9,10 @@ from gymnasium.spaces import Box
 
 from ramac.data import Log
 from ramac.data.columns import HELD
+from ramac.data.spaces import CHOICES, is_vector
 from ramac.errors import InputError
+
+MOST = 3e38  # a bound beyond it is none: float32 ends there
 
 
 class Finding(NamedTuple):
@@ -28,11 +31,13 @@ def errors(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
             count = f"{bad.sum()} of {len(values)} steps, first at step {bad.argmax()}"
             yield Finding("error", f"{part} is nan or infinite in {count}")
     lowest, highest = (np.asarray(bound, np.float64) for bound in (low, high))
-    slack = 1e-5 + np.finfo(np.float32).eps * np.maximum(np.abs(lowest), np.abs(highest))  # a rounded bound
-    outside = ((log.action < lowest - slack) | (log.action > highest + slack)).any(-1)
-    if outside.any():
+    largest = np.maximum(*(np.where(np.isfinite(bound), np.abs(bound), 0) for bound in (lowest, highest)))
+    slack = 1e-5 + np.finfo(np.float32).eps * largest  # a rounded bound
+    beyond = (log.action < lowest - slack) | (log.action > highest + slack)
+    if (outside := beyond.any(-1)).any():
         first = outside.argmax()
-        text = f"actions outside the box [{low.min():g}, {high.max():g}] in {outside.sum()} of {len(log.action)} steps,"
+        at = beyond[first].argmax()
+        text = f"actions outside the box [{low[at]:g}, {high[at]:g}] in {outside.sum()} of {len(log.action)} steps,"
         yield Finding("error", f"{text} first at step {first}: {log.action[first].tolist()}")
 
 
@@ -41,6 +46,8 @@ def findings(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
     steps, episodes = len(log.reward), len(log.start)
     sizes = f"{log.observation.shape[1]} numbers per observation, {log.action.shape[1]} per action"
     yield Finding("ok", f"{steps} steps in {episodes} episodes; {sizes}")
+    if log.names:
+        yield Finding("ok", f"the numbers of an observation are {shortened(log.names)}")
     fine = Finding("ok", f"all numbers finite, all actions inside [{low.min():g}, {high.max():g}]")
     yield from list(errors(log, low, high)) or [fine]
     yield from _ends(log)
@@ -56,6 +63,11 @@ def findings(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
         yield Finding("warning", f"every reward is {log.reward[0]:g}")
     if (longest := log.lengths.max()) > 10 * (median := np.median(log.lengths)):
         yield Finding("warning", f"the longest episode has {longest} steps, the median {median:g}: a missing end?")
+
+
+def shortened(names: Sequence[str], most: int = 24) -> str:
+    """A list of names for readers."""
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
 def _coarse(log: Log) -> Iterator[Finding]:
@@ -101,11 +113,15 @@ def repeated(log: Log) -> int:
 def misfits(log: Log, env: gymnasium.Env) -> Iterator[str]:
     """Reasons why these data do not fit `env`; each continues the words "dataset NAME"."""
     box, environment = env.action_space, env.spec.id if env.spec else str(env)
-    if not isinstance(box, Box) or len(box.shape) != 1 or not np.isfinite([box.low, box.high]).all():
-        yield f"cannot be used in {environment}: its actions are {box}, not numbers within bounds"
+    if not is_vector(box) or box.dtype.kind != "f":  # type: ignore[union-attr]
+        real = isinstance(box, Box) and np.dtype(box.dtype).kind == "f"
+        hint = "wrap it so that they are one vector" if real else CHOICES
+        yield f"cannot be used in {environment}: its actions are {box}, not vectors of real numbers; {hint}"
         return
-    if log.environment and env.spec and log.environment.name != env.spec.name:
-        yield f"was collected in {log.environment.id}, not in {environment}"
+    named = [spec for spec in (log.environment, log.evaluation_environment) if spec]
+    ours = any(spec.id in gymnasium.envs.registry for spec in named)  # otherwise another one must judge
+    if ours and env.spec and env.spec.name not in [spec.name for spec in named]:
+        yield f"was collected in {named[0].id}, not in {environment}"
     for part, shape in (("observation", env.observation_space.shape), ("action", box.shape)):
         found = getattr(log, part).shape[1:]
         if found != shape:
@@ -120,3 +136,21 @@ def refuse(log: Log, name: str, env: gymnasium.Env) -> None:
     assert isinstance(box, Box)
     for finding in errors(log, box.low, box.high):
         raise InputError(f"dataset {name!r}: {finding.text}")
+
+
+def bounded(log: Log, box: Box, low: float | None = None, high: float | None = None) -> Box:
+    """The box of actions, with a finite bound where it has none: `low` or `high`, or the logged actions' own.
+
+    Raises InputError where a coordinate is left without width.
+    """
+    is_open = [~(np.abs(bound) < MOST) for bound in (box.low, box.high)]
+    if not np.any(is_open):
+        return box
+    own = (log.action.min(0) if low is None else low), (log.action.max(0) if high is None else high)
+    least, most = (np.where(o, b, a) for o, a, b in zip(is_open, (box.low, box.high), own, strict=True))
+    for first in np.flatnonzero(least >= most)[:1]:
+        raise InputError(
+            f"action coordinate {first} would be bounded by {least[first]:g} and {most[first]:g};"
+            " set task.low and task.high to the actions' true bounds"
+        )
+    return Box(least.astype(np.float32), most.astype(np.float32), dtype=np.float32)

@@ -1,18 +1,15 @@
 """Atomic writes of datasets: each is written to a hidden folder and moved to its place when complete."""
 
 import errno
-import hashlib
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
-
 from ramac.errors import InputError
+from ramac.system.files import alone
 
 FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 FULL_IN_WORDS = rf"errno = ({'|'.join(map(str, FULL))})\b"
@@ -57,15 +54,15 @@ def staged(dataset_id: str, needed: int = 0) -> Iterator[Path]:
     if final.exists() and not exists(dataset_id):
         raise InputError(f"{final} is in the way: it holds no dataset; move or delete it")
     part = root / f".part-{dataset_id.replace('/', '_')}"
-    digest = hashlib.sha256(str(part).encode()).hexdigest()[:16]
-    lock = Path(tempfile.gettempdir(), f"ramac-{os.getuid()}-{digest}.lock")
+    if part.is_symlink():
+        raise InputError(f"{part} is a link, through which a dataset would be written elsewhere; delete it")
     try:
         if needed > (free := shutil.disk_usage(root).free):
             raise InputError(
                 f"{dataset_id} needs about {needed / 1e6:.0f} MB and {root} has {free / 1e6:.0f} MB free;"
                 " make room or set MINARI_DATASETS_PATH"
             )
-        with FileLock(lock):
+        with alone(part, wait=True):
             part.mkdir(exist_ok=True)
             shutil.rmtree(part / dataset_id, ignore_errors=True)  # half-written by a killed process
             try:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ramac.deploy.command import command
 from ramac.experiment.config import RunConfig
+from ramac.text import for_markdown, printable
 
 FRONT = """---
 library_name: ramac
@@ -22,15 +23,9 @@ action = agent.act(observation)  # [*b, O] in the task's units -> [*b, A] inside
 ```"""
 
 
-def escaped(text: Any) -> str:
-    """Text from outside as plain text of one line of Markdown: no markup, no HTML, no table cell ends in it."""
-    line = "".join(c if c.isprintable() else " " for c in str(text))
-    return re.sub(r"([\\`*_{}\[\]<>#|~&$:@]|(?<=www)\.)", r"\\\1", " ".join(line.split()))
-
-
 def fenced(text: str) -> str:
     """Text of one line as a block of code, whatever it contains."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = printable(text)
     ticks = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", line) or [""]))
     return f"{ticks}\n{line}\n{ticks}"
 
@@ -54,12 +49,12 @@ def results(summary: Mapping[str, Any]) -> Iterator[str]:
     yield "| return | policy | 95 % interval | logged data |"
     yield "|---|---|---|---|"
     for key in {**policy, **logged}:
-        name = "mean" if key == "mean" else f"CVaR {escaped(key)}"
+        name = "mean" if key == "mean" else f"CVaR {for_markdown(key)}"
         ends = intervals.get(key)
         between = " to ".join(map(number, ends)) if isinstance(ends, list | tuple) else ""
         yield f"| {name} | {number(policy.get(key))} | {between} | {number(logged.get(key))} |"
     if isinstance(estimate := summary.get("estimate"), Mapping):
-        verdict = escaped(estimate.get("verdict", ""))
+        verdict = for_markdown(estimate.get("verdict", ""))
         yield f"\nOff-policy estimate of the mean: {number(estimate.get('mean'))}. {verdict}."
 
 
@@ -67,27 +62,27 @@ def card(config: RunConfig, summary: Mapping[str, Any], versions: Mapping[str, A
     """The model card of a finished run."""
     names = config.names
     repeat = command(config)
-    origin = escaped(summary.get("data", "not recorded"))
-    parts = " x ".join(escaped(names[group]) for group in ("actor", "critic", "risk"))
-    episodes = f"{escaped(summary['episodes'])} evaluation episodes. " if "episodes" in summary else ""
+    origin = for_markdown(summary.get("data", "not recorded"))
+    parts = " x ".join(for_markdown(names[group]) for group in ("actor", "critic", "risk"))
+    episodes = f"{for_markdown(summary['episodes'])} evaluation episodes. " if "episodes" in summary else ""
     facts = {
-        "task": escaped(names["task"]),
-        **({"recipe": escaped(names["recipe"])} if "recipe" in names else {}),
+        "task": for_markdown(names["task"]),
+        **({"recipe": for_markdown(names["recipe"])} if "recipe" in names else {}),
         "data": origin,
-        "SHA-256 of the transitions": escaped(summary.get("data_sha256", "not recorded")),
-        "loss": escaped(", ".join(config.loss)),
-        "seed, gradient steps": f"{config.seed}, {escaped(config.trainer['steps'])}",
-        "acts by": escaped(", ".join(f"{key}={value}" for key, value in vars(config.acting).items())),
+        "SHA-256 of the transitions": for_markdown(summary.get("data_sha256", "not recorded")),
+        "loss": for_markdown(", ".join(config.loss)),
+        "seed, gradient steps": f"{config.seed}, {for_markdown(config.trainer['steps'])}",
+        "acts by": for_markdown(", ".join(f"{key}={value}" for key, value in vars(config.acting).items())),
     }
     sections = [
-        f"{FRONT}\n# {escaped(config.name)}",
+        f"{FRONT}\n# {for_markdown(config.name)}",
         f"A policy of offline reinforcement learning: {parts}, trained by ramac from logged data only.",
         "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items())]),
         f"## Results\n\n{episodes}Returns are in reward units, CVaR is the mean of the worst share.",
         "\n".join(results(summary)),
         f"## Use\n\n{USE}",
         "## Reproduce\n\n" + (fenced(repeat) if repeat else "No command gives this run; `config.yaml` has all of it."),
-        "## Versions\n\n" + ", ".join(f"{escaped(name)} {escaped(text)}" for name, text in versions.items()),
+        "## Versions\n\n" + ", ".join(f"{for_markdown(name)} {for_markdown(text)}" for name, text in versions.items()),
         "## Licence\n\nNot chosen yet: whoever publishes this policy fills in this line and `license` above.",
     ]
     return "\n\n".join(sections) + "\n"

@@ -19,7 +19,7 @@ from ramac.experiment.evaluate import agent_of
 from ramac.experiment.folder import RunFolder
 from ramac.nets import ADAPTIVE, TABLEAUX
 from ramac.registry import actors, critics, label_of, losses, risks
-from ramac.system.files import refuse_taken, whole
+from ramac.system.files import alone, refuse_taken, whole
 from ramac.system.runtime import versions
 
 SETTINGS = ("candidates", "temperature", "deterministic", "opset", "step")
@@ -43,8 +43,8 @@ def export(run: str | Path, target: str | Path, settings: Mapping[str, Any] | No
     refuse_taken(target, "file")
     form = FORMATS[target.suffix](settings.get("opset"))
     deterministic = settings.pop("deterministic", False)
-    for key, alone in (("candidates", 1), ("temperature", 0)) if deterministic is True else ():
-        if settings.get(key, alone) != alone:
+    for key, only in (("candidates", 1), ("temperature", 0)) if deterministic is True else ():
+        if settings.get(key, only) != only:
             raise InputError(f"deterministic=true is a single action, {key}={settings[key]} is for samples")
     agent, config, step = agent_in(Path(run), {key: value for key, value in settings.items() if key != "opset"})
     policy = policy_of(agent, deterministic)
@@ -55,7 +55,7 @@ def export(run: str | Path, target: str | Path, settings: Mapping[str, Any] | No
     parity = difference(policy, act)
     times = {batch: latency(policy, act, batch) for batch in (1, 256)}
     try:
-        with whole(target) as part:
+        with alone(target), whole(target) as part:
             part.write_bytes(content)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror or error}") from error
@@ -71,7 +71,7 @@ def agent_in(path: Path, settings: Mapping[str, Any]) -> tuple[Agent, RunConfig 
         raise InputError(f"no folder {path}; name a run folder or a checkpoint")
     single = (path / "agent.json").is_file()
     run = RunFolder(folder_of_run(path.resolve()) if single else path)
-    config = run.config if run.config_file.is_file() else None
+    config = run.config if os.path.lexists(run.config_file) else None
     if config is not None and not any(losses[node["name"]].group == "actor" for node in config.loss.values()):
         raise InputError(f"{path} has no trained actor: loss=[{','.join(config.loss)}] trains the critic alone")
     if not single:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from ramac.checkpoint import load
 from ramac.deploy.card import card
 from ramac.errors import InputError
 from ramac.experiment.folder import RunFolder
-from ramac.system.files import PART, refuse_taken, synchronise
-from ramac.system.untrusted import read_json, refuse_links
+from ramac.experiment.paths import without_folders
+from ramac.system.files import PART, alone, refuse_taken, synchronise
+from ramac.system.paths import refuse_unsafe
+from ramac.system.untrusted import LONG_JSON_BYTES, read_json
 
 LOCAL = ("host",)  # of summary.json: a name of this machine
 
@@ -33,19 +36,28 @@ def pack(run: str | Path, out: str | Path) -> Path:
     if not folder.summary_file.is_file():
         raise InputError(f"{run} is unfinished, it has no summary.json: ramac resume {run}")
     summary = {key: value for key, value in folder.summary.items() if key not in LOCAL}
-    refuse_links(folder.path)
+    refuse_unsafe(folder.path)
     load(folder.path)  # refuses what is damaged
-    versions = read_json(folder.checkpoint / "agent.json", folder.path).get("versions") or {}
-    settings = config.plain | {"run_dir": None, "grid_dir": None}
+    versions = read_json(folder.checkpoint / "agent.json", folder.path, LONG_JSON_BYTES).get("versions") or {}
+    shared = without_folders(config)
+    if config.data is not None and "data" in summary:
+        summary["data"] = str(summary["data"]).replace(config.data, str(shared.data))
     try:
         results = json.dumps(summary, indent=2, allow_nan=False) + "\n"
     except ValueError as error:
         raise InputError(f"{folder.summary_file} has a number that is not finite: {error}") from error
     files = {
-        "README.md": card(config, summary, versions),
-        "config.yaml": yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
+        "README.md": card(shared, summary, versions),
+        "config.yaml": yaml.safe_dump(shared.plain, sort_keys=False, allow_unicode=True),
         "summary.json": results,
     }
+    with alone(target):
+        write(target, folder, files)
+    return target
+
+
+def write(target: Path, folder: RunFolder, files: Mapping[str, str]) -> None:
+    """Write the texts `files`, and copies of the run's checkpoint and episodes. Raises InputError."""
     part = target.with_name(f".{target.name}{PART}")
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -65,7 +77,6 @@ def pack(run: str | Path, out: str | Path) -> Path:
         raise InputError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return target
 
 
 def described(folder: Path) -> dict[str, Any]:

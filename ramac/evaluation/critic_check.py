@@ -11,12 +11,13 @@ from tensordict import TensorDict
 
 from ramac.agent import Agent
 from ramac.critics import Critic
+from ramac.errors import optional
 from ramac.evaluation.calibration import Calibration, crps, quantile_levels
 from ramac.evaluation.problems import PROBLEMS, Law, Problem, Question
 from ramac.losses import build_terms
 from ramac.registry import critics, risks, trainers
 from ramac.risk import RiskMeasure
-from ramac.system.files import write_json
+from ramac.system.files import named, write_json
 from ramac.system.runtime import environment, progress_bar
 from ramac.training.trainer import Trainer
 
@@ -62,8 +63,6 @@ class CriticCheck:
 
     def run(self, folder: Path) -> dict[str, Any]:
         """Fit on every problem, write `doctor.json`, `doctor.png` and `environment.txt`; returns the json's content."""
-        from ramac.plotting import critic_figure  # matplotlib
-
         rows, pictures = [], []
         for problem in self.problems:
             trainer = self.prepare(problem)
@@ -77,8 +76,12 @@ class CriticCheck:
         report = {"critic": critics.plain(self.critic), "seed": self.seed, "marks": MARKS, "questions": rows}
         report["failed"] = [f"{row['problem']}: {key}" for row in rows for key in failures(row)]
         write_json(folder / "doctor.json", report)
-        (folder / "environment.txt").write_text(environment())
-        critic_figure(pictures, critics.label(self.critic), folder / "doctor.png")
+        with named(path := folder / "environment.txt"):
+            path.write_text(environment(), encoding="utf-8")
+        with optional("doctor.png"):
+            from ramac.plotting import critic_figure  # matplotlib
+
+            critic_figure(pictures, critics.label(self.critic), folder / "doctor.png")
         return report
 
 

@@ -1,6 +1,7 @@
 """Distributional fitted-Q evaluation: the returns of a policy, estimated from logged transitions alone.
 
-Paper: Le et al. 2019, Batch Policy Learning under Constraints; distributional: Bellemare et al. 2017.
+Paper: Le et al. 2019, Batch Policy Learning under Constraints; distributional: Bellemare et al. 2017; repeated on
+resampled episodes: Hao et al. 2021, Bootstrapping Fitted Q-Evaluation for Off-Policy Inference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
 
 from ramac.agent import Agent
 from ramac.data import Act, Dataset, Log
@@ -18,8 +20,8 @@ from ramac.data.ood import Detector
 from ramac.errors import InputError
 from ramac.evaluation.calibration import of_episodes
 from ramac.losses.temporal import TD
-from ramac.registry import trainers
-from ramac.statistics import LEVEL, RESAMPLES, cvar
+from ramac.registry import critics, trainers
+from ramac.statistics import combined_interval, cvar, cvar_terms
 from ramac.system.runtime import progress_bar, seeded
 
 DECAY = 0.8  # of the target network; 0.95 would leave a third of the initial error: docs/results/offline.md
@@ -34,14 +36,28 @@ STATES = 5_000  # states in which actions are compared, as many as the detector'
 
 
 class FittedQ(TD):
-    """TD loss whose next actions come with the transitions. Targets are ensemble means: pessimism would be a bias."""
+    """TD loss of independent fits, one per ensemble member: each has its own target and its own bootstrap sample.
+
+    Next actions come with the transitions; `weight` [B, E] is how often a transition is in a member's sample.
+    """
 
     def __init__(self, gamma: float) -> None:
-        super().__init__(gamma=gamma, aggregation="mean")
-        self.in_keys.append(("next", "action"))
+        super().__init__(gamma=gamma)
+        self.in_keys.extend([("next", "action"), "weight"])
 
     def next_pair(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> TensorDict:
         return tensordict.get("next").select("observation", "action")
+
+    def aggregate(self, value: Tensor, target: Agent) -> Tensor:
+        """Returns per member [B, E, N] -> targets of the members [E, B, N]. No minimum: pessimism would be a bias."""
+        return value.movedim(-2, 0)
+
+    def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
+        with torch.no_grad():
+            returns = self.returns(tensordict, agent, target)
+        features = agent.critic.features(tensordict)
+        loss = agent.critic.regression(features, returns.expand(len(features), -1, -1))
+        return (loss * tensordict.get("weight").T).sum(0)
 
 
 def left_over(gamma: float, steps: int) -> float:
@@ -81,7 +97,8 @@ def policy_transitions(transitions: TensorDict, act: Act, steps: int) -> TensorD
 class Estimator:
     """Estimates on one dataset; what does not depend on the policy is fitted once. Raises InputError.
 
-    `alphas`: CVaR levels of the report. `steps`: gradient steps of each fit. `critic`: entry or node of the registry.
+    `alphas`: CVaR levels of the report. `fits`: independent fits, each of `steps` gradient steps on its own bootstrap
+    sample of the episodes, trained at once as the ensemble of `critic`, an entry or node of the registry.
     """
 
     data: Dataset
@@ -89,6 +106,7 @@ class Estimator:
     alphas: Sequence[float]
     seed: int
     steps: int
+    fits: int
     critic: str | Mapping[str, Any]
     device: torch.device
     quiet: bool = False
@@ -112,12 +130,22 @@ class Estimator:
         except InputError:
             return None
 
+    @cached_property
+    def transitions(self) -> TensorDict:
+        """The transitions [T] with `weight` [T, E]: how often each fit's bootstrap sample has their episode."""
+        log, random = self.data.log, np.random.default_rng(self.seed)
+        count = len(log.start)
+        drawn = random.multinomial(count, np.full(count, 1 / count), self.fits)  # [E, episodes]
+        weight = torch.from_numpy(drawn.T[log.episode].astype(np.float32))
+        return self.data.transitions.copy().set("weight", weight)
+
     def fit(self, transitions: TensorDict, label: str) -> Agent:
         """The target network of a new critic fitted to transitions [T] with next actions, and an unused actor.
 
         Draws from torch's global generator. Raises FloatingPointError when it diverges.
         """
-        parts = {"actor": "deterministic", "critic": self.critic, "risk": "neutral"}
+        critic = {**critics.plain(self.critic), "ensemble": self.fits}
+        parts = {"actor": "deterministic", "critic": critic, "risk": "neutral"}
         agent, terms = Agent.build(parts, self.data.spec).to(self.device), {"td": FittedQ(self.gamma)}
         settings = {"name": "default", **SETTINGS, "steps": self.steps}
         trainer = trainers.build(settings, agent, terms, transitions.to(self.device), self.seed)
@@ -133,7 +161,7 @@ class Estimator:
         log, chosen = self.log, self.episodes
         first, last = log.start[chosen], log.stop[chosen] - 1
         with seeded(self.seed, self.device):
-            fitted = self.fit(behaviour_transitions(self.data.transitions, self.gamma), "estimate of the behaviour")
+            fitted = self.fit(behaviour_transitions(self.transitions, self.gamma), "estimate of the behaviour")
             predicted, end = (
                 fitted.returns(log.observation[rows], log.action[rows], LEVELS, members=True).astype(float).mean(1)
                 for rows in (first, last)
@@ -162,19 +190,20 @@ class Estimator:
     def policy(self, agent: Agent) -> dict[str, Any]:
         """Mean and CVaR of the policy's discounted return from the first states, as it acts.
 
-        The interval is over first states only, without the estimator's own error. The members share their targets, so
-        their range is a lower bound of that error.
+        `fit_error` is the deviation over the fits, `state_error` that of a mean over the first states; the interval
+        combines both. It does not contain a bias that all fits share.
         """
         observation = self.log.observation[self.log.start[self.episodes]].repeat(DRAWS, 0)
         with seeded(self.seed, self.device):
-            transitions = policy_transitions(self.data.transitions, agent.act, self.steps)
+            transitions = policy_transitions(self.transitions, agent.act, self.steps)
             fitted = self.fit(transitions, "estimate of the policy")
             value = fitted.returns(observation, agent.act(observation), LEVELS, members=True).astype(float)
         mixed, *members = (mixture(part, DRAWS) for part in (value.mean(1), *value.swapaxes(0, 1)))
-        alphas, rows = (1.0, *self.alphas), []
-        for alpha, low, high in zip(alphas, *interval_over_states(mixed, alphas, self.seed), strict=True):
-            each = [float(cvar(member.ravel(), alpha)) for member in members]
-            row = {"alpha": alpha, "estimate": float(cvar(mixed.ravel(), alpha)), "low": low, "high": high}
+        rows = []
+        for alpha in (1.0, *self.alphas):
+            estimate, each = float(cvar(mixed.ravel(), alpha)), [float(cvar(part.ravel(), alpha)) for part in members]
+            found = combined_interval(estimate, each, cvar_terms(mixed, alpha))
+            row = {"alpha": alpha, "estimate": estimate, **found}
             rows.append({**row, "member_low": min(each), "member_high": max(each)})
         return {"starts": len(mixed), "cvar": rows, "quantiles": mixture(mixed, len(mixed))[0].tolist()}
 
@@ -197,19 +226,3 @@ def mixture(value: np.ndarray, count: int) -> np.ndarray:
     They are means of 100 cells, which keep CVaR at whole hundredths.
     """
     return np.sort(value.reshape(-1, count * LEVELS), -1).reshape(-1, LEVELS, count).mean(-1)
-
-
-def interval_over_states(value: np.ndarray, alphas: Sequence[float], seed: int) -> tuple[list[float], list[float]]:
-    """95 % bootstrap interval over states of CVaR at each alpha of the mixture of value [n, 100]: lows, highs.
-
-    One sort serves all resamples: a resample is a weight per state.
-    """
-    count, random = len(value), np.random.default_rng(seed)
-    order = np.argsort(value, axis=None)
-    state, ordered = order // value.shape[1], value.ravel()[order]
-    found = []
-    for weight in random.multinomial(count, np.full(count, 1 / count), RESAMPLES):
-        share = np.cumsum(weight[state]) / value.size
-        found.append([np.diff(np.minimum(share, alpha), prepend=0) @ ordered / alpha for alpha in alphas])
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return low.tolist(), high.tolist()

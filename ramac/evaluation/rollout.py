@@ -1,6 +1,7 @@
 """Evaluation: episodes in vectorised environments, the statistics of their returns, and videos."""
 
 import math
+import random
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,7 +13,8 @@ import numpy as np
 from gymnasium.vector import SyncVectorEnv
 
 from ramac.agent import ROWS, Agent
-from ramac.errors import InputError, at_least, at_most
+from ramac.errors import InputError, at_least, at_most, described
+from ramac.evaluation.checked import CheckedEnvironment, EnvironmentFault, NonFinite
 from ramac.registry import evaluations
 from ramac.risk.distortions import CVaR
 from ramac.statistics import cvar, interval, tails, trimmed_mean
@@ -69,13 +71,14 @@ class Evaluation:
         """One row per episode. `seed` is the run's, so that runs of several seeds see different episodes.
 
         The training's random stream is left alone, and the result does not depend on it, nor on `environments`.
+        Raises EnvironmentFault, and NonFinite for a reward or an observation.
         """
         starts = self.starts(seed)
         together = min(self.environments, max(1, ROWS // agent.acting.candidates))  # as many as the agent takes
         shared, rows = int(np.random.SeedSequence([self.seed, seed]).generate_state(1)[0]), []
         for i in range(0, len(starts), together):
             with seeded(shared, agent.actor.scaling.centre.device):  # for draws that are no episode's
-                rows += rollout(agent, task.environment, starts[i : i + together], watch)
+                rows += rollout(agent, task.environment, starts[i : i + together], watch, i)
         return [{"episode": i, **row} for i, row in enumerate(rows)]
 
     def summary(self, *checkpoints: list[dict[str, Any]]) -> dict[str, Any]:
@@ -101,19 +104,22 @@ class Evaluation:
 
 
 def rollout(
-    agent: Agent, environment: Callable[[], gym.Env], starts: Sequence[tuple[int, int]], watch: Watch | None = None
-) -> list[dict[str, Any]]:
+    agent: Agent, environment: Callable[[], gym.Env], starts: Sequence[tuple[int, int]], watch: Watch | None = None,
+    first: int = 0, limit: float = math.inf,
+) -> list[dict[str, Any]]:  # fmt: skip
     """First episode of one environment per start, all stepped together; `watch` is called at every step.
 
-    A start: the seeds of the environment and of the policy's noise.
+    A start: the seeds of the environment and of the policy's noise. `first`: number of the first episode; `limit`: most
+    steps. Raises EnvironmentFault, and NonFinite for a reward or an observation.
     """
     seeds, noise = [start[0] for start in starts], EpisodeNoise([start[1] for start in starts])
-    envs = SyncVectorEnv([environment] * len(seeds))
+    numbers = range(first, first + len(seeds))
+    envs = vectorised([partial(CheckedEnvironment.of, environment, number) for number in numbers])
     observation, _ = envs.reset(seed=list(seeds))
     alive = np.ones(len(seeds), bool)
     total = {key: np.zeros(len(seeds)) for key in ("return", "length", "risky_steps", "penalties")}
     step = 0
-    while alive.any():
+    while alive.any() and step < limit:
         with noise:
             before, action = observation, agent.act(observation)
         observation, reward, terminated, truncated, info = envs.step(action)
@@ -122,12 +128,46 @@ def rollout(
         step += 1
         # an environment that is reset in this step gives no info
         risky, penalty = (info.get(key, np.zeros(len(seeds), bool)) for key in ("risky", "penalty"))
-        for key, value in zip(total, (reward, 1, risky, penalty != 0), strict=True):
+        for key, value in zip(total, (reward, 1, risky, penalty), strict=True):
             total[key] += np.where(alive, value, 0)
         alive &= ~(terminated | truncated)
     envs.close()
     kinds = {key: float if key == "return" else int for key in total}
     return [{key: kind(total[key][i]) for key, kind in kinds.items()} for i in range(len(seeds))]
+
+
+def vectorised(makers: Sequence[Callable[[], gym.Env]]) -> SyncVectorEnv:
+    """The environments as one. Raises EnvironmentFault."""
+    try:
+        return SyncVectorEnv(makers)
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:  # spaces that differ
+        if isinstance(error, InputError | EnvironmentFault):
+            raise
+        raise EnvironmentFault(f"the environments cannot be stepped together: {described(error)}") from error
+
+
+def try_out(agent: Agent, task: Task, evaluation: Evaluation, seed: int) -> None:
+    """One reset and one step as `evaluation` will make them. Raises InputError for what fails in a first step.
+
+    It draws from no generator of the training; NumPy's and Python's global ones, which an environment may use, are set
+    back.
+    """
+    spec = agent.actor.data_spec
+    before = np.random.get_state(), random.getstate()  # noqa: NPY002
+
+    def refuse_outside(_: int, observation: np.ndarray, action: np.ndarray, *rest: np.ndarray) -> None:
+        if not ((action >= spec.low) & (action <= spec.high)).all():
+            raise InputError(f"the policy's action {action[0].tolist()} is outside the box {spec.low} to {spec.high}")
+
+    starts = evaluation.starts(seed)[: min(2, evaluation.environments)]  # two, where they are stepped together
+    try:
+        with seeded(0, agent.actor.scaling.centre.device):
+            rollout(agent, task.environment, starts, refuse_outside, limit=1)
+    except EnvironmentFault as error:
+        raise InputError(f"the environment cannot be used: {error}") from error
+    finally:
+        np.random.set_state(before[0])  # noqa: NPY002
+        random.setstate(before[1])
 
 
 def film(agent: Agent, task: Task, starts: Sequence[tuple[int, int]], folder: Path) -> None:
@@ -142,12 +182,14 @@ def film(agent: Agent, task: Task, starts: Sequence[tuple[int, int]], folder: Pa
         with warnings.catch_warnings(action="ignore"):  # when the folder exists, as for the second video
             return RecordVideo(task.environment("rgb_array"), str(folder / "videos"), **settings)
 
+    hint = "pip install 'ramac[video]'; without a display MUJOCO_GL=egl or osmesa"
     for i, start in enumerate(starts):
         try:
             with seeded(start[1], agent.actor.scaling.centre.device):
                 rollout(agent, partial(recorded, f"film-{i}"), [start])
-        except InputError:
+        except (InputError, NonFinite):
             raise
         except Exception as error:  # no recorder, no renderer, no display: each library has its own exceptions
-            hint = "pip install 'ramac[video]'; without a display MUJOCO_GL=egl or osmesa"
             raise InputError(f"video={len(starts)} cannot be made: {' '.join(str(error).split())}; {hint}") from error
+        if not any((folder / "videos").glob(f"film-{i}*")):  # written when the environment is closed
+            raise InputError(f"video={len(starts)} cannot be made: nothing was written; {hint}")

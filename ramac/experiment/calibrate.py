@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ramac.checkpoint import load
-from ramac.errors import InputError, whole_number
+from ramac.errors import InputError, optional, whole_number
 from ramac.evaluation.calibration import compare
 from ramac.evaluation.critic_check import CriticCheck
 from ramac.experiment.compose import compose
 from ramac.experiment.folder import RunFolder, make_folder
 from ramac.registry import critics, evaluations
-from ramac.system.files import write_json
+from ramac.system.files import alone, write_json
+from ramac.system.paths import refuse_unsafe
 from ramac.system.runtime import device_of
 from ramac.tasks import configured
 
@@ -28,11 +29,10 @@ def calibrate(run: Path, episodes: int | None = None) -> dict[str, Any]:
 
     The episodes are those of the run's evaluation, or `episodes` of them. Raises InputError for an unusable folder.
     """
-    from ramac.plotting import calibration_figure  # matplotlib
-
     if episodes is not None:
         whole_number("episodes", episodes, 1, 10**6)
     folder = RunFolder(run)
+    refuse_unsafe(run)  # the calibration would be written through them
     config = folder.config
     if "td" not in config.loss:
         raise InputError(f"{run} was trained without loss=[td,...]: its critic predicts nothing")
@@ -42,10 +42,14 @@ def calibrate(run: Path, episodes: int | None = None) -> dict[str, Any]:
         raise InputError(f"{run} cannot be written to")
     folder.warn_unfinished()
     calibration, report = compare(agent, task, evaluation, config.gamma, config.seed)
-    write_json(folder.calibration_file, found := {"run_dir": str(run), **report})
     predicted, outcome, curve = (x.numpy() for x in (calibration.predicted, calibration.outcome, calibration.curve))
-    title = f"{run.name}: {report['episodes']} episodes"
-    calibration_figure(predicted, outcome, curve, title, folder.calibration_file.with_suffix(".png"))
+    title, path = f"{run.name}: {report['episodes']} episodes", folder.calibration_file
+    with alone(path):
+        write_json(path, found := {"run_dir": str(run), **report})
+        with optional("calibration.png"):
+            from ramac.plotting import calibration_figure  # matplotlib
+
+            calibration_figure(predicted, outcome, curve, title, path.with_suffix(".png"))
     return found
 
 

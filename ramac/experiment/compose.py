@@ -1,6 +1,7 @@
 """From the words of a command line to the configuration of a run, composed by Hydra, refused in one line."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,14 +18,17 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 import ramac.experiment.hydra_source  # noqa: F401  registers the config source
 from ramac.errors import InputError, nearest
 from ramac.experiment.config import RunConfig
+from ramac.experiment.paths import located
 from ramac.experiment.presets import CONFIGS, PRESETS, known_preset, presets
 from ramac.registry import GROUPS
 
 COMPATIBLE: dict[str, Any] = {"version_base": "1.3"} if hydra_version.startswith("1.3.") else {}  # deprecated in 1.4
 
+COLUMNS = re.compile(r"^\+{0,2}(?:data\.)?columns((?:\.\w+)?)$")
 ALIASES = {"loss.td.gamma": "gamma"}
 CHOICES = {"hydra/sweeper=optuna": "hydra/sweeper=search"}  # the plug-in, with the defaults of configs/hydra/sweeper/
 SIGNS = "write group=entry, group=entryNUMBER or group.argument=value, with quotes around other signs"
+PATHS = ("data", "run_dir", "grid_dir")
 LISTS = ("loss", "logger")  # slots that take several entries
 EXTRAS = {  # what brings a missing plug-in of Hydra
     "hydra/launcher": "; the extras joblib, slurm and ray bring launchers: pip install 'ramac[joblib]'",
@@ -36,7 +40,12 @@ EXTRAS = {  # what brings a missing plug-in of Hydra
 def without_aliases(words: Sequence[str]) -> list[str]:
     """The words with the present name of each setting and of our own configuration of a plug-in."""
     parts = [CHOICES.get(word, word).partition("=") for word in words]
-    return ["".join((ALIASES.get(key, key), equals, value)) for key, equals, value in parts]
+    return ["".join((ALIASES.get(key, with_columns(key)), equals, value)) for key, equals, value in parts]
+
+
+def with_columns(key: str) -> str:
+    """`++columns.actions` for `data.columns.actions` or `columns.actions`: the default, null, has no roles as keys."""
+    return COLUMNS.sub(r"++columns\1", key)
 
 
 def compose(words: Sequence[str]) -> RunConfig:
@@ -44,7 +53,8 @@ def compose(words: Sequence[str]) -> RunConfig:
     for override in parsed(words):
         if override.is_sweep_override():
             text = str(override.input_line)
-            raise InputError(f"{text}: several values are a sweep, ramac -m {text}; a list is [value,value]")
+            name = f"; one name with a comma: {quoted(text)[6:]}" if quoted(text) else ""
+            raise InputError(f"{text}: several values are a sweep, ramac -m {text}; a list is [value,value]{name}")
     config = of_tree(tree(words), words)
     if config.sweep:
         raise InputError(f"sweep={config.sweep} is a sweep of runs: ramac -m sweep={config.sweep}")
@@ -52,13 +62,13 @@ def compose(words: Sequence[str]) -> RunConfig:
 
 
 def of_tree(config: DictConfig, words: Sequence[str]) -> RunConfig:
-    """The configuration of a composed tree. Raises InputError."""
+    """The configuration of a composed tree, with absolute paths. Raises InputError."""
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
         plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise InputError(explained(error, words)) from error
-    return RunConfig.of(plain)
+    return located(RunConfig.of(plain))
 
 
 def tree(words: Sequence[str], hydra: bool = False) -> DictConfig:
@@ -81,13 +91,24 @@ def parsed(words: Sequence[str]) -> list[Override]:
     parser = OverridesParser.create()
     found = []
     for word in words:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):  # config.yaml could not be read again
+            raise InputError(f"{word} is not UTF-8; rename it, or set PYTHONUTF8=1 where the locale is not UTF-8")
         try:
             (override,) = parser.parse_overrides([word])
         except OverrideParseException as error:
-            raise InputError(f"{word} cannot be read; {SIGNS}") from error
+            raise InputError(f"{word} cannot be read; {quoted(word) or SIGNS}") from error
         refuse(word, override)
         found.append(override)
     return found
+
+
+def quoted(word: str) -> str:
+    """How a path with signs of Hydra's grammar is written for a shell; empty for other settings."""
+    key, _, value = word.partition("=")
+    if key not in PATHS:
+        return ""
+    inner = value.strip("'\"").replace("\\", "\\\\").replace('"', '\\"')
+    return "write " + shlex.quote(f'{key}="{inner}"')
 
 
 def refuse(word: str, override: Override) -> None:
@@ -156,6 +177,7 @@ def suggested(key: str, choices: Sequence[str]) -> str:
         if not OmegaConf.is_config(node) or parent not in node:
             return suggested(".".join(parents[: depth + 1]), choices)
         node = node[parent]
-    known = [str(name) for name in node if name not in ("name", "about") and not str(name).startswith("_")]
+    names = map(str, node if OmegaConf.is_config(node) else ())
+    known = [name for name in names if name not in ("name", "about") and not name.startswith("_")]
     place = f"{'.'.join(parents)} has" if parents else "there are"
     return f"; {place} {', '.join(known) or 'no settings'}{nearest(last, known)}"

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from ramac.agent import Acting
+from ramac.data.roles import checked
 from ramac.errors import InputError, nearest, whole_number
-from ramac.experiment import objective
-from ramac.registry import GROUPS, Registry
+from ramac.experiment import fits, objective
+from ramac.registry import GROUPS, Registry, tasks
 
 Node = dict[str, Any]  # `name` of a registry entry and its arguments
 SEEDS = 2**32 - 1  # NumPy's largest seed
 LIMITS = {"seed": (0, SEEDS), "log_every": (1, SEEDS), "save_every": (0, SEEDS), "save_last": (1, 1000)}
 OPTIONAL_LIMITS = {"threads": (1, 4096), "seeds": (1, 1024)}
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-# settings that the numbers of a run do not depend on
+# settings that the numbers of a run do not depend on; `estimate` is none: without an environment it is the result
 NEUTRAL = (
     *("run_dir", "grid_dir", "sweep", "objective", "device", "threads", "seeds"),
     *("save_every", "save_last", "logger"),
@@ -56,8 +57,10 @@ class RunConfig:
     hazard: Node | None
     trainer: Node
     evaluation: Node
+    estimate: Node
     logger: dict[str, Node]
     data: str | None
+    columns: dict[str, Any] | None
     recipe: str | None
     sweep: str | None
     candidates: int
@@ -80,6 +83,10 @@ class RunConfig:
         for key, (least, most) in (LIMITS | OPTIONAL_LIMITS).items():
             if (value := getattr(self, key)) is not None or key in LIMITS:
                 whole_number(key, value, least, most, SettingError)
+        fits.check(self.estimate, SettingError)
+        for key in ("data", "recipe", "sweep", "grid_dir", "run_dir", "objective"):
+            if isinstance(value := getattr(self, key), Mapping | list | tuple):
+                raise SettingError(f"{key} must be text, got {value!r}")
         if type(self.deterministic) is not bool:
             raise SettingError(f"deterministic must be true or false, got {self.deterministic!r}")
         if self.seeds is not None and self.seed + self.seeds - 1 > SEEDS:
@@ -88,6 +95,9 @@ class RunConfig:
             raise SettingError(f"device={self.device} cannot be used here; choose auto, cpu, cuda or cuda:NUMBER")
         if type(self.gamma) not in (int, float) or not 0 <= self.gamma <= 1:
             raise SettingError(f"gamma must be in [0, 1], got {self.gamma!r}")
+        if isinstance(self.data, list | dict):
+            raise SettingError(f"data must be one place, several are joined by +; got {self.data!r}")
+        _ = checked(self.columns)
         if self.run_dir is not None and (isinstance(self.run_dir, bool) or not str(self.run_dir).strip()):
             raise SettingError(f"run_dir must be the name of a new folder, got {self.run_dir!r}")
         try:
@@ -106,8 +116,9 @@ class RunConfig:
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """The configuration in these plain settings: a composed tree, or what a run of any version has written."""
         values = {key: value for key, value in settings.items() if key != "about"}
-        # an empty slot is no key of a composed tree; version 0.1 had no objective
-        values = {"hazard": None, "logger": {}, "loss": {}, "objective": None} | values
+        # an empty slot is no key of a composed tree; version 0.1 had none of the last three
+        absent: Node = {"hazard": None, "logger": {}, "loss": {}, "objective": None, "columns": None, "estimate": {}}
+        values = absent | values
         known = [field.name for field in fields(cls)]
         if unknown := [str(key) for key in values if key not in known]:
             raise InputError(f"no setting {unknown[0]!r}; there are {', '.join(known)}{nearest(unknown[0], known)}")
@@ -126,6 +137,7 @@ class RunConfig:
             elif group != "hazard" or values[group] is not None:
                 values[group] = node_of(registry, values[group])
         values["logger"] = CSV | values["logger"]
+        values["estimate"] = fits.settings_of(values["estimate"])
         if "td" in values["loss"]:
             values["loss"]["td"]["gamma"] = values["gamma"]
         return cls(**values)
@@ -137,8 +149,9 @@ class RunConfig:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """The settings that the numbers of a run depend on."""
-        return {key: value for key, value in self.plain.items() if key not in NEUTRAL}
+        """The settings that the numbers of a run depend on: those of the estimate where it is the run's result."""
+        unused = (*NEUTRAL, "estimate") if tasks[self.task["name"]].has_environment else NEUTRAL
+        return {key: value for key, value in self.plain.items() if key not in unused}
 
     def difference(self, other: "RunConfig") -> str | None:
         """The first setting that the numbers depend on and in which `other` differs, in words; None where none does."""
@@ -156,7 +169,7 @@ class RunConfig:
     @cached_property
     def path_of_objective(self) -> str:
         """Where a summary has the number that a search compares: `return_cvar.0.1`."""
-        return objective.chosen(self.objective, self.task, self.evaluation)
+        return objective.chosen(self.objective, self.task, self.evaluation, self.estimate["steps"] != 0)
 
     @cached_property
     def names(self) -> dict[str, str]:

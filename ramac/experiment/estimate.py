@@ -5,6 +5,7 @@ Paper: Fu et al. 2021, Benchmarks for Deep Off-Policy Evaluation.
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +15,46 @@ import torch
 from ramac.agent import Agent
 from ramac.checkpoint import load
 from ramac.data import Dataset
-from ramac.errors import InputError, whole_number
+from ramac.errors import InputError, optional, whole_number
 from ramac.evaluation.calibration import cvar_name
 from ramac.evaluation.fqe import Estimator, left_over
 from ramac.experiment.config import SEEDS
+from ramac.experiment.fits import FITS, LIMITS, STEPS
 from ramac.experiment.folder import RunFolder
+from ramac.experiment.paths import refuse_lost
+from ramac.experiment.resume import moved
 from ramac.registry import critics, label_of, risks
 from ramac.statistics import ENOUGH
-from ramac.system.files import whole, write_json
+from ramac.system.files import alone, write_json
+from ramac.system.paths import refuse_unsafe
 from ramac.tasks import configured
 
-STEPS = 3_000  # leave 0.2 % of the initial error at a discount of 0.99; docs/results/offline.md
 CRITIC = "qr"  # the most accurate in docs/results/critics.md
+UNFINISHED = 0.1  # of the initial error: an estimate this near to its first guess says little
 EXTRAPOLATES = 0.1  # share of out-of-distribution actions beyond the data's own: one state in ten
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Seed, gradient steps and number of the fits of an estimate. Raises InputError."""
+
+    seed: int
+    steps: int
+    count: int
+
+    def __post_init__(self) -> None:
+        whole_number("steps", self.steps, 1, SEEDS)
+        whole_number("fits", self.count, *LIMITS["fits"])
+        whole_number("seed", self.seed, 0, SEEDS)
 
 
 def report(estimator: Estimator, agent: Agent) -> dict[str, Any]:
     """Estimate of one policy, check of the estimator, distance to the data, and a verdict in words."""
     gamma, steps, critic = estimator.gamma, estimator.steps, critics.label(estimator.critic)
-    settings = {"gamma": gamma, "seed": estimator.seed, "steps": steps, "critic": critic}
+    settings = {"gamma": gamma, "seed": estimator.seed, "steps": steps, "fits": estimator.fits, "critic": critic}
     found = {"policy": estimator.policy(agent), "behaviour": estimator.behaviour, "distance": estimator.distance(agent)}
-    return {**settings, "left_over": left_over(gamma, steps), **found, "verdict": verdict(found)}
+    found = {"left_over": left_over(gamma, steps), **found}
+    return {**settings, **found, "verdict": verdict(found)}
 
 
 def verdict(found: Mapping[str, Any]) -> str:
@@ -54,6 +74,8 @@ def verdict(found: Mapping[str, Any]) -> str:
         text = f"the estimator misses the behaviour's {listed} on {what}: do not trust it here"
     else:
         text = f"the estimator meets the behaviour's {listed} on {what}"
+    if found["left_over"] > UNFINISHED:
+        text += f"; up to {found['left_over']:.0%} of the estimate is its first guess, the mean of the logged returns"
     if found["policy"]["cvar"][0]["estimate"] > behaviour["cvar"][0]["high"]:
         text += "; the policy is estimated to beat the behaviour, which no held-out episode can confirm"
     if ood is None:
@@ -94,38 +116,56 @@ def checkpoints(run: Path, steps: int) -> dict[int, Agent]:
 def brief(found: Mapping[str, Any]) -> dict[str, Any]:
     """The part of an estimate that a run's summary keeps, all of discounted returns."""
     choice = {"chosen": found["choice"]["chosen"]} if "choice" in found else {}
-    return {**levels(found["policy"]), **choice, "verdict": found["verdict"]}
+    names = ("mean" if row["alpha"] == 1 else f"{row['alpha']:g}" for row in found["policy"]["cvar"])
+    intervals = {name: [row["low"], row["high"]] for name, row in zip(names, found["policy"]["cvar"], strict=True)}
+    return {**levels(found["policy"]), "intervals": intervals, **choice, "verdict": found["verdict"]}
 
 
-def of_run(run: Path, seed: int | None = None, steps: int = STEPS, quiet: bool = False) -> dict[str, Any]:
+def of_run(
+    run: Path, seed: int | None = None, steps: int | None = None, fits: int | None = None, quiet: bool = False,
+    data: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Estimate a run's last policy, rank its kept checkpoints, write `estimate.json` and `estimate.png` into it.
 
-    `seed`: of the estimate, by default the run's; `steps`: gradient steps of each fit. Raises InputError when the
-    folder cannot be used, FloatingPointError when a fit diverges.
+    `seed`: of the estimate, by default the run's; `fits`, each of `steps` gradient steps: by default the run's
+    `estimate.fits` and `estimate.steps`, and 3000 steps where it names none; `data`: where the run's data are now.
+    Raises InputError when the folder or the data cannot be used, FloatingPointError when a fit diverges.
     """
-    whole_number("steps", steps, 1, SEEDS)
-    if seed is not None:
-        whole_number("seed", seed, 0, SEEDS)
+    chosen = Fits(0 if seed is None else seed, 1 if steps is None else steps, FITS if fits is None else fits)
     folder = RunFolder(run)
-    config = folder.config
+    refuse_unsafe(run)  # the estimate would be written through them
+    config = folder.config if data is None else moved(folder.config, data)
+    refuse_lost(config, run, "estimate")
+    chosen = Fits(
+        config.seed if seed is None else chosen.seed,
+        config.estimate["steps"] or STEPS if steps is None else chosen.steps,
+        config.estimate["fits"] if fits is None else chosen.count,
+    )
     last = config.trainer["steps"] if folder.summary_file.exists() else folder.step or max(folder.kept, default=0)
     agents, task = checkpoints(run, last), configured(config.plain)
     if not os.access(run, os.W_OK):
         raise InputError(f"{run} cannot be written to")
     folder.warn_unfinished()
-    alphas, seed = config.evaluation["alphas"], config.seed if seed is None else seed
-    return judge(run, agents, task.dataset(), config.gamma, alphas, seed, steps, quiet=quiet)
+    logged = task.dataset()
+    refuse_other(folder, logged)
+    with alone(folder.estimate_file):
+        return judge(run, agents, logged, config.gamma, config.evaluation["alphas"], chosen, quiet=quiet)
+
+
+def refuse_other(folder: RunFolder, data: Dataset) -> None:
+    """Refuse data that are not those of a finished run. Raises InputError."""
+    if folder.summary_file.exists() and folder.summary.get("data_sha256", data.digest) != data.digest:
+        raise InputError(f"{folder} was trained on other data than there are now ({data.origin})")
 
 
 def judge(
-    run: Path, agents: Mapping[int, Agent], data: Dataset, gamma: float, alphas: Sequence[float], seed: int,
-    steps: int = STEPS, *, quiet: bool = False,
+    run: Path, agents: Mapping[int, Agent], data: Dataset, gamma: float, alphas: Sequence[float], fits: Fits, *,
+    quiet: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Estimate the last of a run's policies, rank all of them, write `estimate.json` and `estimate.png` into it."""
-    from ramac.plotting import estimate_figure  # matplotlib
-
     last = max(agents)
-    estimator = Estimator(data, gamma, alphas, seed, steps, CRITIC, agents[last].actor.scaling.centre.device, quiet)
+    device = agents[last].actor.scaling.centre.device
+    estimator = Estimator(data, gamma, alphas, fits.seed, fits.steps, fits.count, CRITIC, device, quiet)
     reports = {step: report(estimator, agent) for step, agent in agents.items()}
     found = {"run_dir": str(run), "data": data.origin, **reports[last]}
     if len(agents) > 1:
@@ -135,7 +175,9 @@ def judge(
     names = (returned, "behaviour, estimate", "policy, estimate")
     curves = (behaviour["realised"], behaviour["quantiles"], found["policy"]["quantiles"])
     title = f"{run.name}: estimate from logged data, gamma {gamma:g}"
-    with whole(path.with_suffix(".png")) as part:
-        estimate_figure(dict(zip(names, map(np.array, curves), strict=True)), title, part)
+    with optional("estimate.png"):
+        from ramac.plotting import estimate_figure  # matplotlib
+
+        estimate_figure(dict(zip(names, map(np.array, curves), strict=True)), title, path.with_suffix(".png"))
     write_json(path, found)
     return found

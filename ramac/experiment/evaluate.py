@@ -18,12 +18,14 @@ from ramac.experiment.config import SEEDS, RunConfig, listed
 from ramac.experiment.folder import RunFolder
 from ramac.experiment.writers.tables import EPISODE, Table
 from ramac.registry import Registry, evaluations, hazards, tasks
-from ramac.system.files import write_json
+from ramac.system.files import alone, digest, write_json
+from ramac.system.paths import refuse_unsafe
 from ramac.system.runtime import device_of
 from ramac.system.untrusted import read_json
 from ramac.tasks import Task, configured
 
 ACTING = ("candidates", "temperature", "mode")
+LONGEST = 100  # characters of a folder's name: a path of Windows has 260
 PLAIN = (*ACTING, "episodes", "step", "seed", "device", "video", "name")
 SETTINGS = (*PLAIN, "task", "hazard", "evaluation")  # the last three also with `.argument`
 
@@ -97,7 +99,7 @@ def request(folder: RunFolder, config: RunConfig, settings: Mapping[str, Any]) -
     node, hazard = changed(tasks, config.task, settings), changed(hazards, config.hazard, settings)
     episodes = {"evaluation.episodes": settings["episodes"]} if "episodes" in settings else {}
     evaluation = evaluations.build(changed(evaluations, config.evaluation, {**settings, **episodes}))
-    task = configured({"task": node, "hazard": hazard, "data": config.data})
+    task = configured({"task": node, "hazard": hazard, "data": config.data, "columns": config.columns})
     if not task.has_environment:
         raise InputError(f"{folder} has no environment to act in; ramac estimate {folder} judges it by the logged data")
     refuse_other_sizes(agent, task, tasks.label(node))
@@ -114,26 +116,37 @@ def evaluate(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     if not re.fullmatch(r"[\w.=,+-]+", name) or name.startswith("."):
         raise InputError(f"name={name!r} must be letters, digits and any of . = , + - _")
     run_folder = RunFolder(run)
+    refuse_unsafe(run)  # the evaluation would be written through them
     config = run_folder.config
     agent, task, evaluation = request(run_folder, config, asked)
     seed = asked.get("seed", config.seed)
     folder = run_folder.evaluations / name
     if folder.exists() and previous(folder) != asked:
         raise InputError(f"{folder} holds an evaluation with other settings; choose another name")
-    part = folder.with_name(f".{name}.part")
-    shutil.rmtree(part, ignore_errors=True)
     try:
-        part.mkdir(parents=True)
+        folder.parent.mkdir(exist_ok=True)
     except OSError as error:
-        raise InputError(f"{part.parent} cannot be written: {error.strerror}") from error
+        raise InputError(f"{folder.parent} cannot be written: {error.strerror}") from error
+    with alone(folder):
+        summary = judge(agent, task, evaluation, asked, seed, folder, source(run_folder, asked.get("step")))
+    return {**summary, "run_dir": str(folder)}
+
+
+def judge(
+    agent: Agent, task: Task, evaluation: Evaluation, asked: Mapping[str, Any], seed: int, folder: Path,
+    checkpoint: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Evaluate and write the folder, which appears complete or not at all; returns its summary."""
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # left by a killed process
     try:
+        part.mkdir()
         if videos := asked.get("video"):
             film(agent, task, evaluation.starts(seed)[:videos], part)
         rows = evaluation.run(agent, task, seed)
         table = Table(part / "episodes.csv", EPISODE, None)
         table.write(rows)
-        table.file.close()
-        checkpoint = source(run_folder, asked.get("step"))
+        table.close()
         summary = {"settings": asked, "seed": seed, "checkpoint": checkpoint, **evaluation.summary(rows)}
         if (score := task.score(summary["return_mean"])) is not None:
             summary["score"] = score
@@ -142,7 +155,7 @@ def evaluate(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return {**summary, "run_dir": str(folder)}
+    return summary
 
 
 def source(run: RunFolder, step: int | None) -> dict[str, Any]:
@@ -163,4 +176,5 @@ def previous(folder: Path) -> Any:
 def slug(settings: Mapping[str, Any]) -> str:
     """Folder name of an evaluation: its settings, or `again`."""
     words = sorted(f"{key}={value}" for key, value in settings.items() if key != "device")
-    return re.sub(r"[^\w.=,+-]+", "_", ",".join(words)) or "again"
+    name = re.sub(r"[^\w.=,+-]+", "_", ",".join(words)) or "again"
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}-{digest(words)}"

@@ -1,6 +1,6 @@
 """The folder of a run: where its files are, how far it has come, and which process writes into it."""
 
-import itertools
+import os
 import re
 import shutil
 import sys
@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +17,12 @@ from filelock import FileLock, Timeout
 from ramac import checkpoint
 from ramac.errors import InputError
 from ramac.experiment.config import RunConfig
+from ramac.experiment.paths import around, located
+from ramac.experiment.summary import checked
 from ramac.registry import load
 from ramac.system.files import PART
-from ramac.system.untrusted import read_json, read_yaml, refuse_instructions, refuse_links
+from ramac.system.paths import inside, refuse_unsafe, regular
+from ramac.system.untrusted import read_json, read_yaml, refuse_instructions
 
 PATIENCE = 1  # seconds: who asks how a run stands holds its lock for a moment
 State = Literal["empty", "running", "interrupted", "failed", "finished"]
@@ -64,19 +68,19 @@ class RunFolder:
     @property
     def state(self) -> State:
         """How the run stands; `running` while a process holds the folder's lock."""
-        if self.summary_file.exists():
+        if exists(self.summary_file):
             return "finished"
-        if self.lock_file.exists():
+        if exists(self.lock_file):
             try:
                 with FileLock(self.lock_file, timeout=0):
                     pass
             except Timeout:
                 return "running"
-            except OSError:  # a folder of another user, which this process cannot run
+            except OSError:  # a folder of another user, which this process cannot run, or no lock of a run
                 pass
-        if self.failure_file.exists():
+        if exists(self.failure_file):
             return "failed"
-        return "interrupted" if self.config_file.exists() else "empty"
+        return "interrupted" if exists(self.config_file) else "empty"
 
     @property
     def step(self) -> int | None:
@@ -86,17 +90,26 @@ class RunFolder:
     @property
     def kept(self) -> list[int]:
         """The gradient steps of the kept checkpoints, the first one first."""
-        return sorted(int(path.name) for path in self.checkpoints.glob("*") if path.name.isdecimal())
+        names = [path.name for path in inside(self.checkpoints, self.path).glob("*")]
+        return sorted(int(name) for name in names if re.fullmatch("[0-9]{1,18}", name))
 
     @property
     def fails_again(self) -> bool:
         """Whether the run has failed in a way that another attempt would repeat, such as by NaN."""
-        return self.failure_file.exists() and not read_json(self.failure_file, self.path).get("goes_on")
+        return exists(self.failure_file) and not read_json(self.failure_file, self.path).get("goes_on")
+
+    @property
+    def reason(self) -> str:
+        """Why the run failed. Raises InputError."""
+        found = read_json(self.failure_file, self.path).get("reason")
+        if not isinstance(found, str):
+            raise InputError(f"{self.failure_file}: reason must be text, got {repr(found)[:100]}")
+        return found
 
     @property
     def summary(self) -> dict[str, Any]:
         """What the finished run came to. Raises InputError."""
-        return read_json(self.summary_file, self.path)
+        return checked(self.summary_file, read_json(self.summary_file, self.path))
 
     @property
     def config(self) -> RunConfig:
@@ -114,9 +127,12 @@ class RunFolder:
             text = f"{self.config_file}: task.environment={environment!r} would run the module {module}"
             raise InputError(f"{text}; where you trust it: RAMAC_PLUGINS={module}")
         try:
-            return RunConfig.of(settings)
+            return located(RunConfig.of(settings), around(self.path))
         except InputError as error:
             raise InputError(f"{self.config_file} cannot be used: {error}") from error
+        except Exception as error:  # values of others can make any entry raise anything
+            text = f"{type(error).__name__}: {error}"
+            raise InputError(f"{self.config_file} cannot be used: {text}") from error
 
     def warn_unfinished(self) -> None:
         """Warn that the run has not ended, and name the gradient step of its checkpoint."""
@@ -148,7 +164,7 @@ class RunFolder:
         if self.summary_file.exists():
             raise Taken(f"run_dir={self} already holds a finished run; name a new folder")
         try:
-            refuse_links(self.path)  # a resumed run would write through them
+            refuse_unsafe(self.path)  # a resumed run would write through them
             other = config.difference(self.config)
         except InputError as error:
             raise Taken(f"run_dir={self} already holds something: {error}; name a new folder") from error
@@ -163,6 +179,8 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            if os.path.lexists(self.lock_file):
+                regular(self.lock_file, self.path)
             lock = FileLock(self.lock_file, is_singleton=True)  # the process that holds it may take it again
             lock.acquire(timeout=PATIENCE)
         except Timeout:
@@ -180,9 +198,14 @@ class RunFolder:
                 path.unlink()
 
 
+def exists(path: Path) -> bool:
+    """Whether a path exists; False, too, where the folder cannot be read."""
+    return os.path.exists(path)
+
+
 def numbered(label: str) -> Iterator[Path]:
     """Folders where the user names none: `runs/<label>`, `runs/<label>-2`, ..."""
-    return (Path("runs", label if count == 1 else f"{label}-{count}") for count in itertools.count(1))
+    return (Path("runs", label if number == 1 else f"{label}-{number}") for number in count(1))
 
 
 def make_folder(given: str | None, label: str) -> Path:
@@ -198,26 +221,6 @@ def make_folder(given: str | None, label: str) -> Path:
         except OSError as error:
             raise InputError(f"run folder {path} cannot be made: {error.strerror}") from error
     raise AssertionError("numbers do not end")
-
-
-def refuse_taken(config: RunConfig) -> None:
-    """Refuse a `run_dir` that holds anything but interrupted runs of this configuration. Raises InputError."""
-    if config.run_dir is None:
-        return
-    if config.seeds is not None and RunFolder(Path(config.run_dir)).config_file.exists():
-        text = f"run_dir={config.run_dir} already holds a run"
-        raise Taken(f"{text}; seeds={config.seeds} makes folders below a new one")
-    for single in config.singles:
-        if config.seeds is None or finished(single) is None:
-            RunFolder(Path(str(single.run_dir))).resumable(single)
-
-
-def finished(config: RunConfig) -> dict[str, Any] | None:
-    """Summary, with `run_dir`, of a run of this configuration that is finished in its folder; None where none is."""
-    folder = RunFolder(Path(str(config.run_dir)))
-    if config.run_dir is None or not folder.summary_file.exists() or config.difference(folder.config):
-        return None
-    return {**folder.summary, "run_dir": str(folder)}
 
 
 @contextmanager

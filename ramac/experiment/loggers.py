@@ -1,10 +1,10 @@
 """The loggers of a run, called as one."""
 
 import contextlib
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ramac.errors import described, warn
 from ramac.evaluation.rollout import Evaluation
 from ramac.experiment.config import RunConfig, flat
 from ramac.experiment.folder import RunFolder
@@ -49,12 +49,12 @@ class Loggers:
         writer = self.writers.pop(name)
         with contextlib.suppress(Exception):
             writer.close()
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        warnings.warn(f"logger={name} failed and is left out; metrics.csv has everything: {reason}", stacklevel=2)
+        warn(f"logger={name} failed and is left out; metrics.csv has everything: {described(error)}")
 
     def replay(self, folder: RunFolder) -> None:
         """Write the rows of the tables again."""
-        metrics, episodes = read_metrics(folder.metrics_file), read_episodes(folder.episodes_file)
+        metrics = read_metrics(folder.metrics_file, folder.path)
+        episodes = read_episodes(folder.episodes_file, folder.path)
         for step in sorted({*metrics, *episodes}):
             if step in metrics:
                 self.each("metrics", step, metrics[step], replays=True)

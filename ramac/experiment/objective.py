@@ -8,12 +8,15 @@ from ramac.errors import InputError, nearest
 from ramac.registry import tasks
 
 
-def objectives(task: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
-    """Dotted paths into the summary of a run with these entries, the default one first."""
+def objectives(task: Mapping[str, Any], evaluation: Mapping[str, Any], estimated: bool = True) -> list[str]:
+    """Dotted paths into the summary of a run with these entries, the default one first.
+
+    `estimated`: whether a run without an environment has an estimate. Without it there is no default.
+    """
     entry: Any = tasks[task["name"]]
     alphas = [f"{alpha:g}" for alpha in evaluation.get("alphas", ())]
     if not entry.has_environment:  # the off-policy estimate
-        found = ["estimate.mean", *(f"estimate.cvar.{alpha}" for alpha in alphas)]
+        found = ["estimate.mean", *(f"estimate.cvar.{alpha}" for alpha in alphas)] * estimated
     else:
         others = ("return_trimmed_mean", "return_std", "return_min", "hazard_rate", "penalties")
         columns = (column.key for column in entry.columns)
@@ -21,17 +24,31 @@ def objectives(task: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[s
     return [*found, "ood.rate", "updates_per_second", "wall_seconds"]
 
 
-def chosen(objective: str | None, task: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
-    """The path that `objective` names; without one the mean return, or its estimate. Raises InputError."""
-    known = objectives(task, evaluation)
+def chosen(
+    objective: str | None, task: Mapping[str, Any], evaluation: Mapping[str, Any], estimated: bool = True
+) -> str:
+    """The path that `objective` names; without one the mean return, or its estimate. Raises InputError.
+
+    Empty where a run has neither of them and no objective is named.
+    """
+    known = objectives(task, evaluation, estimated)
     if objective is not None and objective not in known:
         hint = nearest(str(objective), known)
-        raise InputError(f"objective={objective} names no number of a summary; choose from {', '.join(known)}{hint}")
-    return objective or known[0]
+        off = "" if estimated else "; estimate.steps=0 makes no estimate"
+        raise InputError(
+            f"objective={objective} names no number of a summary; choose from {', '.join(known)}{hint}{off}"
+        )
+    default = known[0] if estimated or tasks[task["name"]].has_environment else ""
+    return objective or default
 
 
 def value(summary: Mapping[str, Any], path: str) -> float:
-    """The number at a dotted path; nan where there is none. A key may have dots itself (`return_cvar`, `0.1`)."""
+    """The number at a dotted path; nan where there is none. A key may have dots itself (`return_cvar`, `0.1`).
+
+    A run whose evaluation has no result has no number to compare, not even its time.
+    """
+    if "failure" in summary:
+        return math.nan
     if path in summary:
         found = summary[path]
         return float(found) if isinstance(found, int | float) and math.isfinite(found) else math.nan

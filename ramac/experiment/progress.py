@@ -17,7 +17,7 @@ from ramac.errors import InputError
 from ramac.experiment.folder import RunFolder
 from ramac.system.files import write_tensors
 from ramac.system.runtime import versions
-from ramac.system.untrusted import Weights
+from ramac.system.weights import Weights
 
 SUFFIX = ".safetensors"
 NUMBER = (float, int)

@@ -1,10 +1,10 @@
 """One run from its configuration to its summary: build, claim the folder, resume, loop, finish."""
 
-import sys
 import time
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,14 @@ from tensordict import TensorDict
 
 from ramac.agent import Agent
 from ramac.data import Dataset, Log
-from ramac.errors import InputError, RunStopped
-from ramac.evaluation.rollout import Evaluation
+from ramac.errors import InputError, RunStopped, optional, warn
+from ramac.evaluation.rollout import Evaluation, try_out
 from ramac.experiment import progress as states
 from ramac.experiment.config import RunConfig
-from ramac.experiment.folder import RunFolder, claim, finished, refuse_taken
+from ramac.experiment.folder import RunFolder, claim
 from ramac.experiment.progress import Clock, Progress
 from ramac.experiment.recorder import Recorder
+from ramac.experiment.resume import finished, refuse_taken
 from ramac.experiment.writers import refuse_missing
 from ramac.losses import build_terms
 from ramac.registry import evaluations, losses, trainers
@@ -27,6 +28,7 @@ from ramac.spec import Spec
 from ramac.system.runtime import device_of, numerics, process_settings, progress_bar
 from ramac.system.signals import Signals
 from ramac.tasks import Task, configured
+from ramac.text import say
 from ramac.training.gradients import refuse_idle
 from ramac.training.nan_guard import NanGuard
 from ramac.training.trainer import Trainer
@@ -48,11 +50,11 @@ def build_trainer(config: RunConfig, spec: Spec, transitions: TensorDict, device
     return trainers.build(config.trainer, agent, terms, transitions.to(device), batches)
 
 
-def dry_build(config: RunConfig) -> None:
+def dry_build(config: RunConfig, log: Log | None = None) -> None:
     """Build every part without data: a wrong argument is refused before a dataset is collected. Raises InputError."""
     device_of(config.device)
     refuse_missing(config.logger)
-    task = configured(config.plain)
+    task = configured(config.plain, log)
     evaluation: Evaluation = evaluations.build(config.evaluation)
     trainer = build_trainer(config, Spec.unit(1, 1), TensorDict(batch_size=[1]), torch.device("cpu"))
     evaluation.refuse_average(trainer.steps)
@@ -164,8 +166,9 @@ class Run:
 
     def finish(self) -> dict[str, Any]:
         """Write the summary; returns it with `run_dir`. Warns of what the trained parts have to say."""
-        for text in self.trainer.warnings():
-            warnings.warn(text, stacklevel=2)
+        with optional("the warnings of the trained parts"):
+            for text in self.trainer.warnings():
+                warn(text)
         speed = self.trainer.steps / self.clock.training_seconds
         return {**self.recorder.finish(speed, self.clock), "run_dir": str(self.folder)}
 
@@ -181,17 +184,20 @@ def train(config: RunConfig, log: Log | None = None, quiet: bool = False) -> lis
 
     If a folder holds an interrupted run of this configuration, it is resumed; the result is bit-identical to an
     uninterrupted run. Of several seeds those that are finished are not trained again. `log`: data instead of the task's
-    own; `quiet`: print nothing.
+    own; `quiet`: print nothing. A summary has `failure` in place of returns where a reward became nan or infinite.
 
     Raises InputError before anything is written when the configuration or the data cannot be used; RunStopped when the
     environment fails or a file cannot be written, FloatingPointError for NaN or inf, Interrupted for signals.
     """
     process_settings(config.threads, config.deterministic)
-    dry_build(config)
+    dry_build(config, log)
     refuse_taken(config)
     if config.seeds is None:
         return [train_seed(config, log, quiet)]
-    return [finished(single) or train_seed(single, log, quiet) for single in config.singles]
+    digest = cache(lambda: configured(config.plain, log).dataset().digest)  # the seeds share their data
+    with Signals() as signals:
+        signals.hint = lambda: "the same command trains the seeds that are missing"
+        return [finished(single, digest) or train_seed(single, log, quiet) for single in config.singles]
 
 
 def train_seed(config: RunConfig, log: Log | None, quiet: bool) -> dict[str, Any]:
@@ -199,6 +205,8 @@ def train_seed(config: RunConfig, log: Log | None, quiet: bool) -> dict[str, Any
     began = time.perf_counter()
     with Signals() as signals, ExitStack() as stack:
         build = Build.of(config, log)
+        if build.task.has_environment:
+            try_out(build.trainer.agent, build.task, build.evaluation, config.seed)
         folder, resumes = stack.enter_context(claim(config))
         try:
             run = Run(config, build, folder, resumes, began)
@@ -208,7 +216,8 @@ def train_seed(config: RunConfig, log: Log | None, quiet: bool) -> dict[str, Any
         signals.hint = run.resume_hint
         if not quiet:
             resumed = [f"resumed after gradient step {run.saved}; run_dir=NEW starts anew"] if run.saved else []
-            print(f"data: {build.data.origin}", f"run folder: {folder}", *resumed, sep="\n", file=sys.stderr)
+            judge = ["environment: {id} ({rule})".format(**judge)] if (judge := build.data.environment) else []
+            say(f"data: {build.data.origin}", *judge, f"run folder: {folder}", *resumed, error=True)
         try:
             run.loop(signals, quiet)
             return run.finish()

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
-ESCAPES = str.maketrans(
-    {character: f"\\{character}" for character in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", "†": r"$^\dagger$"}
-)
+from ramac.text import for_csv, for_latex, for_markdown, shortened
+
 SHAPES = ("-", "{}", "{} to {}", "{} ({} to {})")  # of a cell, by how many of its numbers there are
 INTERVAL, SPREAD = ("", "_low", "_high"), ("_min", "_max")  # endings of a column's names in the data frame
 
@@ -63,7 +61,7 @@ class Table:
         for index, row in enumerate(values.itertuples(index=False)):
             there = [f"{value:{style}}" for value in row if not pd.isna(value)]
             mark = column.marks[index] if index < len(column.marks) else ""
-            cell = escape(" ".join(SHAPES[len(there)].format(*there).split()) + mark)
+            cell = escape(shortened(" ".join(SHAPES[len(there)].format(*there).split())) + mark)
             best = column.bold and index < groups and (row[0] == top or row[1] <= top <= row[2])
             texts.append(strong(cell) if best else cell)
         return texts
@@ -86,38 +84,40 @@ def frame_of(tables: Iterable[Table]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
+def csv(tables: Sequence[Table]) -> str:
+    """The rows of all tasks in full precision; text that a spreadsheet would compute begins with an apostrophe."""
+    frame = frame_of(tables).apply(lambda column: column if is_numeric_dtype(column) else column.map(for_csv))
+    return frame.rename(columns=for_csv).to_csv(index=False, lineterminator="\n")
+
+
+def slug(name: str) -> str:
+    """Part of a file's name or of a label in LaTeX, of plain letters and at most 60 characters."""
+    return re.sub(r"[^\w.]+", "-", name, flags=re.ASCII).strip("-")[:60]
+
+
 def markdown(tables: Sequence[Table]) -> str:
     """Tables with their captions, one after the other."""
     parts = []
     for table in tables:
-        head = [marked(column.title) for column in table.columns]
+        head = [for_markdown(column.title) for column in table.columns]
         rule = ["---" if column.style == "s" else "---:" for column in table.columns]
-        lines = [f"| {' | '.join(row)} |" for row in (head, rule, *table.cells(marked, "**{}**".format))]
-        title = f"**{marked(table.task)}.** {marked(table.caption)}" if table.task else marked(table.caption)
-        parts.append("\n".join([title, "", *lines, *(f"\n{marked(note)}." for note in table.notes)]))
+        lines = [f"| {' | '.join(row)} |" for row in (head, rule, *table.cells(for_markdown, "**{}**".format))]
+        task = f"**{for_markdown(table.task)}.** " if table.task else ""
+        notes = (f"\n{for_markdown(note)}." for note in table.notes)
+        parts.append("\n".join([f"{task}{for_markdown(table.caption)}", "", *lines, *notes]))
     return "\n\n".join(parts) + "\n"
-
-
-def marked(text: str) -> str:
-    """Text for Markdown; an underscore inside a word means nothing there."""
-    return re.sub(r"[\\`*\[\]<>|$]|(?<![^\W_])_|_(?![^\W_])", lambda found: f"\\{found[0]}", text)
 
 
 def latex(tables: Sequence[Table]) -> str:
     """Table environments for booktabs, one per task."""
     parts = ["% needs \\usepackage{booktabs}\n"]
     for table in tables:
-        caption = escaped(" ".join([f"{table.task}:" if table.task else "", table.caption]).strip())
-        rows = pd.DataFrame(table.cells(escaped, r"\textbf{{{}}}".format), dtype=object)
-        rows.columns = [escaped(column.title) for column in table.columns]
+        caption = for_latex(f"{table.task}: {table.caption}" if table.task else table.caption)
+        rows = pd.DataFrame(table.cells(for_latex, r"\textbf{{{}}}".format), dtype=object)
+        rows.columns = [for_latex(column.title) for column in table.columns]
         parts.append(rows.style.hide(axis="index").to_latex(
             column_format="".join("l" if column.style == "s" else "r" for column in table.columns), hrules=True,
-            caption=caption + "".join(f" {escaped(note)}." for note in table.notes), position_float="centering",
-            label="-".join(filter(None, ["tab", table.name, re.sub(r"\W+", "-", table.task)])),
+            caption=caption + "".join(f" {for_latex(note)}." for note in table.notes), position_float="centering",
+            label="-".join(filter(None, ["tab", table.name, slug(table.task)])),
         ))  # fmt: skip
     return "".join(parts)
-
-
-def escaped(text: str) -> str:
-    """Text for LaTeX; a minus before a digit as a minus sign."""
-    return re.sub(r"(?<![\w}])-(?=\d)", "$-$", text.translate(ESCAPES))

@@ -11,6 +11,7 @@ import pandas as pd
 from ramac.errors import InputError, nearest
 from ramac.experiment.config import NEUTRAL
 from ramac.reporting.runs import HEADLINE, Run, number
+from ramac.text import printable, shortened
 
 # what is learned does not depend on these settings
 IGNORED = re.compile(rf"({'|'.join(NEUTRAL)}|seed|log_every|deterministic|evaluation)(\..*)?$")
@@ -149,8 +150,14 @@ def make_groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
     meant = [", ".join(f"{key}={value}" for key, value in each.items()) for each in found]
     if len(set(labels)) < len(set(meant)):
         labels = meant
-    parts = zip(found, labels, cells.values(), strict=True)
+    parts = zip(found, distinct(labels), cells.values(), strict=True)
     return [Group(each, label or "all runs", part) for each, label, part in parts]
+
+
+def distinct(labels: Sequence[str]) -> list[str]:
+    """Labels that fit a line; those that are then the same are numbered."""
+    fit = [shortened(printable(label)) for label in labels]
+    return [f"{label} ({index + 1})" if fit.count(label) > 1 else label for index, label in enumerate(fit)]
 
 
 def label_of(pairs: Iterable[tuple[str, str]]) -> str:

@@ -1,7 +1,7 @@
 """The page: sections of tables and figures, and beside it the files for a paper, each written whole."""
 
 import io
-import re
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,22 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
+import matplotlib.style
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ramac.errors import InputError
+from ramac.plotting import missing_glyphs
 from ramac.reporting import plots, tables
-from ramac.reporting.formats import Table, counted, frame_of, latex, markdown
+from ramac.reporting.formats import Table, counted, csv, frame_of, latex, markdown, slug
 from ramac.reporting.groups import Group, baselines, chosen_keys, duplicates, known, make_groups
 from ramac.reporting.runs import HEADLINE, Reading, gather
-from ramac.system.files import whole
+from ramac.system.files import alone, whole
+from ramac.system.paths import inside, refuse_unsafe
+from ramac.system.untrusted import opened
+from ramac.text import LONGEST, for_page, say, shortened
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "md": markdown,
-    "csv": lambda found: frame_of(found).to_csv(index=False, lineterminator="\n"),
+    "csv": csv,
     "tex": latex,
 }
 FILES = {"table": "results", "comparison": "comparison", "compute": "compute"}  # of tables, and names in a Report
@@ -97,7 +101,9 @@ def report(
         raise InputError(f"alpha must be in (0, 1], got {alpha:g}")
     by = [key for key in by.split(",") if key] if isinstance(by, str) else list(by)
     words, first = list(map(str, paths)), Path(paths[0])
-    folder = Path(out or (first if first.is_dir() else first.parent) / "report")
+    place = first if first.is_dir() else first.parent
+    folder = Path(out) if out else inside(place / "report", place)
+    refuse_unsafe(folder)
     reading = gather(words)
     keys, note = chosen_keys(reading.runs, by)
     groups = make_groups(reading.runs, keys)
@@ -110,13 +116,15 @@ def report(
         warnings.append("CVaR of some groups rests on fewer than 5 episodes")
     options = {"--by": ",".join(by), "--baseline": baseline, "--alpha": f"{alpha:g}", "--out": str(out or "")}
     command = ["ramac", "report", *words, *(f"{key}={value}" for key, value in options.items() if value)]
+    lines = [shortened(fact, LONGEST) for fact in (*facts(groups, reading, alpha), *reading.notes)]
+    problems = [(source, shortened(reason, LONGEST)) for source, reason in reading.problems]
     write(
-        folder, found, sections, size=size, facts=[*facts(groups, reading, alpha), *reading.notes],
-        problems=reading.problems, command=shlex.join(command), version=version("ramac"),
+        folder, found, sections, size=size, facts=lines, problems=problems, command=shlex.join(command),
+        version=version("ramac"),
     )  # fmt: skip
     made = Report(folder, {FILES[file]: frame_of(part) for file, part in found.items()}, warnings, size)
     if not quiet:
-        print(made)
+        say(*str(made).splitlines())
     return made
 
 
@@ -145,23 +153,26 @@ def compose(groups: Sequence[Group], baseline: str, alpha: float) -> list[Sectio
 def draw(name: str, tasks: Mapping[str, Sequence[Group]], alpha: float) -> list[Picture]:
     """One figure of each task that has something to show."""
     function, pictures = getattr(plots, name.replace("-", "_")), []
-    with matplotlib.rc_context(PRINT):
+    with matplotlib.style.context(["default", PRINT]):
         for task, groups in tasks.items():
             if drawn := function(groups, alpha):
-                slug = re.sub(r"[^\w.]+", "-", f"{name}-{task}").strip("-")
-                pictures.append(Picture(slug, task, drawn[1], files(drawn[0])))
+                file = slug(f"{name}-{task}")
+                if any(each.name == file for each in pictures):
+                    file += f"-{len(pictures) + 1}"
+                pictures.append(Picture(file, shortened(task), drawn[1], files(drawn[0])))
     return pictures
 
 
 def files(figure: Figure) -> dict[str, bytes]:
     """The figure as PDF and SVG, by ending."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, not for each format
     found = {}
-    for kind, date in (("pdf", "CreationDate"), ("svg", "Date")):
-        file = io.BytesIO()
-        figure.savefig(file, format=kind, metadata={date: None})
-        found[kind] = file.getvalue()
+    with missing_glyphs():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not for each format
+        for kind, date in (("pdf", "CreationDate"), ("svg", "Date")):
+            file = io.BytesIO()
+            figure.savefig(file, format=kind, metadata={date: None})
+            found[kind] = file.getvalue()
     return found
 
 
@@ -173,19 +184,26 @@ def facts(groups: Sequence[Group], reading: Reading, alpha: float) -> list[str]:
     seeds, tasks = ", ".join(values.pop("seed")), values["task"]
     per_seed = f"{low}" if low == high else f"{low} to {high}, {np.median(counts):.0f} in the median"
     lines = [f"{len(runs)} runs in {len(groups)} groups; seeds {seeds}; episodes per group and seed: {per_seed}"]
-    same = [f"{key}={found[0]}" for key, found in values.items() if len(found) == 1 and found != ["none"]]
+    same = [f"{key}={shortened(found[0])}" for key, found in values.items() if len(found) == 1 and found != ["none"]]
     lines += [f"the same in all runs that name it: {', '.join(same)}"] if same else []
-    lines += [f"tasks: {', '.join(tasks)}"] if len(tasks) > 1 else []
+    lines += [f"tasks: {', '.join(map(shortened, tasks))}"] if len(tasks) > 1 else []
     return [*lines, f"CVaR_{alpha:g} is the mean of the worst {alpha:.3g} of the episodes; returns: higher is better"]
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8; half of a surrogate pair, as JSON and file names can hold one, is written out."""
+    return text.encode(errors="backslashreplace")
 
 
 def refuse_others(folder: Path) -> None:
     """Refuse a folder whose files no report wrote: they would be overwritten. Raises InputError."""
-    page = folder / "index.html"
-    ours = page.is_file() and b'content="ramac' in page.read_bytes()[:1000]
+    page, ours = folder / "index.html", False
+    if os.path.lexists(page):
+        with opened(page) as file:
+            ours = b'content="ramac' in file.read(1000)
     names = ["index.html", "figures", *(f"{name}.{kind}" for name in FILES for kind in FORMATS)]
     for name in names if not ours else ():
-        if (folder / name).exists():
+        if os.path.lexists(folder / name):
             raise InputError(f"{folder} holds a {name} that no report wrote; --out names another folder")
 
 
@@ -198,19 +216,30 @@ def write(folder: Path, found: Mapping[str, Sequence[Table]], sections: Sequence
     figures, drawn = folder / "figures", [picture for section in sections for picture in section.pictures]
     contents = {figures / f"{each.name}.{kind}": data for each in drawn for kind, data in each.files.items()}
     for name, part in found.items():
-        contents |= {folder / f"{name}.{kind}": render(part).encode() for kind, render in FORMATS.items() if part}
+        contents |= {folder / f"{name}.{kind}": encoded(render(part)) for kind, render in FORMATS.items() if part}
     source = Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8")
-    template = jinja2.Template(source, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = jinja2.Template(source, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=for_page)
     meanings = {column.title: column.meaning for part in found.values() for table in part for column in table.columns}
-    cells = partial(Table.cells, escape=Markup.escape, strong=Markup("<strong>{}</strong>").format)
-    contents[folder / "index.html"] = template.render(page, sections=sections, meanings=meanings, cells=cells).encode()
+    escape = lambda text: Markup.escape(for_page(text))  # noqa: E731
+    cells = partial(Table.cells, escape=escape, strong=Markup("<strong>{}</strong>").format)
+    contents[folder / "index.html"] = template.render(page, sections=sections, meanings=meanings, cells=cells).encode(
+        errors="backslashreplace"
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(folder / "index.html"):
+            replace_files(folder, contents)
+    except OSError as error:
+        raise InputError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
+
+
+def replace_files(folder: Path, contents: Mapping[Path, bytes]) -> None:
+    """Write files, and remove those of an earlier report that are none of them. Raises OSError."""
     for path, content in contents.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole(path) as unfinished:
-                unfinished.write_bytes(content)
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}") from error
+        path.parent.mkdir(exist_ok=True)
+        with whole(path) as unfinished:
+            unfinished.write_bytes(content)
+    figures = folder / "figures"
     earlier = [folder / f"{name}.{kind}" for name in FILES for kind in FORMATS]
     earlier += [path for name in FIGURES for kind in ("pdf", "svg") for path in figures.glob(f"{name}*.{kind}")]
     for path in set(earlier) - set(contents):

@@ -4,7 +4,6 @@ Each function returns a figure of the groups of one task and its caption, None w
 """
 
 import math
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,10 +18,12 @@ from ramac.reporting.formats import decimals
 from ramac.reporting.groups import Group, natural, short
 from ramac.reporting.runs import Run, number
 from ramac.statistics import cvar
+from ramac.text import for_label
 
 COLOURS = (BLUE, RED, "#009E73", "#CC79A7", ORANGE, "#56B4E9", "#000000")  # Okabe and Ito's but yellow, pale as a line
 STYLES = ("-", "--", "-.", ":")  # for print in grey
 PANELS, COLUMNS = 24, 3  # small multiples on a page, and across it
+ABOVE = 34  # letters above a panel
 MAPS = 6  # pairs of heat maps: a page's height
 
 
@@ -47,14 +48,20 @@ def foremost(groups: Sequence[Group], count: int, alpha: float) -> tuple[list[Gr
     return [g for g in groups if g in ranked], f" The {count} groups of highest CVaR_{alpha:g}; {left} left out."
 
 
+def line_label(group: Group) -> str:
+    """The group's label in a legend."""
+    return for_label(group.label, 60)
+
+
 def legend(figure: Figure, panels: Iterable[Any], order: Iterable[Group] = ()) -> None:
     """One legend below the panels, each label once, in the order of the groups where they are given."""
     found: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    if labels := [group.label for group in order if group.label in found] or list(found):
-        columns = max(1, min(4, 100 // (max(map(len, labels)) + 8)))  # a line of the figure holds about 100 letters
+    if labels := [name for group in order if (name := line_label(group)) in found] or list(found):
+        letters = max(len(line) for label in labels for line in label.split("\n"))
+        columns = max(1, min(4, 100 // (letters + 8)))  # a line of the figure holds about 100 letters
         handles = [found[label] for label in labels]
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
@@ -77,9 +84,9 @@ def lines_over(
             values, colour = frame.to_numpy(), COLOURS[index % len(COLOURS)]
             style = STYLES[index % len(STYLES)] if len(values) > 1 else "."
             if len(values):
-                axes.plot(frame.index, values.mean(1), style, color=colour, lw=1.4, label=group.label)
+                axes.plot(frame.index, values.mean(1), style, color=colour, lw=1.4, label=line_label(group))
                 axes.fill_between(frame.index, values.min(1), values.max(1), color=colour, alpha=0.15, lw=0)
-        axes.set(title=title, xlabel=xlabel)
+        axes.set(title=for_label(title, 40), xlabel=xlabel)
     legend(figure, panels, groups)
     return figure
 
@@ -116,8 +123,7 @@ def distributions(groups: Sequence[Group], alpha: float) -> tuple[Figure, str]:
     figure, panels = grid(len(drawn), COLUMNS, 1.5, sharex=True)
     for axes, group in zip(panels, drawn, strict=True):
         return_histogram(axes, group.returns, edges, alpha, BLUE)
-        # 44 letters fit above a panel; matplotlib's own wrapping reads $ as a formula
-        axes.set_title(textwrap.fill(f"{group.label} (n = {len(group.returns)})", 44))
+        axes.set_title(for_label(f"{group.label} (n={len(group.returns)})", ABOVE))
     figure.supylabel("share of episodes", fontsize=8)
     for axes in panels[-COLUMNS:]:  # the lowest of each column
         axes.tick_params(labelbottom=True)  # a shared axis hides its labels above an empty place
@@ -143,16 +149,19 @@ def heat_maps(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | Non
     for group in groups:
         maps.setdefault(", ".join(f"{titles[key]}={group.keys[key]}" for key in rest), []).append(group)
     drawn, left = dict(list(maps.items())[:MAPS]), max(0, len(maps) - MAPS)
-    figure, panels = grid(2 * len(drawn), 2, max(1.6, 0.28 * len(rows) + 0.8))
+    ticks = [for_label(level, 24, 1) for level in columns]
+    letters = max(map(len, ticks))
+    below = 0.07 * max(0, letters - 10)  # inches for long names that stand upright
+    figure, panels = grid(2 * len(drawn), 2, max(1.6, 0.28 * len(rows) + 0.8) + below)
     for side, (title, measure) in enumerate(measures(alpha).items()):
         parts = ({(g.keys[first], g.keys[second]): measure(g.returns) for g in part} for part in drawn.values())
         values = [pd.Series(part).unstack().reindex(rows, columns=columns).to_numpy() for part in parts]
         for axes, name, each in zip(panels[side::2], drawn, values, strict=True):
             heat_map(axes, each, np.nanmin(values), np.nanmax(values))
-            axes.set_title(f"{title}, {name}" if name else title)
-            axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=90 if max(map(len, columns)) > 6 else 0)
-            axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
-            axes.set(xlabel=titles[second], ylabel=titles[first])
+            axes.set_title(for_label(f"{title}, {name}" if name else title, ABOVE))
+            axes.set_xticks(np.arange(len(columns)) + 0.5, ticks, rotation=90 if letters > 6 else 0)
+            axes.set_yticks(np.arange(len(rows)) + 0.5, [for_label(level, 24, 1) for level in rows])
+            axes.set(xlabel=for_label(titles[second], ABOVE, 1), ylabel=for_label(titles[first], 24))
     caption = "Episode returns, one colour scale per statistic, dark is low; blank where there is no run."
     caption += f" {left} other combinations of {', '.join(titles[key] for key in rest)} left out." if left else ""
     return figure, caption
@@ -189,7 +198,7 @@ def calibration(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | N
         axes.set_xticks(range(len(alphas)), ["mean" if level == 1 else f"CVaR_{level:g}" for level in alphas])
         axes.tick_params(axis="x", rotation=30)
         off, chance = (np.mean([number(each, f"miscalibration{end}") for each in asked]) for end in ("", "_of_chance"))
-        axes.set_title(f"{group.label}\nmiscalibration {off:.2f}, by chance {chance:.2f}")
+        axes.set_title(f"{for_label(group.label, ABOVE)}\nmiscalibration {off:.2f}, by chance {chance:.2f}")
     figure.supylabel("discounted return (reward units)", fontsize=8)
     legend(figure, panels)
     caption = (

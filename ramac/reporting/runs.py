@@ -1,6 +1,5 @@
 """Reading: run folders at any depth, and csv files of other people's episodes."""
 
-import csv
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,10 +13,11 @@ import pandas as pd
 from ramac.errors import InputError, nearest
 from ramac.experiment.config import flat
 from ramac.experiment.folder import RunFolder
-from ramac.system.untrusted import read_json, read_yaml, regular
+from ramac.system.untrusted import read_csv, read_json, read_yaml
 
 HEADLINE = ("task", "recipe", "actor", "critic", "risk", "loss", "steps", "seed")  # keys of summary.json
 MEASURED = ("episode", "step", "return", "length", "risky_steps", "penalties")  # columns of episodes; others: settings
+LONGEST = 1000  # characters of a reason on the page
 SKIPPED = {"checkpoint", "checkpoints", "evaluations", "report"}  # folders that never hold a run
 
 
@@ -106,17 +106,23 @@ def read(place: Path, reading: Reading) -> None:
         elif (state := folder.state) == "finished":
             reading.runs.append(finished(folder, reading))
         elif state == "failed":
-            raise InputError(f"failed: {read_json(folder.failure_file, place).get('reason', 'unknown')}")
+            raise InputError(f"failed: {folder.reason}")
         else:
             raise InputError(f"{'running' if state == 'running' else 'unfinished'}: no {folder.summary_file.name}")
     except InputError as error:
-        reading.problems.append((str(place), str(error)))
+        reading.problems.append((str(place), str(error)[:LONGEST]))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # values of others, where pandas takes them
+        reading.problems.append((str(place), f"damaged: {type(error).__name__}: {error}"))
 
 
 def finished(folder: RunFolder, reading: Reading) -> Run:
     """A run folder with a result. A damaged side file becomes one of the reading's problems. Raises InputError."""
     summary = folder.summary
-    episodes, metrics, calibration = rows(folder.episodes_file, ("step", "episode", "return")), {}, {}
+    if isinstance(failure := summary.get("failure"), dict):
+        raise InputError(f"failed: {failure.get('reason', 'its evaluation has no result')}")
+    if not {"episodes", "return_mean"} & set(summary):
+        raise InputError(f"no episodes without an environment; ramac estimate {folder} judges it by its data")
+    episodes, metrics, calibration = rows(folder.episodes_file, ("step", "episode", "return"), folder.path), {}, {}
     # plain settings, not RunConfig: a plug-in of somebody else need not be here to compare its episodes
     settings = {key: text(value) for key, value in flat(read_yaml(folder.config_file, folder.path)).items()}
     settings |= {key: text(value) for key, value in ({"recipe": "none"} | summary).items() if key in HEADLINE}
@@ -125,7 +131,7 @@ def finished(folder: RunFolder, reading: Reading) -> Run:
     if missing := [key for key in ("task", "actor", "seed") if key not in settings]:
         raise InputError(f"{folder.summary_file} has no {missing[0]!r}")
     try:
-        metrics, calibration = curves(folder.metrics_file), predictions(folder.calibration_file)
+        metrics, calibration = curves(folder), predictions(folder)
     except InputError as error:
         reading.problems.append((str(folder), f"{error}; the rest of the run is used"))
     run = Run(str(folder), settings, episodes, summary, metrics, calibration, averaged=averaged(summary))
@@ -143,18 +149,19 @@ def averaged(summary: dict[str, Any]) -> int:
     return max(1, len(means)) if isinstance(means, dict) else 1
 
 
-def curves(path: Path) -> dict[str, pd.Series]:
+def curves(folder: RunFolder) -> dict[str, pd.Series]:
     """Each metric's values by gradient step; of a step that is there twice, the last. Raises InputError."""
-    if not path.exists():
+    if not os.path.lexists(folder.metrics_file):
         return {}
-    values = rows(path, ("step", "name", "value"), ("step", "value"), strict=False)
+    values = rows(folder.metrics_file, ("step", "name", "value"), folder.path, ("step", "value"), strict=False)
     values = values.drop_duplicates(["name", "step"], keep="last").set_index("step")
     return {str(name): part for name, part in values.groupby("name")["value"]}
 
 
-def predictions(path: Path) -> dict[str, Any]:
+def predictions(folder: RunFolder) -> dict[str, Any]:
     """What calibration.json says at each level of CVaR, empty where there is none. Raises InputError."""
-    found = read_json(path, path.parent) if path.exists() else {}
+    path = folder.calibration_file
+    found = read_json(path, folder.path) if os.path.lexists(path) else {}
     lines = found.setdefault("cvar", []) if found else []
     if not isinstance(lines, list) or any(np.isnan(number(line, "alpha")) for line in lines):
         raise InputError("calibration.json: cvar must be a list of mappings with a number alpha")
@@ -173,27 +180,21 @@ def foreign(path: Path) -> list[Run]:
     return runs
 
 
-def rows(path: Path, needed: Sequence[str], numeric: Sequence[str] = MEASURED, strict: bool = True) -> pd.DataFrame:
+def rows(
+    path: Path, needed: Sequence[str], root: Path | None = None, numeric: Sequence[str] = MEASURED, strict: bool = True
+) -> pd.DataFrame:
     """Rows of a csv file, its `numeric` columns as floats and the others as text. Raises InputError.
 
     `strict` refuses a file without rows, nan and infinity. Rows of a wrong length are always refused: pandas.read_csv
-    would shift or fill them without a word.
+    would shift or fill them without a word. `root`: the run folder that it must lie in.
     """
-    try:
-        with regular(path).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
-            reader = csv.DictReader(file)
-            found, names = list(reader), [str(name) for name in reader.fieldnames or ()]
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path.name} cannot be read: {error}") from error
+    names, found = read_csv(path, root)
     for name in needed:
         if name not in names:
             raise InputError(f"{path.name} has no column {name!r}; it has {', '.join(names)}{nearest(name, names)}")
-    for count, row in enumerate(found, 1):
-        if wrong := "more" if None in row else "fewer" if None in row.values() else "":
-            raise InputError(f"{path.name}: row {count} has {wrong} than the {len(names)} columns of the first line")
     if strict and not found:
         raise InputError(f"{path.name} has no rows")
-    table = pd.DataFrame(found, columns=list(dict.fromkeys(names)), dtype=object)
+    table = pd.DataFrame(found, columns=names, dtype=object)
     for name in [name for name in table if name in numeric]:
         values = pd.to_numeric(table[name], errors="coerce").astype(float)
         bad = ~np.isfinite(values) if strict else values.isna() & (table[name].str.lower() != "nan")

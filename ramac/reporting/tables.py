@@ -14,6 +14,7 @@ from ramac.reporting.groups import ABSENT, Group, paired, short
 from ramac.reporting.runs import number
 from ramac.statistics import LEVEL, Statistic, cvar, interval, thin_tails, trimmed_mean
 from ramac.statistics import probability_of_improvement as improvement
+from ramac.text import shortened
 
 Row = dict[str, Any]
 BOOTSTRAP = f"{100 * LEVEL:.0f} % bootstrap interval"
@@ -28,7 +29,8 @@ def table(
     given = [{key: group.keys[key] for key in shared} or {"group": group.label} for group in groups]
     titles = short(list(given[0]))
     names = {key: f"setting {key}" if key in rows[0] else key for key in titles}  # a csv file may have a column `mean`
-    keys = [Column(names[key], title, f"setting {key} of the runs", "s") for key, title in titles.items()]
+    about = {key: f"setting {shortened(key)} of the runs" for key in titles}
+    keys = [Column(names[key], shortened(title), about[key], "s") for key, title in titles.items()]
     cells = [{names[key]: value for key, value in pairs.items()} for pairs in given]
     cells += [dict.fromkeys(names.values(), "") | {keys[0].key: "behaviour data"} for _ in reference]
     frame = pd.DataFrame([a | b for a, b in zip(cells, [*rows, *reference], strict=True)])
@@ -36,7 +38,7 @@ def table(
     frame.insert(0, "task", groups[0].task)
     filled = [column for column in (*keys, *columns) if frame[column.names[0]].iloc[: len(rows)].notna().any()]
     frame = frame[["task", *(name for column in filled for name in column.names)]]
-    return Table(name, groups[0].task, caption, filled, frame, reference=len(reference))
+    return Table(name, shortened(groups[0].task), caption, filled, frame, reference=len(reference))
 
 
 def estimates(statistics: Mapping[str, Statistic], *sides: Sequence[np.ndarray], pairs: bool = False) -> Row:

@@ -88,7 +88,7 @@ def devices() -> dict[str, str]:
     found["CUDA"] = f"built for {torch.version.cuda}" if torch.version.cuda else "not in this build"
     driver = Path("/proc/driver/nvidia/version")
     if driver.exists():
-        found["driver"] = driver.read_text().splitlines()[0]
+        found["driver"] = driver.read_text(encoding="utf-8").splitlines()[0]
     for index in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(index)
         found[f"cuda:{index}"] = f"{device.name}, {device.total_memory / 2**30:.1f} GiB, capability " + ".".join(

@@ -18,6 +18,7 @@ from tensordict import TensorDict
 from tqdm.auto import tqdm
 
 from ramac.errors import InputError
+from ramac.text import printable
 
 PACKAGES = ["ramac", "torch", "tensordict", "torchrl", "diffusers", "torchdyn", "hydra-core", "minari"]
 PACKAGES += ["gymnasium", "mujoco", "numpy"]
@@ -124,7 +125,7 @@ def progress_bar(
     `initial`: how many of the `total` were done in an earlier process.
     """
     pause = 0.5 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30
-    settings: dict[str, Any] = {"total": total, "initial": initial, "desc": label, "mininterval": pause}
+    settings: dict[str, Any] = {"total": total, "initial": initial, "desc": printable(label), "mininterval": pause}
     return tqdm(steps, unit="step", file=sys.stderr, disable=quiet, **settings)
 
 
@@ -143,7 +144,8 @@ def host() -> str:
 
 def environment() -> str:
     """What a bug report needs: versions, machine, command."""
-    lines = [f"command: {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}", f"python: {platform.python_version()}"]
+    command = printable(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+    lines = [f"command: {command}", f"python: {platform.python_version()}"]
     lines += [f"platform: {platform.platform()}", f"cores: {os.cpu_count()}, threads: {torch.get_num_threads()}"]
     lines += [f"{package}: {number}" for package, number in versions().items()]
     return "\n".join(lines) + "\n"

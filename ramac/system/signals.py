@@ -18,6 +18,11 @@ class Interrupted(KeyboardInterrupt):
         self.status = 128 + number  # exit status, as shells count
 
 
+def from_outside(error: KeyboardInterrupt) -> bool:
+    """Whether a signal has raised it, rather than code that raises KeyboardInterrupt itself."""
+    return isinstance(error, Interrupted) or signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 class Signals:
     """Listens to SIGNALS inside a `with` block. A signal raises Interrupted, at once or where `delayed` ends.
 
@@ -28,6 +33,7 @@ class Signals:
         self.received: int | None = None
         self.waits = False
         self.hint: Callable[[], str] = lambda: "the run had not begun"  # end of the message
+        self.stop: Callable[[], None] = lambda: None  # called before Interrupted is raised
 
     def __enter__(self) -> "Signals":
         self.before: dict[int, Any] = {}
@@ -51,6 +57,7 @@ class Signals:
     def raise_received(self) -> None:
         """Raise Interrupted if a signal has been received."""
         if self.received is not None:
+            self.stop()
             raise Interrupted(f"stopped by {signal.Signals(self.received).name}; {self.hint()}", self.received)
 
     @contextmanager

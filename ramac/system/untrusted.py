@@ -1,107 +1,139 @@
-"""Reading files that others may have written: settings, descriptions and weights as plain data of bounded size.
+"""Reading files that others may have written: settings, descriptions and tables as plain data of bounded size.
 
-Nothing here runs code, follows a link out of the given folder, or reads the environment.
+Nothing here runs code, waits for a pipe, follows a link out of the given folder, or reads the environment.
 """
 
+import csv
+import io
 import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, ClassVar
 
-import torch
 import yaml
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from ramac.errors import InputError, nearest
-from ramac.system.files import checksum
+from ramac.errors import InputError
+from ramac.system.paths import regular
 
-LARGEST = 32 * 2**20  # bytes of a settings file: enough for observations of a million numbers
+# what is read takes less than a second, whatever it holds: docs/results/hostile.md
+JSON_BYTES = 2**18  # a hundred times the summary of a run
+LONG_JSON_BYTES = 2**22  # a sweep of 20 000 runs, or a description of observations of 100 000 numbers
+YAML_BYTES = 2**15  # ten times the configuration of a run; libyaml reads a megabyte in ten seconds
+CSV_BYTES = 2**28  # a hundred metrics at each of 50 000 gradient steps
+COLUMNS = 1000  # of a table
 DEEPEST = 32  # levels of nested settings
-WEIGHTS = 2**28  # numbers in one agent, 1 GiB: a thousand times the default networks
-DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16"}
-DTYPES |= {torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}
 
 
-def regular(path: Path, root: Path | None = None) -> Path:
-    """The path itself, a regular file that lies in `root` after links are resolved. Raises InputError."""
-    if root is not None and not path.resolve().is_relative_to(root.resolve()):
-        raise InputError(f"{path} is a link out of {root}: it is not followed")
-    if not path.exists():
-        raise InputError(f"{path} does not exist")
-    if not path.is_file():  # reading a pipe would block
-        raise InputError(f"{path} is not a regular file")
-    return path
-
-
-def refuse_links(folder: Path) -> None:
-    """Refuse a folder with a link out of it. Raises InputError."""
-    root = folder.resolve()
-    for path in folder.rglob("*"):
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
-            raise InputError(f"{path} is a link out of {folder}: it is not followed")
-
-
-def text_of(path: Path, root: Path | None = None) -> str:
-    """Content of a small UTF-8 file. Raises InputError."""
+@contextmanager
+def opened(path: Path, root: Path | None = None, most: int = CSV_BYTES) -> Iterator[BinaryIO]:
+    """A regular file of at most `most` bytes, open for reading; an error of the disk is refused. Raises InputError."""
     try:
-        if (size := regular(path, root).stat().st_size) > LARGEST:
-            raise InputError(f"{path} has {size / 2**20:.0f} MiB; settings have at most {LARGEST // 2**20}")
-        return path.read_text(encoding="utf-8-sig")
+        if (size := regular(path, root).stat().st_size) > most:
+            raise InputError(f"{path} has {size / 2**20:.3g} MiB; at most {most / 2**20:.3g} are read")
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def text_of(path: Path, root: Path | None, most: int) -> str:
+    """Content of a UTF-8 file of at most `most` bytes. Raises InputError."""
+    with opened(path, root, most) as file:
+        content = file.read(most)  # files of the system say that they have no bytes
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def distinct(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
     """The pairs as a mapping. Raises ValueError for a key that appears twice."""
-    found: dict[Any, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"{key!r} appears twice")
-        found[key] = value
+    pairs = list(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} appears twice")
     return found
 
 
-class Distinct(yaml.CSafeLoader):
-    """Loader of plain values that refuses a duplicate key; PyYAML itself keeps the last one."""
+def integer(text: str) -> float:
+    """The integer; infinity beyond every float, as JSON's own 1e400 is. Raises ValueError for thousands of digits."""
+    found = int(text)
+    return found if len(text) < 300 else float(text)
+
+
+class Plain(yaml.CSafeLoader):
+    """Loader of plain values: no key twice, of which PyYAML keeps the last, and no dates."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }  # fmt: skip
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        distinct((key.value, None) for key, _ in node.value)
+        distinct((key.value, None) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > 400:  # beyond every float; Python cannot write an integer of 5000 digits
+            raise ValueError(f"an integer of {len(node.value)} digits")
+        return super().construct_yaml_int(node)
 
-def read_json(path: Path, root: Path | None = None) -> dict[str, Any]:
-    """Mapping in a JSON file. Raises InputError."""
+
+Plain.add_constructor("tag:yaml.org,2002:int", Plain.construct_yaml_int)
+
+
+def read_json(path: Path, root: Path | None = None, most: int = JSON_BYTES) -> dict[str, Any]:
+    """Mapping in a JSON file of at most `most` bytes. Raises InputError."""
+    text = text_of(path, root, most)
     try:
-        content = json.loads(text_of(path, root), object_pairs_hook=distinct)
-    except InputError:
-        raise
+        content = json.loads(text, object_pairs_hook=distinct, parse_int=integer)
     except RecursionError as error:
         raise InputError(f"{path} is nested too deeply") from error
     except ValueError as error:  # includes integers of thousands of digits
         raise InputError(f"{path} is not valid JSON: {error}") from error
+    level, depth = [content], 0
+    while level := [value for outer in level for value in inner(outer) if isinstance(value, dict | list)]:
+        if (depth := depth + 1) >= DEEPEST:
+            raise InputError(f"{path} is nested too deeply: at most {DEEPEST} levels are read")
     return mapping(path, content)
+
+
+def inner(content: Any) -> Iterable[Any]:
+    """What a mapping or a list holds; nothing for other values."""
+    return content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
 
 
 def read_yaml(path: Path, root: Path | None = None) -> dict[str, Any]:
-    """Mapping in a YAML file of plain values: no tags, no references. Raises InputError."""
-    text, depth = text_of(path, root), 0
+    """Mapping in a YAML file of plain values: one document, no tags, no references. Raises InputError."""
+    text = text_of(path, root, YAML_BYTES)
     try:
-        # check the flat events first: aliases can expand to gigabytes, and nesting can exhaust the stack
-        for event in yaml.parse(text, yaml.CSafeLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > DEEPEST:
-                raise InputError(f"{path} is nested too deeply: at most {DEEPEST} levels are settings")
-            if isinstance(event, yaml.AliasEvent):
-                raise InputError(f"{path}: '*{event.anchor}' is a YAML alias; write the setting out")
-        content = yaml.load(text, Distinct)
-    except (yaml.YAMLError, ValueError) as error:
-        raise error if isinstance(error, InputError) else InputError(f"{path} is not valid YAML: {error}") from error
+        refuse_events(path, text)
+        content = yaml.load(text, Plain)
+    except InputError:
+        raise
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from error
     return mapping(path, content)
+
+
+def refuse_events(path: Path, text: str) -> None:
+    """Refuse YAML by its events, before anything is built of them: aliases can expand to gigabytes, and nesting can
+    exhaust the stack. Raises InputError.
+    """
+    depth = documents = 0
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        if depth > DEEPEST:
+            raise InputError(f"{path} is nested too deeply: at most {DEEPEST} levels are settings")
+        if isinstance(event, yaml.AliasEvent):
+            raise InputError(f"{path}: '*{event.anchor}' is a YAML alias; write the setting out")
+        if tag := getattr(event, "tag", None):
+            raise InputError(f"{path}: {tag!r} is a YAML tag; settings are plain values")
+        if documents > 1:
+            raise InputError(f"{path} holds several YAML documents; settings are one")
 
 
 def mapping(path: Path, content: Any) -> dict[str, Any]:
@@ -111,6 +143,27 @@ def mapping(path: Path, content: Any) -> dict[str, Any]:
     return content
 
 
+def read_csv(path: Path, root: Path | None = None) -> tuple[list[str], list[list[str]]]:
+    """Names of the columns, and rows of one text per column, of a csv file. Raises InputError."""
+    try:
+        with opened(path, root) as file:
+            reader = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""))  # spreadsheets write a byte order mark
+            names = next(reader, [])
+            if len(names) > COLUMNS:
+                raise InputError(f"{path.name} has {len(names)} columns; at most {COLUMNS} are read")
+            distinct((name, None) for name in names)
+            rows = [row for row in reader if row]
+    except InputError:
+        raise
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path.name} cannot be read: {error}") from error
+    for count, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            wrong = "more" if len(row) > len(names) else "fewer"
+            raise InputError(f"{path.name}: row {count} has {wrong} than the {len(names)} columns of the first line")
+    return names, rows
+
+
 def refuse_instructions(path: Path, content: Any, place: str = "") -> None:
     """Refuse settings that are more than a value: `_target_: os.system`, `${oc.env:HOME}`. Raises InputError.
 
@@ -118,75 +171,12 @@ def refuse_instructions(path: Path, content: Any, place: str = "") -> None:
     """
     if isinstance(content, Mapping):
         for key, value in content.items():
-            inner = f"{place}.{key}" if place else str(key)
+            inner_place = f"{place}.{key}" if place else str(key)
             if not isinstance(key, str) or (key.startswith("_") and key.endswith("_")):
-                raise InputError(f"{path}: {inner!r} is not a setting; entries are chosen by their name only")
-            refuse_instructions(path, value, inner)
+                raise InputError(f"{path}: {inner_place!r} is not a setting; entries are chosen by their name only")
+            refuse_instructions(path, value, inner_place)
     elif isinstance(content, list):
         for value in content:
             refuse_instructions(path, value, place)
     elif isinstance(content, str) and "${" in content:
         raise InputError(f"{path}: {place}={content!r} is an interpolation; a saved setting is a plain value")
-
-
-class Allowance(TorchFunctionMode):
-    """Inside the block, parameters may have at most `numbers` numbers in all; a layer is refused before its memory is
-    allocated. Raises InputError.
-    """
-
-    def __init__(self, numbers: int = WEIGHTS, reason: str = "") -> None:
-        super().__init__()
-        self.most, self.left, self.reason = numbers, numbers, reason
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.empty:  # torch.nn and ramac.nets allocate parameters with it
-            sizes = args[0] if len(args) == 1 and isinstance(args[0], list | tuple) else args
-            self.left -= math.prod(sizes)
-            if self.left < 0:
-                shape = " x ".join(map(str, sizes))
-                most = self.reason or f"at most {self.most} are allowed"
-                raise InputError(f"the networks are too large: a layer of {shape} weights; {most}")
-        return func(*args, **(kwargs or {}))
-
-
-class Weights:
-    """A safetensors file; only its header is read at first. Raises InputError when it is damaged.
-
-    `text` and `sha256` come from `ramac.system.files.write_tensors`; they are None in files of other programs.
-    """
-
-    def __init__(self, path: Path, root: Path | None = None) -> None:
-        self.path = regular(path, root)
-        try:
-            with safe_open(path, framework="pt") as file:
-                parts = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
-                self.header = {key: (tuple(part.get_shape()), part.get_dtype()) for key, part in parts.items()}
-                added = json.loads((file.metadata() or {}).get("ramac", "{}"))
-                self.text, self.sha256 = added.get("content"), added.get("sha256")
-        except (OSError, SafetensorError, ValueError, AttributeError, RecursionError) as error:
-            raise InputError(f"{path} is not a safetensors file: {error}") from error
-
-    @property
-    def numbers(self) -> int:
-        """Number of weights in the file."""
-        return sum(math.prod(shape) for shape, _ in self.header.values())
-
-    def load(self, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors, finite and with exactly the names, shapes and types of `wanted`. Raises InputError."""
-        for key in wanted:
-            if key not in self.header:
-                raise InputError(f"{self.path} has no {key!r}{nearest(key, self.header)}")
-        for key, (shape, dtype) in self.header.items():
-            if key not in wanted:
-                raise InputError(f"{self.path}: {key!r} does not belong to this agent{nearest(key, wanted)}")
-            need = tuple(wanted[key].shape), DTYPES.get(wanted[key].dtype)
-            if (shape, dtype) != need:
-                raise InputError(f"{self.path}: {key} is {dtype} {list(shape)}, not {need[1]} {list(need[0])}")
-        with safe_open(self.path, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in self.header}
-        if self.sha256 is not None and self.sha256 != checksum(state, self.text or ""):
-            raise InputError(f"{self.path} is damaged: its checksum does not match")
-        for key, value in state.items():
-            if not value.isfinite().all():
-                raise InputError(f"{self.path}: {key} is nan or infinite in {(~value.isfinite()).sum()} places")
-        return state

@@ -1,6 +1,7 @@
 """Tasks: where the logged data come from, the environment that judges a policy, and the figures of a run."""
 
-import sys
+import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +14,18 @@ from gymnasium.envs.registration import EnvSpec
 from omegaconf import DictConfig
 
 from ramac.data import Act, Dataset, Log
-from ramac.data.check import refuse
+from ramac.data.check import bounded, refuse
 from ramac.data.ood import Detector
 from ramac.data.sources import load
-from ramac.environments import make
-from ramac.errors import InputError, at_least
+from ramac.data.spaces import NESTED, as_vectors
+from ramac.environments import EpisodeLimit, make, with_own_dtype
+from ramac.errors import InputError, at_least, described, optional, warn
 from ramac.hazards import Hazard, HazardWrapper, NoHazard
 from ramac.registry import hazards, tasks
+from ramac.text import say
+
+Names = Mapping[str, Any]
+LEAST_LIMIT, LONGER = 10_000, 10  # an episode that nothing cuts: so many steps, or times the longest logged one
 
 __all__ = ["Act", "Column", "Dataset", "LoggedTask", "Task", "configured"]
 
@@ -43,11 +49,16 @@ class Task(ABC):
     has_environment: ClassVar[bool] = True  # False where a policy can only be judged by the logged data
     builds_data: ClassVar[bool] = False  # True where `build` makes the dataset `dataset_id`
     columns: ClassVar[tuple[Column, ...]] = ()  # what `report` adds to summary.json
+    paths: ClassVar[tuple[str, ...]] = ()  # arguments that are files or folders: a run stores them absolute
     horizon: int | None = None  # steps of an evaluation episode; None: the environment's own limit
     source: str | Log | None = None  # replaces the task's own data
+    names: Names | None = None  # of the columns of that data, by role
 
-    def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None) -> None:
-        """Replace the task's own data or hazard. Raises InputError when it makes them itself."""
+    def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None, columns: Names | None = None) -> None:
+        """Replace the task's own data or hazard. `columns`: names of the data's columns by role.
+
+        Raises InputError when it makes them itself.
+        """
         for what, given in (("data", data), ("hazard", hazard)):
             if given is not None:
                 hint = f"{what}= goes with task=gymnasium or one of MuJoCo's"
@@ -79,12 +90,25 @@ class Task(ABC):
         """Write the figures of a policy, with its episode `returns`, into `folder`; return own summary fields."""
 
 
+def refuse_bounds(low: float | None, high: float | None) -> None:
+    """Refuse bounds of actions that are infinite, or in the wrong order. Raises ValueError."""
+    for name, bound in (("low", low), ("high", high)):
+        if bound is not None and not math.isfinite(bound):
+            raise ValueError(f"{name} must be finite, got {bound}")
+    if low is not None and high is not None and not low < high:
+        raise ValueError(f"low must be below high, got {low:g} and {high:g}")
+
+
 def configured(config: Mapping[str, Any] | DictConfig, log: Log | None = None) -> Task:
     """Build `task` of a run's configuration; its `data` and `hazard`, where set, replace the task's own."""
     task: Task = tasks.build(config["task"])
     hazard, source = config.get("hazard"), config.get("data")
     data = log if log is not None or source is None else str(source)
-    task.use(data=data, hazard=None if hazard is None else hazards.build(hazard))
+    columns = config.get("columns")
+    if columns and data is None:
+        raise InputError("data.columns names the columns of a file or folder; set data=FILE too")
+    named = {"columns": columns} if columns else {}  # a task of a plug-in may not know them
+    task.use(data=data, hazard=None if hazard is None else hazards.build(hazard), **named)
     return task
 
 
@@ -95,7 +119,10 @@ class LoggedTask(Task):
     """
 
     columns = (Column("score", "D4RL score", "D4RL's normalised score of the mean return, mean over runs", ".1f"),)
-    environment_id: str | EnvSpec | None = None
+    environment_id: str | None = None
+    low: float | None = None  # bounds of action coordinates that the environment leaves open
+    high: float | None = None
+    _loaded: tuple[Log, str] | None = None
     reference: ClassVar[tuple[float, float] | None] = None  # return of a random and of an expert policy
 
     def __init__(self, *, hazard_seed: int = 0, steps: int = 10_000, gamma: float = 0.99) -> None:  # gamma: RADAC
@@ -103,8 +130,9 @@ class LoggedTask(Task):
         self.hazard: Hazard = NoHazard()
         self.hazard_seed, self.gamma = hazard_seed, gamma
 
-    def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None) -> None:
-        self.source = self.source if data is None else data
+    def use(self, *, data: str | Log | None = None, hazard: Hazard | None = None, columns: Names | None = None) -> None:
+        self.source, self._loaded = self.source if data is None else data, None
+        self.names = columns
         self.hazard = self.hazard if hazard is None else hazard
 
     def clean(self) -> tuple[Log, str]:
@@ -115,31 +143,61 @@ class LoggedTask(Task):
             )
         if isinstance(self.source, Log):
             return self.source, "arrays from Python"
-        return load(self.source), f"dataset {self.source}"
+        return load(self.source, self.names), f"dataset {self.source}"
 
-    def judge(self, log: Log | None = None) -> str | EnvSpec:
-        """The environment: the task's own, or the one that the data name. Raises InputError where they name none."""
-        if not self.environment_id:
-            self.environment_id = (log or self.clean()[0]).environment
-        if self.environment_id is None:
-            raise InputError("these data do not say what environment they are of; set task.environment=ID")
-        return self.environment_id
+    def loaded(self) -> tuple[Log, str]:
+        """`clean`, read once."""
+        if self._loaded is None:
+            self._loaded = self.clean()
+        return self._loaded
+
+    def judge(self) -> tuple[str | EnvSpec, str]:
+        """The environment, and who chose it: the task, or the data. Raises InputError where neither names one."""
+        if self.environment_id:
+            return self.environment_id, "the task's"
+        log, _ = self.loaded()
+        if log.evaluation_environment:
+            return log.evaluation_environment, "the data's evaluation environment"
+        if log.environment:
+            return log.environment, "the data were collected in it"
+        raise InputError("these data do not say what environment they are of; set task.environment=ID")
 
     def dataset(self) -> Dataset:
-        log, origin = self.clean()
-        env = make(self.judge(log))
-        if self.horizon is None and env.spec and env.spec.max_episode_steps is None:
-            raise InputError(f"{env.spec.id} never cuts an episode; set task.horizon=STEPS for the evaluation")
-        refuse(log, str(self.source) if isinstance(self.source, str) else origin, env)
+        log, origin = self.loaded()
+        name = str(self.source) if isinstance(self.source, str) else origin
+        chosen, rule = self.judge()
+        env = as_vectors(make(chosen), log.parts)
+        refuse(log, name, env)
+        box = self.box(log, name, env)
         log = self.hazard.relabel(log, self.hazard_seed)
         origin += f": {len(log.reward)} steps in {len(log.start)} episodes"
-        assert isinstance(env.action_space, gym.spaces.Box)  # refused otherwise
-        return Dataset(log, log.spec(env.action_space, self.gamma), log.returns(self.horizon), origin)
+        environment = {"id": chosen if isinstance(chosen, str) else chosen.id, "rule": rule}
+        spec = log.spec(box, self.gamma)
+        return Dataset(log, spec, log.returns(self.horizon), origin, environment=environment)
+
+    def box(self, log: Log, name: str, env: gym.Env) -> gym.spaces.Box:
+        """Finite bounds of actions; those that the environment leaves open are said once. Raises InputError."""
+        space, label = env.action_space, env.spec.id if env.spec else str(env)
+        assert isinstance(space, gym.spaces.Box)  # refused otherwise
+        try:
+            box = bounded(log, space, self.low, self.high)
+        except InputError as error:
+            raise InputError(f"dataset {name!r} in {label}, whose actions have no bounds: {error}") from error
+        if box is not space:
+            bounds = ", ".join(f"{low:g} to {high:g}" for low, high in zip(box.low[:8], box.high[:8], strict=True))
+            bounds += ", ..." * (len(box.low) > 8)
+            text = f"{label} leaves actions without bounds; the policy's are those of the data"
+            warnings.warn(f"{text} or of task.low and task.high: {bounds}", stacklevel=2)
+        return box
 
     def environment(self, render_mode: str | None = None) -> gym.Env:
         options = {} if render_mode is None else {"render_mode": render_mode}
-        env = make(self.judge(), disable_env_checker=True, max_episode_steps=self.horizon, **options)
-        return HazardWrapper(env, self.hazard)
+        env = make(self.judge()[0], disable_env_checker=True, max_episode_steps=self.horizon, **options)
+        if isinstance(env.observation_space, NESTED):
+            env = as_vectors(env, self.loaded()[0].parts)
+        if self.horizon is None and env.spec and env.spec.max_episode_steps is None:
+            env = EpisodeLimit(env, max(LEAST_LIMIT, LONGER * int(self.loaded()[0].lengths.max())))
+        return HazardWrapper(with_own_dtype(env), self.hazard)
 
     def score(self, mean: float) -> float | None:
         """D4RL's normalised score 100 (R - random) / (expert - random) of a return, where the environment has one."""
@@ -149,9 +207,10 @@ class LoggedTask(Task):
         return 100 * (mean - low) / (high - low)
 
     def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
-        from ramac.plotting import return_figure  # imports matplotlib
+        with optional("returns.png"):
+            from ramac.plotting import return_figure  # imports matplotlib
 
-        return_figure(returns, data.returns, self.horizon, title, folder / "returns.png")
+            return_figure(returns, data.returns, self.horizon, title, folder / "returns.png")
         score = self.score(float(returns.mean()))
         return ({} if score is None else {"score": score}) | self.ood(act, data)
 
@@ -160,5 +219,7 @@ class LoggedTask(Task):
         try:
             return {"ood": Detector(data.log, data.spec.low, data.spec.high).report(act, data.held_out)}
         except InputError as error:
-            print(f"no share of out-of-distribution actions: {error}", file=sys.stderr)
-            return {}
+            say(f"no share of out-of-distribution actions: {error}", error=True)
+        except Exception as error:
+            warn(f"ood of summary.json left out: {described(error)}")
+        return {}

@@ -7,10 +7,11 @@ import gymnasium
 import numpy as np
 
 from ramac.data import Act, Dataset, Log
-from ramac.errors import InputError, at_least, at_most
+from ramac.errors import InputError, at_least, at_most, optional
 from ramac.registry import tasks
 from ramac.spec import Spec
 from ramac.tasks import Column, Task
+from ramac.text import for_label
 
 CENTRE, RING = 0.3, (0.75, 1.1)  # |a| up to CENTRE is the centre, |a| within RING the ring
 COLUMNS = (
@@ -97,16 +98,24 @@ class Bandit(Task):
 
     def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
         learned, logged = act(np.zeros((10_000, 1), np.float32)), data.log.action
-        figure(logged, data.returns, learned, title, folder / "bandit.png")
+        with optional("bandit.png"):
+            figure(logged, data.returns, learned, title, folder / "bandit.png")
         return {**shares(learned), **{f"data_{key}": value for key, value in shares(logged).items()}}
 
 
 def figure(logged: np.ndarray, rewards: np.ndarray, learned: np.ndarray, title: str, path: Path) -> None:
     """Logged actions [n, 2] by reward [n], and learned actions [m, 2] over them, with the share of each region."""
-    from matplotlib.figure import Figure  # heavy, and only a finished run draws
-    from matplotlib.patches import Circle
+    from ramac.plotting import PLAIN  # matplotlib is heavy, and only a finished run draws
 
-    from ramac.plotting import BLUE, GREY, RED, save
+    PLAIN(draw)(logged, rewards, learned, title, path)
+
+
+def draw(logged: np.ndarray, rewards: np.ndarray, learned: np.ndarray, title: str, path: Path) -> None:
+    """`figure`, in the style that is set."""
+    from ramac.plotting import BLUE, GREY, RED, Figure, save
+
+    # isort: split
+    from matplotlib.patches import Circle
 
     canvas = Figure(figsize=(10, 5.2), layout="constrained")
     left, right = canvas.subplots(1, 2, sharex=True, sharey=True)
@@ -120,7 +129,7 @@ def figure(logged: np.ndarray, rewards: np.ndarray, learned: np.ndarray, title: 
     right.scatter(*learned[:3000].T, color=BLUE, s=5, alpha=0.6, label="learned policy")
     share = shares(learned)
     text = ", ".join(f"{column.title} {share[column.key]:{column.style}}" for column in COLUMNS)
-    right.set_title(f"{title}\n{text}", fontsize=10)
+    right.set_title(f"{for_label(title, 80)}\n{text}", fontsize=10)
     for axes in (left, right):
         axes.legend(loc="lower left", fontsize=8)
         for radius in (CENTRE, *RING):

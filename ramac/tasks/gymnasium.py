@@ -4,18 +4,28 @@ from typing import Any
 
 from ramac.errors import at_least
 from ramac.registry import tasks
-from ramac.tasks import LoggedTask
+from ramac.tasks import LoggedTask, refuse_bounds
 
 
 @tasks.register("gymnasium")
 class GymnasiumTask(LoggedTask):
-    """Your own data, `data=ID|FILE`, and any Gymnasium environment with flat observations and continuous actions.
+    """Your own data, `data=ID|FILE`, and any Gymnasium environment with continuous actions.
 
-    `environment`: its id; a Minari dataset names its own. `horizon`: steps of an evaluation episode.
+    `environment`: its id; a Minari dataset names its own. `horizon`: steps of an evaluation episode. `low`, `high`:
+    bounds of action coordinates that the environment leaves open, each the logged actions' own if null.
     """
 
-    def __init__(self, *, environment: str | None = None, horizon: int | None = None, **more: Any) -> None:
+    def __init__(
+        self,
+        *,
+        environment: str | None = None,
+        horizon: int | None = None,
+        low: float | None = None,
+        high: float | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__(**more)
         if horizon is not None:
             at_least(1, horizon=horizon)
-        self.environment_id, self.horizon = environment, horizon
+        refuse_bounds(low, high)
+        self.environment_id, self.horizon, self.low, self.high = environment, horizon, low, high

@@ -1,6 +1,5 @@
 """Logged data and nothing else: no environment, so some episodes are kept from training to check estimates on."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +7,10 @@ import gymnasium
 import numpy as np
 
 from ramac.data import Act, Dataset, Log
-from ramac.data.check import errors
+from ramac.data.check import bounded, errors
 from ramac.errors import InputError, at_least
 from ramac.registry import tasks
-from ramac.tasks import LoggedTask
+from ramac.tasks import LoggedTask, refuse_bounds
 
 
 @tasks.register("logs")
@@ -37,19 +36,18 @@ class LogsTask(LoggedTask):
         at_least(0, split_seed=split_seed)
         if not 0 < held_out < 1:
             raise ValueError(f"held_out must be inside (0, 1), got {held_out}")
-        for name, bound in (("low", low), ("high", high)):
-            if bound is not None and not math.isfinite(bound):
-                raise ValueError(f"{name} must be finite, got {bound}")
-        if low is not None and high is not None and not low < high:
-            raise ValueError(f"low must be below high, got {low:g} and {high:g}")
+        refuse_bounds(low, high)
         self.held_out, self.split_seed, self.low, self.high = held_out, split_seed, low, high
 
     def dataset(self) -> Dataset:
         log, origin = self.clean()
-        anywhere = np.full(log.action.shape[1], np.inf)
-        for finding in errors(log, -anywhere, anywhere):  # non-finite values, before a box is made of them
+        anywhere = gymnasium.spaces.Box(-np.inf, np.inf, log.action.shape[1:], np.float32)
+        for finding in errors(log, anywhere.low, anywhere.high):  # non-finite values, before a box is made of them
             raise InputError(f"{origin}: {finding.text}")
-        box = self.box(log, origin)
+        try:
+            box = bounded(log, anywhere, self.low, self.high)
+        except InputError as error:
+            raise InputError(f"{origin}: {error}") from error
         for finding in errors(log, box.low, box.high):
             raise InputError(f"{origin}: {finding.text}")
         log = self.hazard.relabel(log, self.hazard_seed)
@@ -58,18 +56,6 @@ class LogsTask(LoggedTask):
         train, held_out = self.split(log)
         counts = f"{len(train.reward)} steps in {len(train.start)} episodes, {len(held_out.start)} more held out"
         return Dataset(train, train.spec(box, self.gamma), train.returns(), f"{origin}: {counts}", held_out)
-
-    def box(self, log: Log, origin: str) -> gymnasium.spaces.Box:
-        """Bounds of actions. Raises InputError where a coordinate of the logged ones leaves no width."""
-        least, most = log.action.min(0), log.action.max(0)
-        low = least if self.low is None else np.full_like(least, self.low)
-        high = most if self.high is None else np.full_like(most, self.high)
-        for first in np.flatnonzero(low >= high)[:1]:
-            raise InputError(
-                f"{origin}: action coordinate {first} would be bounded by {low[first]:g} and {high[first]:g};"
-                " set task.low and task.high to the actions' true bounds"
-            )
-        return gymnasium.spaces.Box(low, high, dtype=np.float32)
 
     def split(self, log: Log) -> tuple[Log, Log]:
         """Training part and held-out part, whole episodes. Raises InputError when either would be empty."""

@@ -79,6 +79,7 @@ class MuJoCoTask(LoggedTask):
     """
 
     builds_data = True
+    paths = ("policies",)
     stem: ClassVar[str]  # key of ENVIRONMENTS
     mix: ClassVar[str]  # key of MIXES
 

@@ -19,7 +19,8 @@ import ramac
 from ramac.errors import InputError
 from ramac.experiment import evaluate as reevaluate
 from ramac.spec import Spec
-from ramac.system.untrusted import Allowance, read_json
+from ramac.system.untrusted import read_json
+from ramac.system.weights import Allowance
 from trials.hostile import Payload, describe, put
 
 
@@ -47,7 +48,7 @@ BYTES = {
     "a name twice": (b'{"actor": {}, "actor": {}}', "'actor' appears twice"),
     "nested without end": (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
     "a number of a million digits": (b'{"seed": ' + b"9" * 1_000_000 + b"}", "is not valid JSON: Exceeds the limit"),
-    "forty megabytes": (b" " * 40 * 2**20, "has 40 MiB; settings have at most 32"),
+    "forty megabytes": (b" " * 40 * 2**20, "has 40 MiB; at most 4 are read"),
 }
 
 

@@ -18,7 +18,7 @@ CONFIGS = {
     "an environment variable": ("seed: ${oc.env:HOME}", "seed='.{oc.env:HOME}' is an interpolation"),
     "one inside a list": ("x: [1, {y: '${oc.env:HOME}'}]", "x.y=.* is an interpolation"),
     "a class to call": ("task: {name: bandit, _target_: os.system}", "'task._target_' is not a setting"),
-    "a tag": ("x: !!python/object/apply:os.system ['touch pwned']", "could not determine a constructor"),
+    "a tag": ("x: !!python/object/apply:os.system ['touch pwned']", "is a YAML tag; settings are plain values"),
     "references": ("x: &a [1]\ny: *a", r"'\*a' is a YAML alias"),
     "a setting twice": ("seed: 1\nseed: 2", "'seed' appears twice"),
     "nested without end": ("x: " + "[" * 500 + "]" * 500, "nested too deeply"),
@@ -68,7 +68,7 @@ def test_data_of_a_hostile_run_are_only_read_as_data(run, source):
     text = CONFIG.replace("{name: bandit}", "{name: gymnasium, environment: Pendulum-v1}")
     (run / "config.yaml").write_text(text.replace("data: null", f"data: {source}"))
     (run / "run").write_bytes(pickle.dumps(Payload()))
-    with pytest.raises(InputError, match=r"cannot be read|no file"):
+    with pytest.raises(InputError, match=r"cannot be read|no file|no format|without data|data are not in"):
         of_run(run)
     assert not Path("pwned").exists()
 

@@ -136,7 +136,7 @@ def test_check_ends_with_1_on_an_error(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["shwo"], "no command 'data shwo'; choose from list, show, build, check; did you mean 'show'"),
+        (["shwo"], "no command 'data shwo'; choose from list, show, build, check, convert; did you mean 'show'"),
         (["show"], "data show needs one task, Minari id or file, got 0"),
         (["build"], "data build needs a task; choose from halfcheetah-medium-expert"),
         (["build", "bandit"], "task=bandit has no data to build"),
@@ -159,7 +159,11 @@ def test_check_names_what_does_not_fit_the_environment(capsys):
     for data_id, environment, text in (
         (name, "HalfCheetah-v5", "actions have shape (3,), not (6,)"),
         (cheetah, "Walker2d-v5", "was collected in HalfCheetah-v5, not in Walker2d-v5"),
-        (name, "CartPole-v1", "its actions are Discrete(2), not numbers within bounds"),
+        (
+            name,
+            "CartPole-v1",
+            "its actions are Discrete(2), not vectors of real numbers; no actor here has",
+        ),
     ):
         assert main(["check", data_id, f"environment={environment}"]) == 1
         assert text in capsys.readouterr().out

@@ -36,6 +36,7 @@ def test_the_value_of_a_flag_is_no_setting(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["run_dir=gr\udcf6sse"], r"run_dir=gr\\udcf6sse is not UTF-8; rename it, or set PYTHONUTF8=1"),
         (["--resolve"], "--resolve goes with --cfg"),
         (["-p", "list"], "--package goes with --cfg"),
         (["--cfg", "job", "-p", "risk=cvar0.5"], "--package=risk=cvar0.5 is no part of the configuration"),
@@ -44,6 +45,9 @@ def test_the_value_of_a_flag_is_no_setting(monkeypatch, capsys):
         (["-cn", "nowhere"], "no configuration 'nowhere'"),
         (["-cd", "nowhere"], "Additional config directory '.*nowhere' not found"),
         (["-m", "--cfg", "job"], "--multirun and --cfg do not go together"),
+        (["--shell-completion"], "takes install=bash, fish or zsh, or uninstall=, got nothing"),
+        (["-sc", "install=tcsh"], "got install=tcsh"),
+        (["-sc", "query=bash"], "got query=bash"),
         (["-i", "actor=flow"], "invalid choice: 'actor=flow'"),
         (["--explain", "-m", "seed=0,1"], "--explain is about one run; leave out -m"),
         (["--explain", "-cd", "nowhere"], "--explain takes settings only; leave out --config-dir=nowhere"),

@@ -11,7 +11,7 @@ import yaml
 
 import ramac
 from ramac.cli import main
-from ramac.deploy.card import card, escaped, fenced
+from ramac.deploy.card import card, fenced
 from ramac.deploy.pack import pack
 from ramac.errors import InputError
 from ramac.experiment.compose import compose
@@ -48,7 +48,6 @@ def test_text_of_others_is_no_markdown(run):
     text = card(folder.config, folder.summary | {"data": HOSTILE}, {"torch": HOSTILE})
     assert "<script" not in re.sub(r"\\.", "", text) and "](" not in re.sub(r"\\.", "", text)
     assert len([line for line in text.split("---")[2].splitlines() if line.startswith("# ")]) == 1
-    assert escaped("a|b\n\x1b[31mc") == r"a\|b \[31mc"
     assert fenced("a ``` b") == "````\na ``` b\n````"
 
 

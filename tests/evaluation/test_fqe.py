@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
+from tensordict import TensorDict
 
 import ramac
 from ramac.actors import Actor
@@ -18,12 +20,13 @@ from ramac.cli.estimate import main
 from ramac.critics.quantile import QR
 from ramac.data import Dataset, Log, from_arrays
 from ramac.errors import InputError
-from ramac.evaluation.fqe import Estimator, behaviour_transitions, interval_over_states, left_over
+from ramac.evaluation.fqe import Estimator, FittedQ, behaviour_transitions, left_over
 from ramac.experiment import estimate
 from ramac.registry import risks, tasks
 from ramac.spec import Spec
 
-SMALL = {"name": "qr", "quantiles": 50, "hidden": (64, 64), "ensemble": 1}
+SMALL = {"name": "qr", "quantiles": 50, "hidden": (64, 64)}
+FITS = 2
 ALPHAS = (0.1, 0.25)
 
 
@@ -49,7 +52,7 @@ def task_of(log: Log, gamma: float, **settings) -> Dataset:
 
 
 def estimated(agent: Agent, data: Dataset, gamma: float, steps: int, seed: int = 0) -> dict[str, Any]:
-    return estimate.report(Estimator(data, gamma, ALPHAS, seed, steps, SMALL, torch.device("cpu")), agent)
+    return estimate.report(Estimator(data, gamma, ALPHAS, seed, steps, FITS, SMALL, torch.device("cpu")), agent)
 
 
 def chain(episodes: int = 2000, length: int = 4) -> Log:
@@ -81,7 +84,8 @@ def test_a_policy_other_than_the_behaviour_meets_its_closed_form(chain_report):
         alpha = row["alpha"]
         truth = mean if alpha == 1 else mean - sd * norm.pdf(norm.ppf(alpha)) / alpha
         assert row["estimate"] == pytest.approx(truth, abs=0.15 * sd), alpha
-        assert row["member_low"] <= row["member_high"]
+        assert row["member_low"] <= row["estimate"] <= row["member_high"]
+        assert row["low"] < row["estimate"] < row["high"]
 
 
 def test_the_behaviour_meets_its_own_law(chain_report):
@@ -113,10 +117,11 @@ def test_the_verdict_says_what_the_figures_say():
     row = {"alpha": 1, "met": True, "high": 3.0}
     behaviour = {"episodes": 50, "held_out": True, "completed": 0.0, "cvar": [row, {"alpha": 0.1, "met": True}]}
 
-    def said(rate: float, mean: float = 0.0, **change) -> str:
+    def said(rate: float, mean: float = 0.0, left: float = 0.0, **change) -> str:
         policy = {"cvar": [{"alpha": 1, "estimate": mean}]}
         distance = {"ood": None if rate < 0 else {"rate": rate, "data": 0.1}}
-        return estimate.verdict({"policy": policy, "behaviour": {**behaviour, **change}, "distance": distance})
+        found = {"policy": policy, "behaviour": {**behaviour, **change}, "distance": distance, "left_over": left}
+        return estimate.verdict(found)
 
     assert "meets the behaviour's mean and CVaR 0.1 on 50 held-out episodes" in said(0.15)
     assert "extrapolation" not in said(0.15)
@@ -131,6 +136,8 @@ def test_the_verdict_says_what_the_figures_say():
     assert "cut too early" in said(0.1, completed=0.9)
     assert "4 training episodes cannot tell" in said(0.1, episodes=4, held_out=False)
     assert "too few data" in said(-1)
+    assert "up to 40% of the estimate is its first guess" in said(0.1, left=0.4)
+    assert "first guess" not in said(0.1, left=0.01)
 
 
 def test_truncation_bootstraps_and_termination_does_not():
@@ -156,7 +163,7 @@ def test_a_cut_return_is_completed_by_what_the_estimate_says_follows():
     zeros = np.zeros((4, 1))
     log = from_arrays(zeros, np.linspace(-1, 1, 4)[:, None], [1, 1, 1, 3], [0, 0, 0, 1], [0, 1, 0, 0], zeros)
     data = Dataset(log, Spec.unit(1, 1), log.returns(), "")
-    estimator = Estimator(data, 0.5, ALPHAS, 0, 1, SMALL, torch.device("cpu"))
+    estimator = Estimator(data, 0.5, ALPHAS, 0, 1, FITS, SMALL, torch.device("cpu"))
     outcome, share = estimator.completed(np.full((2, 100), 9.0))
     assert outcome.tolist() == [1 + 9 / 2, 1 + 3 / 2]
     assert share == 0.25 / 2
@@ -180,13 +187,36 @@ def test_left_over_is_the_share_of_a_constant_error():
     assert left_over(0.9, 50) == pytest.approx(target)
 
 
-def test_intervals_are_those_of_resampled_states():
-    """Degenerate laws, so that the mixture's mean is the states' mean: normal with sd / sqrt(n)."""
-    value = np.random.default_rng(0).normal(3, 2, 400)
-    low, high = interval_over_states(np.repeat(value[:, None], 100, 1), (1.0, 0.5), 0)
-    assert low[0] == pytest.approx(value.mean() - 1.96 * value.std() / 20, abs=0.03)
-    assert high[0] == pytest.approx(value.mean() + 1.96 * value.std() / 20, abs=0.03)
-    assert low[1] < np.sort(value)[:200].mean() < high[1]
+def test_fits_are_independent_and_each_has_its_own_episodes():
+    """One decision of ten episodes, reward i in episode i: a fit's mean is that of the episodes it has drawn."""
+    zeros, reward = np.zeros((10, 1)), np.arange(10.0)
+    log = from_arrays(zeros, np.linspace(-1, 1, 10)[:, None], reward, np.ones(10), np.zeros(10), zeros)
+    data = Dataset(log, log.spec(gymnasium.spaces.Box(-1, 1, (1,)), 0.0), log.returns(), "")
+    estimator = Estimator(data, 0.0, ALPHAS, 3, 400, 4, {**SMALL, "hidden": (8,)}, torch.device("cpu"))
+    weight: Any = estimator.transitions["weight"].numpy()
+    assert weight.shape == (10, 4)
+    assert (weight.sum(0) == 10).all()
+    assert len(np.unique(weight, axis=1).T) == 4, "other episodes for each fit"
+    nowhere = estimator.transitions.clone().set("action", torch.zeros(10, 1))
+    fitted = estimator.fit(nowhere, "").returns(zeros[:1], zeros[:1], 100, members=True)[0].mean(-1)
+    assert fitted == pytest.approx(weight.T @ reward / 10, abs=0.5)
+
+
+def test_the_target_of_a_fit_is_its_own_estimate():
+    """Two members whose Z' is 0 and 8 everywhere, discount 1/2, reward 1: targets 1 and 5, in standard units."""
+    spec = Spec.unit(1, 1)
+    agent = Agent(Always(spec, (0.0,)), QR(spec, hidden=(), ensemble=2, quantiles=2), risks.build("neutral"))
+    for weight in agent.critic.parameters():
+        weight.data.zero_()
+    list(agent.critic.parameters())[-1].data[1] = 8.0  # the bias of the last layer, [E, 1, quantiles]
+    ones = torch.ones(3, 1)
+    next_step = {"observation": ones, "action": ones, "reward": ones, "terminated": torch.zeros(3, 1, dtype=torch.bool)}
+    batch = TensorDict(
+        {"observation": ones, "action": ones, "weight": torch.tensor([[1.0, 2.0]] * 3), "next": next_step}
+    )
+    found = FittedQ(0.5)(batch.auto_batch_size_(), agent, agent)
+    first, second = (1 - 0) / 2, (8 - 5) / 2  # mean of tau |u| and (1 - tau) |u| at the levels 1/4 and 3/4
+    assert found.tolist() == pytest.approx([1 * first + 2 * second] * 3)
 
 
 def test_the_caller_keeps_its_random_stream_and_calls_repeat():
@@ -214,7 +244,7 @@ def test_a_bad_checkpoint_ranks_below_a_good_one():
     """The risky arm: mean 5.2, CVaR_0.1 -10; the safe one: 3 and 3 - phi(z) / 0.1."""
     data = arms()
     agents = {1: always(data, 1.0, risk="cvar0.1"), 2: always(data, -1.0, risk="cvar0.1")}
-    estimator = Estimator(data, 0.0, ALPHAS, 0, 600, SMALL, torch.device("cpu"))  # fits the behaviour once
+    estimator = Estimator(data, 0.0, ALPHAS, 0, 600, FITS, SMALL, torch.device("cpu"))  # fits the behaviour once
     found = estimate.rank(agents, {step: estimate.report(estimator, agent) for step, agent in agents.items()}, data)
     assert found["chosen"] == 2
     assert found["rule"] == "highest estimated cvar0.1"
@@ -316,12 +346,12 @@ def test_a_run_gets_an_estimate(run, capsys):
     agent = ramac.load(run)
     parts = json.loads((run / "checkpoint/agent.json").read_text())
     save(agent, parts, run / "checkpoints/10")
-    assert main([str(run), "steps=30", "seed=3"]) == 0
+    assert main([str(run), "steps=30", "seed=3", "fits=2"]) == 0
     printed = capsys.readouterr().out
     assert "CVaR 0.1" in printed
     assert "checkpoints by highest estimated cvar0.1" in printed
     found = json.loads((run / "estimate.json").read_text())
-    assert (found["seed"], found["steps"], found["gamma"]) == (3, 30, 0)
+    assert (found["seed"], found["steps"], found["fits"], found["gamma"]) == (3, 30, 2, 0)
     assert not found["behaviour"]["held_out"]
     assert {row["step"] for row in found["choice"]["rows"]} == {10, 20}
     assert (run / "estimate.png").stat().st_size > 10_000
@@ -336,7 +366,7 @@ def test_the_checkpoint_of_an_unfinished_run_is_of_its_own_update(run, tmp_path,
     parts = json.loads((copy / "checkpoint/agent.json").read_text())
     save(ramac.load(copy), parts, copy / "checkpoint", step=8)  # killed after the evaluation of gradient step 8
     with pytest.warns(UserWarning, match="is unfinished, it has no summary.json: its checkpoint is of gradient step 8"):
-        assert main([str(copy), "steps=10"]) == 0
+        assert main([str(copy), "steps=10", "fits=2"]) == 0
     found = json.loads((copy / "estimate.json").read_text())
     assert {row["step"] for row in found["choice"]["rows"]} == {4, 8}
     assert "a[b]c/estimate.*" in capsys.readouterr().out.replace("\n", "")
@@ -346,7 +376,11 @@ def test_the_checkpoint_of_an_unfinished_run_is_of_its_own_update(run, tmp_path,
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere is no run folder"),
-        (["nowhere", "stepz=3"], "estimate has no setting 'stepz'; choose from seed, steps; did you mean 'steps'"),
+        (
+            ["nowhere", "stepz=3"],
+            "estimate has no setting 'stepz'; choose from seed, steps, fits; did you mean 'steps'",
+        ),
+        (["nowhere", "fits=1"], "fits must be a whole number from 2 to 100, got 1"),
         (["nowhere", "steps=0"], "steps must be a whole number from 1"),
         (["nowhere", "seed=x"], "seed must be a whole number from 0 to .* got 'x'"),
     ],

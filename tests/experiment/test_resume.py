@@ -207,14 +207,18 @@ def test_a_full_disk_while_a_state_is_written(monkeypatch):
 
 def test_an_environment_that_raises(monkeypatch):
     ramac.train(*SHORT, "run_dir=alone")
+    sound, steps = BanditEnv.step, []
 
     def broken(self, action):
+        steps.append(action)
+        if len(steps) <= 2:  # before the first update, one step of two environments
+            return sound(self, action)
         raise OSError("the simulator is gone")
 
     with monkeypatch.context() as context:
         context.setattr(BanditEnv, "step", broken)
         with pytest.raises(
-            RunStopped, match=r"evaluation after gradient step 6 failed: OSError: the simulator is gone; .* 6$"
+            RunStopped, match=r"step 6 failed: OSError: the simulator is gone \(BanditEnv, episode 0, step 1\); .* 6$"
         ):
             ramac.train(*SHORT, "run_dir=run")
     assert "in broken" in Path("run/traceback.txt").read_text()
@@ -249,7 +253,7 @@ def test_data_that_have_changed_or_are_gone_leave_the_run_alone(monkeypatch):
     end(monkeypatch, 7, *task)
     before, sound = {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}, path.read_bytes()
     path.rename("away.hdf5")
-    with pytest.raises(InputError, match=r"no file 'mine\.hdf5'"):
+    with pytest.raises(InputError, match=r"run: its data are not in /.*/mine\.hdf5; ramac resume run data=PLACE"):
         command(["run"])
     write_d4rl(path, **{**arrays(60, 3, 1), "rewards": np.ones(60, np.float32)})
     with pytest.raises(InputError, match="run_dir=run: gradient step 7 was reached with other data than there are now"):

@@ -1,9 +1,7 @@
 """Minari's datasets: by id, downloaded when absent, or by folder."""
 
-import re
-import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os.path import isdir
 from pathlib import Path
 from typing import Any
@@ -13,26 +11,38 @@ from gymnasium.spaces import Box
 
 from ramac.data import Log
 from ramac.data.columns import narrow
+from ramac.data.kinds import ID
 from ramac.data.sources import Source
+from ramac.data.spaces import CHOICES, IMAGES, NESTED, Parts, is_image, is_vector, outermost
 from ramac.data.storage import datasets_root, exists, place, reason, staged
 from ramac.errors import InputError, nearest
 from ramac.registry import sources
-
-ID = re.compile(r"(?:[\w-]+/)*[\w-]+-v\d+")
+from ramac.text import say
 
 
 @sources.register("minari")
 class Minari(Source):
     """A Minari dataset: its id, downloaded when it is not on disk, or its folder.
 
+    Of observations that are dictionaries or tuples, `columns.observations` chooses the parts and their order.
+
     Paper: Younis et al. 2024, Minari.
     """
+
+    def __init__(self, *, columns: dict[str, Any] | None = None) -> None:
+        for key in columns or {}:
+            if key != "observations":
+                raise ValueError(
+                    f"columns.{key}: a Minari dataset has its own {key}; columns.observations chooses parts"
+                )
+        named = (columns or {}).get("observations")
+        self.parts = [str(named)] if isinstance(named, str | int) else named
 
     def load(self, place: str) -> Log:
         folder = Path(place).expanduser() / "data"
         path = folder if isdir(folder) else download(place)
         try:
-            return read(path, place)
+            return read(path, place, self.parts)
         except InputError:
             raise
         except Exception as error:  # a damaged file raises whatever the storage layer raises
@@ -49,7 +59,7 @@ def download(dataset_id: str) -> Path:
             " 'mujoco/hopper/expert-v0'"
         )
     if not exists(dataset_id):
-        print(f"{dataset_id} is not on disk: asking Minari's server for it", file=sys.stderr)
+        say(f"{dataset_id} is not on disk: asking Minari's server for it", error=True)
         try:
             from huggingface_hub.utils import logging
 
@@ -75,23 +85,30 @@ def on_disk() -> list[str]:
         return list(minari.list_local_datasets())
 
 
-def read(path: Path, name: str) -> Log:
-    """Every episode of a Minari dataset. Raises InputError when it is not made of flat arrays."""
+def read(path: Path, name: str, chosen: Sequence[str] | None = None) -> Log:
+    """Every episode of a Minari dataset; `chosen`: parts of its nested observations. Raises InputError."""
     import minari
 
     dataset = minari.MinariDataset(path)
     steps = int(dataset.total_steps)
-    space, actions = dataset.observation_space, dataset.action_space
-    if not all(isinstance(each, Box) and len(each.shape) == 1 for each in (space, actions)):
-        raise InputError(f"dataset {name!r}: observations and actions must be flat arrays, got {space} and {actions}")
+    parts = parts_of(dataset.observation_space, name, chosen)
+    refuse_actions(dataset.action_space, name)
     if not steps:
         raise InputError(f"dataset {name!r} has no steps")
-    action, ended, starts, first = np.empty((steps, *actions.shape), np.float32), np.empty(steps, bool), [], 0
+    action, ended, starts, first = (
+        np.empty((steps, *dataset.action_space.shape), np.float32),
+        np.empty(steps, bool),
+        [],
+        0,
+    )
     before, after, reward = np.empty(0), np.empty(0), np.empty(steps)
-    for observations, actions, rewards, terminated in _episodes(dataset, path):
+    for observations, actions, rewards, terminated in _episodes(dataset, path, parts):
+        if len(observations) != len(rewards) + 1:
+            found = f"{len(observations)} observations for {len(rewards)} steps"
+            raise InputError(f"dataset {name!r}: episode {len(starts)} has {found}; it needs one more than steps")
         if not starts:
             kind = np.float32 if observations.dtype == np.float32 else np.float64  # `narrow` looks at the values
-            before, after = (np.empty((steps, *space.shape), kind) for _ in range(2))
+            before, after = (np.empty((steps, observations.shape[1]), kind) for _ in range(2))
         rows = slice(first, first + len(rewards))
         before[rows], after[rows] = observations[:-1], observations[1:]
         action[rows], reward[rows], ended[rows] = actions, rewards, terminated
@@ -100,11 +117,40 @@ def read(path: Path, name: str) -> Log:
     if first != steps:
         raise InputError(f"dataset {name!r}: {first} steps found, {steps} announced")
     (before, after), (reward,) = narrow(before, after), narrow(reward)
-    return Log(before, action, reward, after, ended, np.array(starts), environment=dataset.spec.env_spec)
+    named = {} if parts is None else {"parts": parts.names, "names": parts.coordinates}
+    judge = dataset._eval_env_spec  # Minari has no public name for it
+    found = {"environment": dataset.spec.env_spec, "evaluation_environment": judge, **named}
+    return Log(before, action, reward, after, ended, np.array(starts), **found)
 
 
-def _episodes(dataset: Any, path: Path) -> Iterator[tuple[np.ndarray, ...]]:
-    """Observations, actions, rewards and terminations of each episode.
+def parts_of(space: Any, name: str, chosen: Sequence[str] | None) -> Parts | None:
+    """The chosen parts of nested observations, None for plain vectors. Raises InputError."""
+    if not isinstance(space, NESTED):
+        if chosen is not None:
+            raise InputError(f"dataset {name!r}: observations are {space}, which has no parts to choose")
+        if not is_vector(space):
+            hint = IMAGES if is_image(space) else "they must be vectors of numbers"
+            raise InputError(f"dataset {name!r}: observations are {space}; {hint}")
+        return None
+    if chosen is None:
+        names = outermost(space)
+        text = f"dataset {name!r}: observations have the parts {', '.join(names)}, not one vector"
+        raise InputError(f"{text}; data.columns.observations=[{','.join(names)}] joins them in this order")
+    try:
+        return Parts(space, chosen)
+    except InputError as error:
+        raise InputError(f"dataset {name!r}: {error}") from error
+
+
+def refuse_actions(space: Any, name: str) -> None:
+    """Refuse actions that are not vectors of real numbers. Raises InputError."""
+    if not is_vector(space) or space.dtype.kind != "f":
+        hint = "they must be vectors of real numbers" if isinstance(space, Box) and space.dtype.kind == "f" else CHOICES
+        raise InputError(f"dataset {name!r}: actions are {space}; {hint}")
+
+
+def _episodes(dataset: Any, path: Path, parts: Parts | None) -> Iterator[tuple[np.ndarray, ...]]:
+    """Observations, of nested ones these parts, actions, rewards and terminations of each episode.
 
     HDF5 is read below Minari's `iterate_episodes`, which takes four times as long where episodes are short (a million
     steps in 4000 episodes: 14 s and 3.5 s on a busy core).
@@ -112,15 +158,16 @@ def _episodes(dataset: Any, path: Path) -> Iterator[tuple[np.ndarray, ...]]:
     import h5py
 
     columns = {"observations": None, "actions": np.float32, "rewards": np.float64, "terminations": np.bool_}
-    if not (path / "main_data.hdf5").is_file():  # Minari's other storage
+    if parts is not None or not (path / "main_data.hdf5").is_file():  # nested, or Minari's other storage
         for episode in dataset.iterate_episodes():
-            yield tuple(np.asarray(getattr(episode, key)) for key in columns)
+            observations = np.asarray(episode.observations) if parts is None else parts.flatten(episode.observations)
+            yield observations, *(np.asarray(getattr(episode, key)) for key in list(columns)[1:])
         return
     with h5py.File(path / "main_data.hdf5", "r") as file:
         for index in dataset.episode_indices:
-            parts = []
+            arrays = []
             for key, kind in columns.items():
                 node = h5py.h5d.open(file.id, f"episode_{index}/{key}".encode())
-                parts.append(np.empty(node.shape, kind or node.dtype))
-                node.read(h5py.h5s.ALL, h5py.h5s.ALL, parts[-1])
-            yield tuple(parts)
+                arrays.append(np.empty(node.shape, kind or node.dtype))
+                node.read(h5py.h5s.ALL, h5py.h5s.ALL, arrays[-1])
+            yield tuple(arrays)

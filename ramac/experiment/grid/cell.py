@@ -1,10 +1,8 @@
 """One run of a sweep, in whatever process a launcher runs it: a failure stays its own."""
 
-import math
 import os
-import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,9 @@ from ramac.experiment.folder import RunFolder, Taken
 from ramac.experiment.grid.folder import Cell, GridFolder
 from ramac.experiment.objective import value
 from ramac.experiment.run import train
-from ramac.system.files import write_json
+from ramac.system.files import write_json, write_traceback
+from ramac.system.workers import led
+from ramac.text import say
 
 
 def placed(config: RunConfig, overrides: Sequence[str], sweep_dir: str) -> RunConfig:
@@ -37,26 +37,41 @@ def run(config: RunConfig, launcher: Any) -> float:
     folder = RunFolder(Path(str(config.run_dir)))
     if (threads := threads_of(launcher)) is not None and config.threads is None:  # a run sets its own `threads` itself
         torch.set_num_threads(threads)
+    target = str(launcher.get("_target_", "")).split(".")[-1]
+    with nullcontext() if target == "SlurmLauncher" else led():  # jobs of Slurm outlast the command
+        return value(run_alone(folder, config, target != "BasicLauncher"), config.path_of_objective)
+
+
+def run_alone(folder: RunFolder, config: RunConfig, quiet: bool) -> dict[str, Any]:
+    """`run` in the process that it is given; returns the summary, empty where there is none."""
     try:
         lock = folder.hold()
     except Taken:
-        say(folder, "another process trains it")
-        return math.nan
+        tell(folder, "another process trains it")
+        return {}
     with lock:
         if folder.summary_file.exists():
-            return value(folder.summary, config.path_of_objective)
+            return folder.summary
         if not worth_resuming(folder, config):
             folder.clear()
         folder.failure_file.unlink(missing_ok=True)
         try:
-            (summary,) = train(config, quiet=launcher.get("_target_", "").split(".")[-1] != "BasicLauncher")
+            (summary,) = train(config, quiet=quiet)
         except Exception as error:
             fail(folder, error)
-            return math.nan
-    found = summary.get("estimate") or {"mean": summary["return_mean"], "cvar": summary["return_cvar"]}
-    tail = ", ".join(f"CVaR {alpha} {value:.2f}" for alpha, value in found["cvar"].items())
-    say(folder, f"mean {found['mean']:.2f}, {tail}; {summary['wall_seconds']:.0f} s")
-    return value(summary, config.path_of_objective)
+            return {}
+    tell(folder, told(summary))
+    return summary
+
+
+def told(summary: Mapping[str, Any]) -> str:
+    """One line on a finished run."""
+    if "failure" in summary:
+        return f"failed: {summary['failure']['reason']}"
+    found = summary.get("estimate") or {"mean": summary.get("return_mean"), "cvar": summary.get("return_cvar") or {}}
+    numbers = {"mean": found["mean"], **{f"CVaR {alpha}": number for alpha, number in found["cvar"].items()}}
+    there = [f"{name} {number:.2f}" for name, number in numbers.items() if number is not None]
+    return f"{', '.join(there) or 'no result'}; {summary['wall_seconds']:.0f} s"
 
 
 def threads_of(launcher: Any) -> int | None:
@@ -85,12 +100,13 @@ def fail(folder: RunFolder, error: Exception) -> None:
     """Write `failed.json`, with whether the next attempt resumes, beside what the run has written."""
     known = isinstance(error, InputError | FloatingPointError | RunStopped)
     reason = " ".join(f"{'' if known else f'{type(error).__name__}: '}{error}".split())
-    write_json(folder.failure_file, {"reason": reason, "goes_on": isinstance(error, RunStopped)})
-    if not isinstance(error, InputError | RunStopped):
-        folder.traceback_file.write_text(traceback.format_exc())
-    say(folder, f"failed: {reason}")
+    tell(folder, f"failed: {reason}")
+    with suppress(OSError):  # the disk may be full; without the file the run counts as interrupted
+        if not isinstance(error, InputError | RunStopped):
+            write_traceback(folder.traceback_file)
+        write_json(folder.failure_file, {"reason": reason, "goes_on": isinstance(error, RunStopped)})
 
 
-def say(folder: RunFolder, text: str) -> None:
+def tell(folder: RunFolder, line: str) -> None:
     """One line on standard error."""
-    print(f"{folder.path.name}: {text}", file=sys.stderr, flush=True)
+    say(f"{folder.path.name}: {line}", error=True)

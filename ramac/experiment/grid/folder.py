@@ -1,7 +1,6 @@
 """The folder of a sweep: `grid.json` lists its runs, `<grid>/<run>/` is the folder of one."""
 
-import hashlib
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,11 @@ from filelock import FileLock, Timeout
 from ramac.errors import InputError
 from ramac.experiment.config import RunConfig
 from ramac.experiment.folder import RunFolder
-from ramac.system.files import write_json
-from ramac.system.untrusted import read_json
+from ramac.system.files import digest, write_json
+from ramac.system.paths import inside, regular
+from ramac.system.untrusted import LONG_JSON_BYTES, read_json
 
 PATIENCE = 60  # seconds to wait for another command that writes grid.json
-
-
-def digest(content: Any) -> str:
-    """Eight hexadecimal digits that stand for plain data."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -60,8 +55,13 @@ def valid(record: Any) -> bool:
     if not isinstance(record, dict) or not isinstance(record.get("overrides"), list):
         return False
     name, refused = record.get("cell"), record.get("refused")
-    named = isinstance(refused, str) if name is None else isinstance(name, str) and name == Path(name).name != ""
+    named = isinstance(refused, str) if name is None else isinstance(name, str) and is_name(name)
     return named and all(isinstance(override, str) for override in record["overrides"])
+
+
+def is_name(name: str) -> bool:
+    """Whether a name is that of one folder, in its sweep and nowhere else."""
+    return name == Path(name).name not in ("", "..") and name.isprintable() and len(name.encode()) < 256
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,15 @@ class GridFolder:
         return self.path / "grid.json"
 
     def run(self, cell: Cell) -> RunFolder:
-        """Folder of a run."""
-        return RunFolder(self.path / str(cell.name))
+        """Folder of a run. Raises InputError for a link out of the sweep."""
+        return RunFolder(inside(self.path / str(cell.name), self.path))
 
     @property
     def cells(self) -> list[Cell]:
         """The runs that it lists. Raises InputError when it is no folder of a sweep."""
-        if not self.list_file.exists():
+        if not os.path.lexists(self.list_file):
             raise InputError(f"{self.path} is no sweep: it has no grid.json; ramac -m ... makes one")
-        records = read_json(self.list_file).get("cells")
+        records = read_json(self.list_file, self.path, LONG_JSON_BYTES).get("cells")
         if not isinstance(records, list):
             raise InputError(f"{self.list_file} is damaged: cells must be a list, got {records!r}"[:200])
         try:
@@ -98,8 +98,10 @@ class GridFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path / ".grid.lock", timeout=PATIENCE):
-                before = self.cells if self.list_file.exists() else []
+            if os.path.lexists(lock := self.path / ".grid.lock"):
+                regular(lock, self.path)
+            with FileLock(lock, timeout=PATIENCE):
+                before = self.cells if os.path.lexists(self.list_file) else []
                 known = {cell.key: cell for cell in [*before, *cells]}
                 write_json(self.list_file, {"cells": [cell.record() for cell in known.values()]})
         except Timeout:

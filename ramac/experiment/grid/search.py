@@ -13,6 +13,7 @@ from omegaconf import OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from ramac.errors import InputError, RunStopped, whole_number
+from ramac.experiment.compose import of_tree
 from ramac.experiment.config import NEUTRAL, SEEDS
 from ramac.experiment.grid.folder import Cell, GridFolder
 from ramac.experiment.grid.sweep import Sweep, cell_of, folder_of, launch, makes_no_runs, overrides_of
@@ -73,6 +74,12 @@ class Search:
             cells = [cell_of(self.sweeper, trials[0])]
         if all(cell.name is None for cell in cells):
             raise InputError(str(cells[0].refused))
+        if cells[0].name is not None:
+            tree = self.sweeper.hydra_context.config_loader.load_sweep_config(self.sweeper.config, taken[0])
+            if not of_tree(tree, taken[0]).path_of_objective:
+                raise InputError(
+                    "a search compares estimates here, and estimate.steps=0 makes none; choose objective=ood.rate"
+                )
 
     def run(self, arguments: list[str]) -> None:
         """Run all trials; finished ones are not run again. Raises InputError, RunStopped."""
@@ -113,7 +120,8 @@ class Search:
         if cell.name is None or not self.grid.run(cell).summary_file.exists():
             return None
         folder = self.grid.run(cell)
-        path = chosen(self.sweeper.config.objective, folder.config.task, folder.config.evaluation)
+        config, objective = folder.config, self.sweeper.config.objective
+        path = chosen(objective, config.task, config.evaluation, config.estimate["steps"] != 0)
         if math.isnan(number := value(folder.summary, path)):
             return None
         self.results[cell.name] = number, cell

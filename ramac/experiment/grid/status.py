@@ -1,24 +1,19 @@
 """How a sweep stands: what is finished, running, failed and waiting, and how long the rest will take."""
 
+import math
+import os
 import statistics
 from dataclasses import dataclass
-from typing import Any
 
 from ramac.errors import InputError
 from ramac.experiment.folder import RunFolder
 from ramac.experiment.grid.folder import Cell, GridFolder
-from ramac.system.untrusted import read_json
+from ramac.system.untrusted import opened, read_yaml
 
-SHOWN = {"finished": "done", "empty": "waiting"}  # states of a run folder under the names of a sweep
-STATES = ("done", "running", "failed", "interrupted", "waiting")  # interrupted: begun, and no process trains it
-
-
-def reason_of(folder: RunFolder) -> str:
-    """Why a run failed."""
-    try:
-        return str(read_json(folder.failure_file, folder.path)["reason"])
-    except (InputError, KeyError) as error:
-        return f"failed.json cannot be read: {error}"
+SHOWN = {"empty": "waiting"}  # states of a run folder under the names of a sweep
+# interrupted: begun, and no process trains it; damaged: its files cannot be read
+STATES = ("done", "running", "failed", "damaged", "interrupted", "waiting")
+TAIL = 4096  # bytes at the end of a table that hold its last row
 
 
 @dataclass(frozen=True)
@@ -27,7 +22,7 @@ class Row:
 
     cell: Cell
     state: str
-    reason: str = ""  # of a failure
+    reason: str = ""  # of a failure or a damage
     progress: float = 0.0  # fraction of the gradient steps of a running one
     seconds: float | None = None  # wall time of a finished one
 
@@ -36,28 +31,36 @@ class Row:
         """How a run stands now."""
         if cell.refused is not None:
             return cls(cell, "failed", cell.refused)
-        folder = grid.run(cell)
-        state = SHOWN.get(folder.state, folder.state)
-        if state == "failed":
-            return cls(cell, state, reason_of(folder))
-        return cls(cell, state, progress=progress(folder) if state == "running" else 0.0, seconds=seconds(folder))
+        try:
+            folder = grid.run(cell)
+            state = folder.state
+            if state == "finished":
+                return cls.finished(cell, folder)
+            if state == "failed":
+                return cls(cell, state, folder.reason)
+            if state == "interrupted":
+                read_yaml(folder.config_file, folder.path)
+        except InputError as error:
+            return cls(cell, "damaged", str(error))
+        return cls(cell, SHOWN.get(state, state), progress=progress(folder) if state == "running" else 0.0)
 
-
-def seconds(folder: RunFolder) -> float | None:
-    """Wall time of a finished run; None where there is none."""
-    try:
-        found: Any = folder.summary["wall_seconds"]
-    except (InputError, KeyError):
-        return None
-    return float(found) if isinstance(found, int | float) else None
+    @classmethod
+    def finished(cls, cell: Cell, folder: RunFolder) -> "Row":
+        """A finished run; it has failed where its evaluation has no result. Raises InputError."""
+        summary = folder.summary
+        if failure := summary.get("failure"):
+            return cls(cell, "failed", str(failure.get("reason", "its evaluation has no result")))
+        return cls(cell, "done", seconds=summary.get("wall_seconds"))
 
 
 def progress(folder: RunFolder) -> float:
     """Fraction of a running run's gradient steps that are done."""
     try:
-        *_, last = folder.metrics_file.read_text().splitlines()
-        return min(1.0, int(last.partition(",")[0]) / int(folder.config.trainer["steps"]))
-    except (OSError, ValueError):
+        with opened(folder.metrics_file, folder.path) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+            *_, last = file.read(TAIL).splitlines()
+        return min(1.0, int(last.partition(b",")[0]) / int(folder.config.trainer["steps"]))
+    except ValueError:  # no row yet, or InputError
         return 0.0
 
 
@@ -68,7 +71,7 @@ def status(grid: GridFolder) -> list[Row]:
 
 def remaining(rows: list[Row]) -> float | None:
     """Seconds until the last run ends, by the median of the finished ones; None before the first has finished."""
-    times = [row.seconds for row in rows if row.seconds is not None]
+    times = [row.seconds for row in rows if row.seconds is not None and math.isfinite(row.seconds)]
     if not times:
         return None
     running = [row.progress for row in rows if row.state == "running"]

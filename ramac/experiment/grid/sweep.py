@@ -13,9 +13,10 @@ from omegaconf.errors import OmegaConfBaseException
 from ramac.errors import InputError
 from ramac.experiment.compose import explained, of_tree
 from ramac.experiment.config import NEUTRAL, SettingError
-from ramac.experiment.grid.folder import Cell, GridFolder, digest
+from ramac.experiment.grid.folder import Cell, GridFolder
 from ramac.experiment.words import quoted
 from ramac.experiment.writers import refuse_missing
+from ramac.system.files import digest
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 import csv
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ramac.errors import InputError
 from ramac.experiment.writers import Writer
 from ramac.registry import loggers
+from ramac.system.files import named
+from ramac.system.untrusted import read_csv
 
 METRIC: tuple[str, ...] = ("step", "name", "value")  # columns of metrics.csv
 EPISODE: tuple[str, ...] = (
@@ -25,40 +29,60 @@ class Table:
     def __init__(self, path: Path, header: Iterable[str], size: int | None) -> None:
         if size is not None:
             os.truncate(path, size)
-        self.file = path.open("w" if size is None else "a", newline="")
-        self.writer = csv.DictWriter(self.file, list(header))
+        self.file = path.open("w" if size is None else "a", newline="", encoding="utf-8")
+        self.path, self.writer = path, csv.DictWriter(self.file, list(header))
         if size is None:
             self.writer.writeheader()
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append rows."""
-        self.writer.writerows(rows)
-        self.file.flush()
+        """Append rows. Raises OSError that names the file."""
+        with named(self.path):
+            self.writer.writerows(rows)
+            self.file.flush()
 
     def size(self) -> int:
         """Bytes on the disk."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        return os.fstat(self.file.fileno()).st_size
+        with named(self.path):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            return os.fstat(self.file.fileno()).st_size
+
+    def close(self) -> None:
+        """Close the file. `write` has flushed every row; one that it could not write is tried again here, in vain."""
+        with suppress(OSError):
+            self.file.close()
 
 
-def read_episodes(path: Path) -> dict[int, list[dict[str, Any]]]:
-    """Rows of an episodes.csv by gradient step, as they were written: a csv file keeps every digit of a number."""
+def read_episodes(path: Path, root: Path) -> dict[int, list[dict[str, Any]]]:
+    """Rows of an episodes.csv by gradient step, as they were written: a csv file keeps every digit of a number.
+
+    Raises InputError.
+    """
     found: dict[int, list[dict[str, Any]]] = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            step = int(row.pop("step"))
-            found.setdefault(step, []).append({key: (float if key == "return" else int)(row[key]) for key in EPISODE})
+    for row in typed(path, root, {"step": int, **dict.fromkeys(EPISODE, int), "return": float}):
+        found.setdefault(row.pop("step"), []).append(row)
     return found
 
 
-def read_metrics(path: Path) -> dict[int, dict[str, float]]:
-    """Values of a metrics.csv by gradient step and name."""
+def read_metrics(path: Path, root: Path) -> dict[int, dict[str, float]]:
+    """Values of a metrics.csv by gradient step and name. Raises InputError."""
     found: dict[int, dict[str, float]] = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            found.setdefault(int(row["step"]), {})[row["name"]] = float(row["value"])
+    for row in typed(path, root, {"step": int, "name": str, "value": float}):
+        found.setdefault(row["step"], {})[row["name"]] = row["value"]
     return found
+
+
+def typed(path: Path, root: Path, types: Mapping[str, Callable[[str], Any]]) -> Iterator[dict[str, Any]]:
+    """Rows of a table that a run wrote, with these columns. Raises InputError."""
+    names, rows = read_csv(path, root)
+    if missing := [name for name in types if name not in names]:
+        raise InputError(f"{path} has no column {missing[0]!r}")
+    places = {name: names.index(name) for name in types}
+    for count, row in enumerate(rows, 1):
+        try:
+            yield {name: types[name](row[place]) for name, place in places.items()}
+        except ValueError as error:
+            raise InputError(f"{path}: row {count} is damaged: {error}") from error
 
 
 @loggers.register("csv")
@@ -81,4 +105,4 @@ class CSV(Writer):
 
     def close(self) -> None:
         for table in self.tables.values():
-            table.file.close()
+            table.close()

@@ -73,13 +73,11 @@ def test_a_setting_that_only_some_entries_have_fails_alone(monkeypatch, capfd):
 
 
 def test_a_crash_leaves_its_traceback_and_is_tried_again(monkeypatch, capfd):
-    from ramac.tasks.bandit import Bandit
-
-    def report(self, act, data, returns, title, folder):
+    def update(self, batch):
         raise RuntimeError("the pencil broke")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Bandit, "report", report)
+        broken.setattr("ramac.training.trainer.Trainer.update", update)
         assert ramac_m(monkeypatch, "actor=gaussian", "seed=0,1", "grid_dir=g") == 1
     assert "RuntimeError: the pencil broke" in capfd.readouterr().out
     assert all("the pencil broke" in path.read_text() for path in Path("g").glob("*/traceback.txt"))
@@ -163,12 +161,12 @@ def test_a_ready_sweep_runs_and_takes_other_values(monkeypatch):
 
 
 def test_a_cell_whose_environment_failed_goes_on_and_one_that_lost_its_numbers_begins_anew(monkeypatch):
-    def broken(self, action):
+    def broken(*_):
         raise OSError("the simulator is gone")
 
     cells = ("actor=gaussian", "trainer.critic_lr=1e20,1e-3", "critic=mean", "risk=neutral", "grid_dir=g")
     with monkeypatch.context() as context:
-        context.setattr("ramac.tasks.bandit.BanditEnv.step", broken)
+        context.setattr("ramac.evaluation.rollout.Evaluation.run", broken)  # its first step was sound
         assert ramac_m(monkeypatch, *cells) == 1
     found = {json.loads(path.read_text())["goes_on"]: path for path in Path("g").glob("*/failed.json")}
     assert set(found) == {True, False}

@@ -1,0 +1,45 @@
+"""D4RL's files: flat arrays of steps in HDF5."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ramac.data import Log
+from ramac.data.arrays import log_of_columns
+from ramac.data.limits import refuse_larger
+from ramac.errors import InputError
+
+KEYS = ("observations", "actions", "rewards", "terminals", "timeouts")  # a file without one of them is refused
+
+
+def read_d4rl(path: Path, columns: Mapping[str, Any] | None = None) -> Log:
+    """The Log in an HDF5 file; `columns`: names of its arrays by role. Raises InputError, and what h5py raises."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        nodes: dict[str, Any] = {str(key): node for key in file if isinstance(node := file.get(key), h5py.Dataset)}
+        refuse_groups(list(file), list(nodes), columns or {})
+
+        def read(names: list[str]) -> dict[str, Any]:
+            for name in names:
+                if nodes[name].dtype.kind not in "fiub":
+                    raise InputError(f"{name} cannot be used: numbers are needed, got {nodes[name].dtype}")
+            refuse_larger(sum(size(nodes[name]) for name in names), path.stat().st_size)
+            return {name: nodes[name][()] for name in names}
+
+        return log_of_columns(nodes, read, columns, f"{path}: ", needed=KEYS)
+
+
+def size(node: Any) -> int:
+    """Bytes that reading an HDF5 dataset takes; a chunk is decompressed as a whole."""
+    return max(math.prod(node.shape or ()), math.prod(node.chunks or (0,))) * node.dtype.itemsize
+
+
+def refuse_groups(keys: list[str], arrays: list[str], columns: Mapping[str, Any]) -> None:
+    """Refuse a file whose arrays lie in groups. Raises InputError."""
+    if "episode_0" in keys and "observations" not in keys:
+        raise InputError("this log has no 'observations'; it is Minari's storage: name the dataset's folder")
+    for key in KEYS:
+        if key in keys and key not in arrays and key not in columns:
+            raise InputError(f"{key!r} is a group of arrays, not one array")

@@ -1,0 +1,24 @@
+"""The size that a file announces, checked before memory is taken for it."""
+
+import os
+
+from ramac.errors import InputError
+
+ALWAYS = 2**28  # bytes that any file may announce: 256 MiB
+RATIO = 100  # above it: bytes of arrays per byte of the file; logs of numbers compress less
+
+
+def refuse_larger(announced: int, stored: int) -> None:
+    """Refuse arrays of `announced` bytes in a file of `stored` bytes. Raises InputError.
+
+    A few bytes can announce any size: a compressed row of zeros, a chunk that was never written.
+    """
+    if announced > max(ALWAYS, RATIO * stored):
+        raise InputError(f"arrays of {announced / 1e6:.0f} MB are announced by a file of {stored / 1e6:.3f} MB")
+    if announced > (free := available()):
+        raise InputError(f"arrays of {announced / 1e6:.0f} MB do not fit into {free / 1e6:.0f} MB of memory")
+
+
+def available() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
