@@ -95,7 +95,7 @@ def precision(rows: Rows) -> str:
 
 def captured(rows: Rows) -> str:
     """Milliseconds of a gradient step by the way it runs, and what is gained over eager steps."""
-    machine = "{device}, {threads} threads, torch {torch}, {date}".format(**rows[0])
+    machine = "{device}, threads: {threads}, torch {torch}, {date}".format(**rows[0])
     header = ["recipe", "`trainer.compile`", "a gradient step, ms", "gain", "to capture, s"]
     body = [
         [row["recipe"], row["compile"], between(row, "ms"), between(row, "gain"), number(row["capture_seconds"])]

@@ -13,7 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 if TYPE_CHECKING:
     from ramac.training.trainer import Trainer
 
-Mode = Literal["auto", "off", "flat", "inductor", "cudagraph"]
+Mode = Literal["auto", "off", "flat", "cudagraph"]
 Operators = Callable[..., Sequence[Tensor]]  # the tensors of a batch -> metrics []
 PAYS = 2000  # gradient steps from which a trace pays: docs/results/speed.md
 
@@ -22,8 +22,8 @@ class CapturedUpdate:
     """`Trainer.device_step`, traced at its first use with the actor's step and at its first use without.
 
     `flat` replays the same operators one by one, `cudagraph` launches them as one; both give the same bits as eager
-    steps. `inductor` compiles them into fewer ones, which round differently. The first `delay` steps are eager.
-    Python code runs at the trace only: state that changes from step to step must be in tensors.
+    steps. The first `delay` steps are eager. Python code runs at the trace only: state that changes from step to step
+    must be in tensors.
     """
 
     def __init__(self, trainer: "Trainer", mode: Mode) -> None:
@@ -33,7 +33,7 @@ class CapturedUpdate:
         elif mode == "auto":
             self.mode = "cudagraph" if trainer.step.device.type == "cuda" else "flat"
         elif mode == "cudagraph" and trainer.step.device.type != "cuda":
-            raise ValueError("compile=cudagraph needs a GPU: device=cuda; choose auto, off, flat or inductor")
+            raise ValueError("compile=cudagraph needs a GPU: device=cuda; choose auto, off or flat")
         self.graphs: dict[bool, Operators] = {}
         self.entries: dict[bool, tuple[list[Any], list[str]]] = {}  # keys of the batch, names of the metrics
 
@@ -55,9 +55,9 @@ class CapturedUpdate:
         keys = list(batch.keys(True, True))
         before, metrics = trainer.state(), trainer.metrics
         try:
-            graph, found = trace(trainer, batch, keys, actor_too, self.mode == "inductor")
-            operators = self.compiled(graph, list(map(batch.get, keys)))
-        except Exception as error:  # a plug-in's control flow that depends on values, or a compiler that is not there
+            graph, found = trace(trainer, batch, keys, actor_too)
+            operators = CUDAGraph(graph, list(map(batch.get, keys))) if self.mode == "cudagraph" else graph
+        except Exception as error:  # a plug-in's control flow that depends on values
             self.mode = "off"
             trainer.load_state(before, {}, trainer.step_count)
             trainer.metrics = metrics
@@ -68,29 +68,11 @@ class CapturedUpdate:
         self.graphs[actor_too], self.entries[actor_too] = operators, (keys, list(found))
         return found
 
-    def compiled(self, graph: GraphModule, inputs: list[Tensor]) -> Operators:
-        """The operators as `mode` runs them."""
-        if self.mode == "cudagraph":
-            return CUDAGraph(graph, inputs)
-        if self.mode == "inductor":
-            # fallback_random: random numbers as eager operators draw them
-            operators = torch.compile(graph, fullgraph=True, dynamic=False, options={"fallback_random": True})
-            after, metrics = self.trainer.state(), self.trainer.metrics
-            with torch.no_grad():
-                operators(*inputs)  # compiles now, where a missing compiler is not the end of the run
-            self.trainer.load_state(after, {}, self.trainer.step_count)
-            self.trainer.metrics = metrics
-            return operators
-        return graph
-
 
 def trace(
-    trainer: "Trainer", batch: TensorDict, keys: list[Any], actor_too: bool, decompose: bool = False
+    trainer: "Trainer", batch: TensorDict, keys: list[Any], actor_too: bool
 ) -> tuple[GraphModule, dict[str, Tensor]]:
-    """The operators of a gradient step, whose inputs are the batch's `keys`, and the metrics [] of the step it did.
-
-    `decompose`: Adam as plain operators.
-    """
+    """The operators of a gradient step, whose inputs are the batch's `keys`, and the metrics [] of the step it did."""
     found = dict[str, Tensor]()
 
     def step(*tensors: Tensor) -> list[Tensor]:
@@ -98,8 +80,7 @@ def trace(
         found.update(metrics)
         return list(metrics.values())
 
-    table: Any = {torch.ops.aten._fused_adam_.tensor_lr: adam} if decompose else {}
-    graph = make_fx(step, decomposition_table=table)(*map(batch.get, keys))
+    graph = make_fx(step)(*map(batch.get, keys))
     for node in reversed(graph.graph.nodes):
         if "profiler" in str(node.target):
             graph.graph.erase_node(node)
@@ -109,18 +90,6 @@ def trace(
             graph.graph.erase_node(node)
     graph.recompile()
     return graph, found
-
-
-def adam(
-    parameters: list[Tensor], gradients: list[Tensor], means: list[Tensor], squares: list[Tensor], _: list[Tensor],
-    steps: list[Tensor], *, lr: Tensor, beta1: float, beta2: float, eps: float, **__: Any,
-) -> None:  # fmt: skip
-    """The step of torch's fused Adam in plain operators, which inductor can merge. Paper: Kingma and Ba 2015."""
-    size, scale = lr / (1 - beta1 ** steps[0]), (1 - beta2 ** steps[0]).sqrt()
-    for parameter, gradient, mean, square in zip(parameters, gradients, means, squares, strict=True):
-        mean.lerp_(gradient, 1 - beta1)
-        square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        parameter.sub_(size.to(parameter.dtype) * mean / (square.sqrt() / scale + eps))
 
 
 class CUDAGraph:

@@ -17,7 +17,7 @@ CELLS = [
     *[f"recipe={recipe}" for recipe in presets("recipe")],
     "actor=edm critic=expectile", "actor=dpmsolver critic=flow", "actor=shortcut critic=fqf",
     "actor=mixture critic=ncqr", "actor=ddim critic=c51", "actor=vae critic=hlgauss", "actor=perturbed critic=mean",
-    "loss=[td,bc] loss.bc.budget=0.1 trainer.delay=2", "recipe=cql ++loss.cql.budget=1",
+    "loss=[td,bc] loss.bc.budget=0.1 trainer.delay=2", "recipe=cql loss.conservative.budget=1",
     "loss.risk.warmup=4 loss.bc.final=0 loss.bc.decay=3 loss.bc.shape=cosine",
 ]  # fmt: skip
 SMALL = ["trainer.batch_size=8", "trainer.steps=20", "actor.hidden=[8,8]"]
