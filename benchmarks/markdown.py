@@ -93,6 +93,17 @@ def precision(rows: Rows) -> str:
     return table(header, body)
 
 
+def captured(rows: Rows) -> str:
+    """Milliseconds of a gradient step by the way it runs, and what is gained over eager steps."""
+    machine = "{device}, threads: {threads}, torch {torch}, {date}".format(**rows[0])
+    header = ["recipe", "`trainer.compile`", "a gradient step, ms", "gain", "to capture, s"]
+    body = [
+        [row["recipe"], row["compile"], between(row, "ms"), between(row, "gain"), number(row["capture_seconds"])]
+        for row in rows
+    ]
+    return f"{machine}.\n\n{table(header, body)}"
+
+
 def startup(rows: Rows) -> str:
     """Seconds of commands in fresh processes."""
     return table(["command", "seconds"], [[f"`{r['command']}`", between(r, "seconds")] for r in rows])

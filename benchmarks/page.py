@@ -21,6 +21,8 @@ TABLES: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "dataset": ("dataset", markdown.dataset),
     "startup": ("startup", markdown.startup),
     "precision": ("precision", markdown.precision),
+    "captured": ("captured_cpu", markdown.captured),
+    "captured on a GPU": ("captured_cuda", markdown.captured),
     "parts": ("parts", markdown.shares("part")),
     "operators": ("operators", markdown.shares("operator")),
 }

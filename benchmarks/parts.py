@@ -62,6 +62,7 @@ class Clock:
 def watch(trainer: Trainer, clock: Clock) -> None:
     """Replace the methods that make up the parts by timed ones; missing methods count as the rest."""
     agent, target = trainer.agent, trainer.target
+    trainer.captured.mode = "off"  # a captured step calls no methods
     places: list[tuple[Any, str, str, str | None]] = [
         (target.actor, "forward", "target: actor's chain", None),
         (target.critic, "standard_values", "target: critic", None),

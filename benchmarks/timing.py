@@ -25,7 +25,7 @@ def seconds(work: Callable[[], Any], repeats: int) -> float:
 
 
 def alternate(
-    contenders: Mapping[str, Callable[[], Any]], rounds: int, least: float = 0.2, warm: int = 2
+    contenders: Mapping[str, Callable[[], Any]], rounds: int, least: float = 0.2, warm: int = 6
 ) -> dict[str, np.ndarray]:
     """Seconds per call of each contender in each round [rounds]; a turn lasts at least about `least` seconds.
 

@@ -93,7 +93,6 @@ class CompositeLoss(LossModule):
         self._has_update_associated["agent"] = False  # TorchRL warns until a target updater is made
         self.reads = reads_of(terms.values())
         self.others = {"critic": self.parameters_of("actor"), "actor": self.parameters_of("critic")}
-        self.compiled: Any = None  # `sample_losses`, compiled
         self.set_keys()
 
     def share(self) -> None:
@@ -191,9 +190,7 @@ class CompositeLoss(LossModule):
         batch, terms = tensordict if tensordict.ndim == 1 else tensordict.reshape(-1), self.group(group)
         valid = self.valid(batch)
         with held_out(self.others[group]):
-            samples, reports = (self.compiled or self.sample_losses)(
-                batch if valid is None else batch[valid], list(terms)
-            )
+            samples, reports = self.sample_losses(batch if valid is None else batch[valid], list(terms))
         losses = {name: self._reduce_loss(loss) for name, loss in samples.items()}
         if self.reduction == "none" and valid is not None:  # masked samples have no loss
             losses = {k: loss.new_zeros(len(batch)).masked_scatter(valid, loss) for k, loss in losses.items()}

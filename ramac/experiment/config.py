@@ -212,6 +212,8 @@ def settings_of_01(values: dict[str, Any]) -> dict[str, Any]:
         values["loss"] = {key: term_of_01(node) if isinstance(node, Mapping) else node for key, node in terms.items()}
     if isinstance(actor, Mapping) and actor.get("name") in ("gaussian", "mixture") and "beta" not in actor:
         values["actor"] = {**actor, "beta": 0.0}
+    if isinstance(trainer := values.get("trainer"), Mapping) and trainer.get("compile") == "on":
+        values["trainer"] = {**trainer, "compile": "auto"}
     return values
 
 

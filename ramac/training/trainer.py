@@ -15,6 +15,7 @@ from ramac.errors import at_least, at_most
 from ramac.losses import Term
 from ramac.registry import trainers
 from ramac.system.runtime import matmul_precision
+from ramac.training.capture import CapturedUpdate, Mode
 from ramac.training.state import State, optimiser_state, set_rate
 
 TRAVEL = 30.0  # rate times steps of a multiplier's logarithm in a run; SAC's 3e-4 in a million updates: 300
@@ -45,7 +46,7 @@ class Trainer:
         clip: float = 5.0,  # RADAC: gradient norm of each group
         delay: int = 1,  # critic steps per step of the actor and the target networks; TD3, ORAAC: 2
         multiplier_lr: float | None = None,  # Lagrange multipliers and temperatures; null: by the length of the run
-        compile: Literal["on", "off"] = "off",  # torch.compile of the losses; gain and cost: docs/speed.md
+        compile: Mode = "auto",  # of a whole update: docs/speed.md
         precision: Literal["highest", "high", "medium"] = "highest",  # matmuls of a step: docs/speed.md
     ) -> None:
         at_least(1, steps=steps, batch_size=batch_size, delay=delay)
@@ -68,9 +69,7 @@ class Trainer:
         self.loss = CompositeLoss(agent, terms, steps=steps)
         self.target, self.step = self.loss.target, self.loss.step
         self.average, self.average_decay = SoftUpdate(self.loss, eps=1.0), average_decay
-        self.compiled, self.precision = compile == "on", precision
-        if self.compiled:
-            self.loss.compiled = torch.compile(self.loss.sample_losses)
+        self.precision, self.captured = precision, CapturedUpdate(self, compile)
         self.step_count, self.rows = 0, torch.empty(0, dtype=torch.int64)  # `rows` of the data are the last batch
         self.generator = torch.Generator(data.device or "cpu").manual_seed(seed)
         self.make_buffer()
@@ -92,31 +91,31 @@ class Trainer:
     def make_optimisers(self, parameters: Mapping[str, list[nn.Parameter]], multipliers: list[nn.Parameter]) -> None:
         """Make an optimiser with its learning-rate schedule per parameter group, and one of the multipliers."""
         self.optimisers: dict[str, Optimizer] = {
-            group: Adam(found, self.learning_rate[group], fused=True) for group, found in parameters.items()
+            group: adam(found, self.learning_rate[group]) for group, found in parameters.items()
         }
         self.schedulers: dict[str, LRScheduler] = {}
         if self.schedule == "cosine":
             for group, optimiser in self.optimisers.items():
                 self.schedulers[group] = CosineAnnealingLR(optimiser, self.optimiser_steps[group])
-        self.multiplier_optimiser = Adam(multipliers, FASTEST, fused=True) if multipliers else None
+        self.multiplier_optimiser = adam(multipliers, FASTEST) if multipliers else None
+        self.multiplier_rates = {group: self.step.new_zeros((), dtype=torch.float64) for group in self.optimisers}
 
-    def minimise(self, group: str, batch: TensorDict) -> None:
-        """One step of the optimiser of `group`, and of its terms' multipliers."""
+    def minimise(self, group: str, batch: TensorDict) -> dict[str, Tensor]:
+        """One step of the optimiser of `group`, and of its terms' multipliers. Returns its metrics []."""
         optimiser = self.optimisers[group]
         loss, entries = self.loss.critic_loss(batch) if group == "critic" else self.loss.actor_loss(batch)
         dual_loss = entries.pop("loss_multiplier", None)
         loss.backward()
-        self.metrics[f"gradient_norm_{group}"] = self.clip_gradients(list(optimiser.param_groups[0]["params"]))
+        norm = self.clip_gradients(list(optimiser.param_groups[0]["params"]))
         optimiser.step()
         optimiser.zero_grad()
-        if group in self.schedulers:
-            self.schedulers[group].step()
-        self.metrics.update({metric(name): value for name, value in entries.items() if not name.startswith("scale_")})
         if dual_loss is not None and self.multiplier_optimiser is not None:
-            self.multiplier_optimiser.param_groups[0]["lr"] = self.multiplier_rate(group)
+            self.multiplier_optimiser.param_groups[0]["lr"].copy_(self.multiplier_rates[group])
             dual_loss.backward()
             self.multiplier_optimiser.step()
             self.multiplier_optimiser.zero_grad()
+        named = {metric(name): value for name, value in entries.items() if not name.startswith("scale_")}
+        return {f"gradient_norm_{group}": norm, **named}
 
     def multiplier_rate(self, group: str) -> float:
         """Learning rate of the multipliers of a group's terms at this step, on the schedule of the networks."""
@@ -140,20 +139,31 @@ class Trainer:
         for average, online in zip(self.target.buffers(), self.agent.buffers(), strict=True):
             average.copy_(online)
 
+    def device_step(self, batch: TensorDict, actor_too: bool) -> dict[str, Tensor]:
+        """The device's part of a gradient step: a function of tensors, which `CapturedUpdate` traces."""
+        found = dict[str, Tensor]()
+        for group in self.optimisers:
+            if group == "critic" or actor_too:
+                found |= self.minimise(group, batch)
+        if actor_too:
+            self.update_target()
+        self.step += 1
+        return found
+
     def update(self, batch: TensorDict) -> TensorDict:
         """One gradient step on a batch [B]. Returns losses and gradient norms as device scalars (no sync).
 
         With `delay` > 1 the actor's metrics are those of its last step.
         """
         actor_too = (self.step_count + 1) % self.delay == 0
+        for group, rate in self.multiplier_rates.items() if self.multiplier_optimiser else ():
+            rate.fill_(self.multiplier_rate(group))
         with matmul_precision(self.precision):
-            for group in self.optimisers:
-                if group == "critic" or actor_too:
-                    self.minimise(group, batch)
-        if actor_too:
-            self.update_target()
+            self.metrics.update(self.captured(batch, actor_too))
+        for group, scheduler in self.schedulers.items():
+            if group == "critic" or actor_too:
+                scheduler.step()
         self.step_count += 1
-        self.step += 1
         return self.metrics.copy()
 
     def batch(self) -> TensorDict:
@@ -193,7 +203,7 @@ class Trainer:
         """
         state, device = self.tensors(), self.step.device
         for group, scheduler in self.schedulers.items():
-            state[f"{group}.rate"] = torch.tensor(scheduler.get_last_lr()[0], dtype=torch.float64)
+            state[f"{group}.rate"] = torch.tensor(float(scheduler.get_last_lr()[0]), dtype=torch.float64)
         state |= {"sampler": self.generator.get_state(), "random": torch.get_rng_state()}
         state |= {"random.cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
         return {name: value.detach().clone() for name, value in state.items()}
@@ -214,6 +224,16 @@ class Trainer:
         torch.set_rng_state(state["random"])
         if "random.cuda" in state:
             torch.cuda.set_rng_state(state["random.cuda"], self.step.device)
+
+
+def adam(parameters: list[nn.Parameter], rate: float) -> Adam:
+    """Adam whose learning rate is a tensor on the parameters' device, so that a captured update reads it anew."""
+    device = parameters[0].device
+    # the fused kernels read float64 on a processor, as they do a number, and float32 on a GPU
+    kind = torch.float64 if device.type == "cpu" else torch.float32
+    optimiser = Adam(parameters, rate, fused=True)
+    optimiser.param_groups[0]["lr"] = torch.tensor(rate, dtype=kind, device=device)  # Adam itself would read it here
+    return optimiser
 
 
 def metric(entry: str) -> str:

@@ -12,11 +12,11 @@ def test_the_precision_holds_in_the_step_and_nowhere_else(precision: str) -> Non
     trainer = ramac_trainer(["recipe=fql", f"trainer.precision={precision}", "trainer.batch_size=8"], data(100))
     found = []
     compute = trainer.loss.sample_losses
-    trainer.loss.compiled = lambda *given: found.append(torch.get_float32_matmul_precision()) or compute(*given)
+    trainer.loss.sample_losses = lambda *given: found.append(torch.get_float32_matmul_precision()) or compute(*given)
     trainer.update(trainer.batch())
     assert found == [precision, precision]  # critic and actor
     assert torch.get_float32_matmul_precision() == "highest"
-    trainer.loss.compiled = lambda *_: 1 / 0
+    trainer.loss.sample_losses = lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):
         trainer.update(trainer.batch())
     assert torch.get_float32_matmul_precision() == "highest"

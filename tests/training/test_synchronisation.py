@@ -3,7 +3,8 @@
 Shown without a GPU: tensors on torch's device `meta` have no values, so reading one is an error.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 import diffusers
@@ -45,35 +46,37 @@ class Copies(TorchDispatchMode):
 
 
 @pytest.fixture
-def without_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_values(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`meta` has no generators, so the host's are used; diffusers must be imported before the patch."""
     assert all(getattr(diffusers, name) for name in SCHEDULERS)
     own = torch.Generator
     monkeypatch.setattr(torch, "Generator", lambda device=None: own())
+    monkeypatch.setattr(import_module("torch.optim.adam"), "_device_dtype_check_for_fused", lambda _: None)
     # asked once, when the target updater is made; there is none for meta
     monkeypatch.setattr(torch.Tensor, "is_set_to", lambda tensor, other: tensor is other)
+    with torch.library._scoped_library("aten", "IMPL") as library:  # torch's fused Adam knows no meta
+        library.impl("_fused_adam_.tensor_lr", lambda *_, **__: None, "Meta")
+        yield
 
 
 def trainer_without_values(cell: str) -> Trainer:
     logged = data(100)
     logged["next", "action"], logged["next", "followed"] = logged["action"], logged["next", "terminated"]
-    overrides = ["trainer.batch_size=8", "trainer.delay=1", *cell.split()]
+    overrides = ["trainer.batch_size=8", "trainer.delay=1", "trainer.compile=off", *cell.split()]
     overrides += [LATE] if "risk" in compose(overrides).loss else []
-    trainer = ramac_trainer(overrides, logged.to("meta"))
-    for optimiser in trainer.named_optimisers().values():
-        optimiser.param_groups[0]["fused"] = False  # torch's own, which knows no meta
-    return trainer
+    return ramac_trainer(overrides, logged.to("meta"))
 
 
 def after(trainer: Trainer, work: Callable[[dict[str, torch.Tensor]], Any]) -> None:
     """Do some work on the losses per sample of each gradient step."""
+    compute = trainer.loss.sample_losses
 
     def computed(*given: Any) -> Any:
-        losses, reports = trainer.loss.sample_losses(*given)
+        losses, reports = compute(*given)
         work(losses)
         return losses, reports
 
-    trainer.loss.compiled = computed
+    trainer.loss.sample_losses = computed
 
 
 @pytest.mark.filterwarnings("ignore:this critic learns the mean only")

@@ -1,0 +1,38 @@
+"""What capturing a gradient step gains: eager steps, and each way to run the captured ones, in alternation."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.contenders import Row
+from benchmarks.options import Settings
+from benchmarks.timing import alternate, spread, synchronise
+from benchmarks.updates import data, ramac_trainer
+
+CELLS = ("bc", "td3bc", "iql", "cql", "fql", "radac", "rafmac")
+WAYS = {"cpu": ("off", "flat"), "cuda": ("off", "flat", "cudagraph")}
+FIRST = 10  # gradient steps in which everything is captured, whatever the delay
+
+
+def measure(settings: Settings) -> dict[str, list[Row]]:
+    """Table `captured`: a row per recipe and way; `capture_seconds`: what the first steps take longer than eager ones.
+
+    Measured last, after the first steps of all.
+    """
+    logged, rows = data(device=settings.device), []
+    for recipe in CELLS:
+        work: dict[str, Callable[[], Any]] = {}
+        first: dict[str, float] = {}
+        for way in WAYS[settings.device.type]:
+            trainer = ramac_trainer([f"recipe={recipe}", f"trainer.compile={way}"], logged)
+            started = time.perf_counter()
+            for _ in range(FIRST):
+                trainer.update(trainer.batch())
+            synchronise()
+            first[way] = time.perf_counter() - started
+            work[way] = lambda trainer=trainer: trainer.update(trainer.batch())
+        times = alternate(work, 3 if settings.short else 11, 0.2)
+        for way, took in times.items():
+            row = {"recipe": recipe, "compile": way, **spread("ms", 1000 * took), **spread("gain", times["off"] / took)}
+            rows.append({**row, "capture_seconds": max(0.0, first[way] - first["off"]) if way != "off" else None})
+    return {f"captured_{settings.device.type}": rows}

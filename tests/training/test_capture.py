@@ -1,0 +1,103 @@
+"""A captured gradient step is the eager one: the same weights and metrics to the last bit, in every part."""
+
+import copy
+from typing import ClassVar
+
+import pytest
+import torch
+
+from benchmarks.updates import data, ramac_trainer
+from ramac.experiment.presets import presets
+from ramac.losses import Term
+from ramac.registry import losses
+from ramac.training.trainer import Trainer
+
+STEPS = 7  # with a delay of 2: each kind is captured, then replayed
+CELLS = [
+    *[f"recipe={recipe}" for recipe in presets("recipe")],
+    "actor=edm critic=expectile", "actor=dpmsolver critic=flow", "actor=shortcut critic=fqf",
+    "actor=mixture critic=ncqr", "actor=ddim critic=c51", "actor=vae critic=hlgauss", "actor=perturbed critic=mean",
+    "loss=[td,bc] loss.bc.budget=0.1 trainer.delay=2", "recipe=cql loss.conservative.budget=1",
+    "loss.risk.warmup=4 loss.bc.final=0 loss.bc.decay=3 loss.bc.shape=cosine",
+]  # fmt: skip
+SMALL = ["trainer.batch_size=8", "trainer.steps=20", "actor.hidden=[8,8]"]
+
+
+def trained(cell: str, mode: str, steps: int = STEPS) -> tuple[Trainer, list[dict[str, float]]]:
+    logged = data(100)
+    logged["next", "action"], logged["next", "followed"] = logged["action"], ~logged["next", "terminated"]
+    trainer = ramac_trainer([*SMALL, *cell.split(), f"trainer.compile={mode}"], logged)
+    return trainer, continued(trainer, steps)
+
+
+def continued(trainer: Trainer, steps: int) -> list[dict[str, float]]:
+    return [{str(k): v.item() for k, v in trainer.update(trainer.batch()).items()} for _ in range(steps)]
+
+
+def same(first: Trainer, second: Trainer) -> bool:
+    ours, theirs = first.state(), second.state()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.filterwarnings("ignore:this critic learns the mean only")
+@pytest.mark.parametrize("cell", CELLS)
+def test_flat_steps_are_the_eager_ones(cell: str) -> None:
+    (eager, expected), (flat, found) = (trained(cell, mode) for mode in ("off", "flat"))
+    assert found == expected
+    assert same(eager, flat)
+    assert flat.captured.graphs and not eager.captured.graphs
+
+
+def test_a_state_of_captured_steps_continues_in_eager_ones_and_back() -> None:
+    whole, _ = trained("recipe=td3bc", "off", 9)
+    for first, second in (("flat", "off"), ("off", "flat")):
+        trainer, metrics = trained("recipe=td3bc", first, 4)
+        state = trainer.state()
+        other, _ = trained("recipe=td3bc", second, 0)
+        other.load_state(state, metrics[-1], 4)
+        continued(other, 5)
+        assert same(whole, other)
+
+
+@losses.register("of_values")
+class OfValues(Term):
+    """A plug-in whose Python code depends on values, which no trace can follow."""
+
+    group = "actor"
+    reads: ClassVar = ["observation", ("policy", "action")]
+
+    def forward(self, tensordict, agent, target):
+        action = tensordict.get(("policy", "action"))
+        return action.square().sum(-1) if action.sum().item() > 0 else action.abs().sum(-1)
+
+
+def test_what_cannot_be_captured_stays_eager_and_says_why() -> None:
+    eager, expected = trained("loss=[td,bc,of_values]", "off")
+    with pytest.warns(UserWarning, match="the gradient step cannot be captured, it stays eager: RuntimeError"):
+        flat, found = trained("loss=[td,bc,of_values]", "flat")
+    assert found == expected
+    assert same(eager, flat)
+
+
+def test_an_error_of_a_term_is_its_own() -> None:
+    trainer, _ = trained("recipe=td3bc", "flat", 2)
+    before = copy.deepcopy(trainer.state())
+    trainer.loss.sample_losses = lambda *_: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        trainer.update(trainer.batch())
+    kept = trainer.state()
+    assert all(torch.equal(before[name], kept[name]) for name in before if name != "sampler")
+
+
+def test_metrics_of_a_step_are_not_overwritten_by_the_next() -> None:
+    trainer, _ = trained("recipe=bc", "flat", 3)
+    kept = [trainer.update(trainer.batch()) for _ in range(3)]
+    values = [metrics["loss_bc"].item() for metrics in kept]
+    assert len(set(values)) == 3
+
+
+def test_short_runs_and_processors_choose_what_they_can() -> None:
+    assert trained("recipe=bc", "auto", 0)[0].captured.mode == "off"
+    assert trained("recipe=bc trainer.steps=5000", "auto", 0)[0].captured.mode == "flat"
+    with pytest.raises(ValueError, match="compile=cudagraph needs a GPU"):
+        trained("recipe=bc", "cudagraph", 0)
