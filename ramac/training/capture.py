@@ -101,6 +101,7 @@ class CUDAGraph:
             self.outputs = operators(*self.inputs)
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
-        torch._foreach_copy_(self.inputs, list(tensors))
+        for static, value in zip(self.inputs, tensors, strict=True):
+            static.copy_(value)
         self.recorded.replay()
         return [value.clone() for value in self.outputs]  # the next replay overwrites them
