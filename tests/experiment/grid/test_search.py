@@ -134,6 +134,7 @@ def test_hydras_own_sweeper_gives_its_runs_folders_too(monkeypatch):
     ("arguments", "words"),
     [
         (["risk=choice(cvar0.1,wng)"], "no risk 'wng'; .*did you mean 'wang'"),
+        (["task=logs", "data=x.npz", "estimate=none", "risk=choice(cvar,wang)"], "a search compares estimates here"),
         (["risk=cvar0.2"], "a search needs values to choose from"),
         (["risk=choice(cvar,wang)", "objective=return_cvar.0.2"], "objective=return_cvar.0.2 names no number"),
         (["risk=choice(cvar,wang)", "risk.alfa=interval(0.1,0.2)"], "no setting 'risk.alfa'; risk has alpha"),
