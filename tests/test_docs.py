@@ -55,7 +55,7 @@ def test_commands_compose(page):
         if words[1] in COMMANDS and words[1] not in ("data", "doctor"):
             continue  # held against their own parsers: tests of each
         if words[1:2] == ["data"]:
-            assert words[2] in ("list", "show", "build", "check")
+            assert words[2] in ("list", "show", "build", "check", "convert")
             for name in words[3:] if words[2] == "build" else ():
                 assert "=" in name or name in GROUPS["task"]
             continue

@@ -57,9 +57,7 @@ def main(arguments: list[str]) -> int:
         what = "task, Minari id or file" if name == "show" else "Minari id or file"
         raise InputError(f"data {name} needs one {what}, got {len(names)}")
     if name == "convert" and len(names) != 2:
-        raise InputError(
-            f"data convert needs a file or folder and a new id, got {len(names)}: data convert FILE mine/logs-v0"
-        )
+        raise InputError(f"data convert needs data and a new id, got {len(names)}: data convert FILE mine/logs-v0")
     if name == "build" and not names:
         raise InputError(f"data build needs a task; choose from {', '.join(buildable())}")
     return actions[name](names, settings)

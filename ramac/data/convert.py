@@ -58,10 +58,13 @@ def convert(log: Log, dataset_id: str, origin: str, environment: str | None = No
     """
     refuse_id(dataset_id)
     refuse_gaps(log)
+    kind: Any = log.observation.dtype
     about: dict[str, Any] = {
-        "observation_space": Box(-np.inf, np.inf, log.observation.shape[1:], log.observation.dtype)
+        "observation_space": Box(-np.inf, np.inf, log.observation.shape[1:], kind),
+        "action_space": Box(log.action.min(0), log.action.max(0), dtype=np.float32),
+        "description": f"converted from {origin}",
     }
-    about["action_space"] = Box(log.action.min(0), log.action.max(0), dtype=np.float32)
+    about |= dict.fromkeys(("algorithm_name", "author", "author_email", "code_permalink"), "unknown")
     if environment is not None:
         env = make(environment)
         for text in misfits(log, env):
@@ -69,11 +72,10 @@ def convert(log: Log, dataset_id: str, origin: str, environment: str | None = No
         about |= {"env": env.spec, "action_space": env.action_space}
     elif log.environment is not None:
         about["env"] = log.environment
-    texts = {"algorithm_name": "unknown", "author": "unknown", "author_email": "unknown", "code_permalink": "unknown"}
     needed = 2 * sum(log.columns[name].nbytes for name in COLUMNS)
     with staged(dataset_id, needed) as part:
         refuse_id(dataset_id)  # another process may have made it meanwhile
         buffers: Any = episodes(log)  # Minari asks for a list, and takes any iterable: memory stays flat
         with datasets_root(part):
-            create_dataset_from_buffers(dataset_id, buffers, **about, **texts, description=f"converted from {origin}")
+            create_dataset_from_buffers(dataset_id, buffers, **about)
     return place(dataset_id)
