@@ -38,7 +38,7 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         monkeypatch.setattr(registry, "entries", {name: registry[name] for name in registry})
         monkeypatch.setattr(registry, "suffix", dict(registry.suffix))
     for block in blocks(page, "python"):
-        exec(re.sub(r"(trainer|estimate)\.steps=\d+", r"\1.steps=4", block), {})  # a tutorial's take minutes
+        exec(re.sub(r"steps=\d{4,}", "steps=4", block), {})  # which take minutes
 
 
 @pytest.mark.parametrize("page", PAGES, ids=LABELS)

@@ -15,6 +15,8 @@ from ramac.experiment.estimate import of_run
 from ramac.statistics import ENOUGH
 from ramac.text import say, styled
 
+COVERED = "it covered 70 to 97 % of known truths"  # docs/results/offline.md#coverage
+
 
 def main(arguments: list[str]) -> int:
     """Estimate a run. Raises InputError, and FloatingPointError when a fit diverges."""
@@ -45,7 +47,7 @@ def show(report: dict[str, Any]) -> None:
 def notes(report: dict[str, Any]) -> list[str]:
     """What limits the estimate, and how far the policy is from the data."""
     behaviour = report["behaviour"]
-    found = ["the interval is of resampled episodes, repeated fits and first states; a bias of all fits is not in it"]
+    found = [f"the interval is of resampled episodes, fits and first states; without a bias of all fits: {COVERED}"]
     worst, count = min(row["alpha"] for row in behaviour["cvar"]), behaviour["episodes"]
     if worst * count < ENOUGH:
         found.append(f"CVaR {worst:g} rests on {worst * count:.1f} of these episodes")
