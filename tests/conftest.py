@@ -1,10 +1,17 @@
+import os
+
 import pytest
 import torch
 from tensordict import TensorDict
 
 
 def pytest_addoption(parser):
-    parser.addoption("--mutations", type=int, default=60, help="damaged files that each test of a reader tries")
+    parser.addoption(
+        "--mutations",
+        type=int,
+        default=int(os.environ.get("RAMAC_CASES", 40)),
+        help="damaged files that each test of a reader tries",
+    )
 
 
 @pytest.fixture
