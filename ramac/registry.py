@@ -142,7 +142,9 @@ class Registry(Mapping[str, type]):
         try:
             return cast("DictConfig", OmegaConf.merge(self.defaults(name, given), node, {"name": name}))
         except OmegaConfBaseException as error:
-            raise InputError(f"{self.group}={name}: {str(error).splitlines()[0]}") from error
+            key = getattr(error, "full_key", None)
+            text = f"{key}: {error}" if key else str(error)
+            raise InputError(f"{self.group}={name}: {text.splitlines()[0]}") from error
 
     def label(self, node: Node) -> str:
         """Short name of a configured entry: `cvar0.1`, `flow`, `flow20`.
