@@ -1,7 +1,8 @@
 """Gymnasium environments by id, and checks of what they return; whatever is wrong is one clear line."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import Any, cast
@@ -12,7 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 from gymnasium.wrappers import TransformAction
 
-from ramac.errors import InputError, RunStopped, described, nearest
+from ramac.errors import InputError, RunStopped, described, nearest, warn
 from ramac.registry import load
 from ramac.text import say
 
@@ -86,6 +87,8 @@ def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
         if "mujoco" in str(getattr(gymnasium.envs.registry.get(name), "entry_point", "")):
             say_once()
         return gymnasium.make(environment if isinstance(environment, str) else known(environment), **options)
+    except InputError:
+        raise
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         hint = "; pip install 'ramac[mujoco]'" if "mujoco" in str(error).lower() else ""
         raise InputError(f"{name} needs a package that is not installed: {error}{hint}") from error
@@ -100,6 +103,19 @@ def make(environment: str | EnvSpec, **options: Any) -> gymnasium.Env:
         raise InputError(f"no environment {name!r}: {error}{hint}") from error
     except (Exception, SystemExit) as error:  # from the environment's own code
         raise InputError(f"{name} cannot be made: {described(error)}") from error
+
+
+@contextmanager
+def made(environment: str | EnvSpec, **options: Any) -> Iterator[gymnasium.Env]:
+    """The environment of `make`, closed when the block ends; a failure to close it is a warning. Raises InputError."""
+    env = make(environment, **options)
+    try:
+        yield env
+    finally:
+        try:
+            env.close()
+        except (Exception, SystemExit) as error:  # from the environment's own code
+            warn(f"closing {env.spec.id if env.spec else env} failed: {described(error)}")
 
 
 def checked_observation(value: Any, space: gymnasium.Space) -> np.ndarray:

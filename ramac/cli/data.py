@@ -28,7 +28,7 @@ from ramac.data.sources import load
 from ramac.data.sources.minari import ID, on_disk
 from ramac.data.spaces import as_vectors
 from ramac.data.storage import exists, place
-from ramac.environments import make
+from ramac.environments import made
 from ramac.errors import InputError, nearest
 from ramac.registry import tasks
 from ramac.tasks import Task, configured
@@ -83,10 +83,11 @@ def size(path: Path) -> str:
 
 def show_list(_: list[str], __: list[str]) -> int:
     """Print what can be built and what is on disk."""
-    import minari
-
     rows = []
-    for name, about in minari.list_local_datasets().items():
+    for name, about in on_disk():
+        if isinstance(about, InputError):
+            say(f"left out: {name}: {about}", error=True)
+            continue
         environment = re.search(r'"id": "([^"]+)"', str(about.get("env_spec", "")))
         counts = about.get("total_episodes", ""), about.get("total_steps", "")
         rows.append((name, environment[1] if environment else "", *counts, size(place(name))))
@@ -140,7 +141,7 @@ def of_source(name: str, settings: list[str]) -> Shown:
     """A Minari dataset, a file, or what else `data=` takes. Raises InputError."""
     path = Path(name) if os.path.exists(name) else place(name) if ID.fullmatch(name) else None
     if not path and not set("+:") & set(name):
-        raise InputError(f"{name!r} is no task, no Minari id and no file{nearest(name, [*tasks, *on_disk()])}")
+        raise InputError(f"{name!r} is no task, no Minari id and no file{nearest(name, [*tasks, *dict(on_disk())])}")
     if other := [word for word in settings if not COLUMNS.match(word)]:
         raise InputError(f"{other[0]!r} goes with a task; choose from {', '.join(buildable())}")
     return load(name, columns_of(settings)[0]), name, path, None
@@ -201,8 +202,10 @@ def check(names: list[str], settings: list[str]) -> int:
     _, given = cli.settings(others, "data check", ["environment", "columns."])
     log = load(names[0], columns)
     if judge := given.get("environment") or log.judge:
-        env = as_vectors(make(judge), log.parts)
-        if wrong := list(misfits(log, env)):
+        with made(judge) as plain:
+            env = as_vectors(plain, log.parts)
+            wrong = list(misfits(log, env))
+        if wrong:
             say(*(f"error    this dataset {text}" for text in wrong))
             return 1
         assert isinstance(env.action_space, Box)  # otherwise a misfit

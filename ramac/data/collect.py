@@ -17,8 +17,9 @@ from minari.data_collector import EpisodeBuffer
 from tqdm import tqdm
 
 from ramac.data.storage import datasets_root, exists, place, staged
-from ramac.environments import make
+from ramac.environments import made, make
 from ramac.errors import InputError, nearest
+from ramac.text import say
 
 ENVIRONMENTS = 8  # stepped together, so that one matrix product serves all
 OWN = Path(__file__).parent / "policies"
@@ -149,8 +150,8 @@ def build(
 
     Raises InputError when a policy does not fit the environment or the disk cannot take the dataset.
     """
-    env = make(environment_id)
-    sizes = [(space.shape or (0,))[0] for space in (env.observation_space, env.action_space)]
+    with made(environment_id) as env:
+        sizes = [(space.shape or (0,))[0] for space in (env.observation_space, env.action_space)]
     for policy in policies:
         for size, found, what in zip(sizes, policy.sizes, ("observations", "actions"), strict=True):
             if size != found:
@@ -172,6 +173,8 @@ def build(
             buffers: Any = all_episodes()  # Minari asks for a list, and takes any iterable: memory stays flat
             with datasets_root(part):
                 create_dataset_from_buffers(dataset_id, buffers, **_metadata(env, policies, share, seed))
+        else:
+            say(f"{dataset_id}: another process has made it meanwhile", error=True)
     return place(dataset_id)
 
 

@@ -20,7 +20,7 @@ REFUSED = {
     ".npy": "one array, and a log has several: save them by numpy.savez",
 }
 SHARD = re.compile(r".*\d+-of-\d+\.parquet")
-ID = re.compile(r"(?:[\w-]+/)*[\w-]+-v\d+")  # of a Minari dataset
+ID = re.compile(r"(?![\w-]/[^/]*$)(?:[\w-]+/)*[\w-]+-v\d+")  # of a Minari dataset: a namespace has two letters at least
 
 
 def kind_of(path: Path) -> str:

@@ -4,6 +4,7 @@ import math
 import random
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -114,36 +115,38 @@ def rollout(
     """
     seeds, noise = [start[0] for start in starts], EpisodeNoise([start[1] for start in starts])
     numbers = range(first, first + len(seeds))
-    envs = vectorised([partial(CheckedEnvironment.of, environment, number) for number in numbers])
-    observation, _ = envs.reset(seed=list(seeds))
     alive = np.ones(len(seeds), bool)
     total = {key: np.zeros(len(seeds)) for key in ("return", "length", "risky_steps", "penalties")}
     step = 0
-    while alive.any() and step < limit:
-        with noise:
-            before, action = observation, agent.act(observation)
-        observation, reward, terminated, truncated, info = envs.step(action)
-        if watch is not None:
-            watch(step, before, action, np.where(alive, reward, 0.0), alive & truncated & ~terminated)
-        step += 1
-        # an environment that is reset in this step gives no info
-        risky, penalty = (info.get(key, np.zeros(len(seeds), bool)) for key in ("risky", "penalty"))
-        for key, value in zip(total, (reward, 1, risky, penalty), strict=True):
-            total[key] += np.where(alive, value, 0)
-        alive &= ~(terminated | truncated)
-    envs.close()
+    with closing(vectorised([partial(CheckedEnvironment.of, environment, number) for number in numbers])) as envs:
+        observation, _ = envs.reset(seed=list(seeds))
+        while alive.any() and step < limit:
+            with noise:
+                before, action = observation, agent.act(observation)
+            observation, reward, terminated, truncated, info = envs.step(action)
+            if watch is not None:
+                watch(step, before, action, np.where(alive, reward, 0.0), alive & truncated & ~terminated)
+            step += 1
+            # an environment that is reset in this step gives no info
+            risky, penalty = (info.get(key, np.zeros(len(seeds), bool)) for key in ("risky", "penalty"))
+            for key, value in zip(total, (reward, 1, risky, penalty), strict=True):
+                total[key] += np.where(alive, value, 0)
+            alive &= ~(terminated | truncated)
     kinds = {key: float if key == "return" else int for key in total}
     return [{key: kind(total[key][i]) for key, kind in kinds.items()} for i in range(len(seeds))]
 
 
 def vectorised(makers: Sequence[Callable[[], gym.Env]]) -> SyncVectorEnv:
     """The environments as one. Raises EnvironmentFault."""
-    try:
-        return SyncVectorEnv(makers)
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:  # spaces that differ
-        if isinstance(error, InputError | EnvironmentFault):
-            raise
-        raise EnvironmentFault(f"the environments cannot be stepped together: {described(error)}") from error
+    with ExitStack() as made:  # those that a failure leaves are closed
+        try:
+            envs = SyncVectorEnv([lambda make=make: made.enter_context(closing(make())) for make in makers])
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:  # spaces that differ
+            if isinstance(error, InputError | EnvironmentFault):
+                raise
+            raise EnvironmentFault(f"the environments cannot be stepped together: {described(error)}") from error
+        made.pop_all()
+    return envs
 
 
 def try_out(agent: Agent, task: Task, evaluation: Evaluation, seed: int) -> None:

@@ -18,7 +18,7 @@ from ramac.data.check import bounded, refuse
 from ramac.data.ood import Detector
 from ramac.data.sources import load
 from ramac.data.spaces import NESTED, as_vectors
-from ramac.environments import EpisodeLimit, make, with_own_dtype
+from ramac.environments import EpisodeLimit, made, make, with_own_dtype
 from ramac.errors import InputError, at_least, described, optional, warn
 from ramac.hazards import Hazard, HazardWrapper, NoHazard
 from ramac.registry import hazards, tasks
@@ -166,9 +166,10 @@ class LoggedTask(Task):
         log, origin = self.loaded()
         name = str(self.source) if isinstance(self.source, str) else origin
         chosen, rule = self.judge()
-        env = as_vectors(make(chosen), log.parts)
-        refuse(log, name, env)
-        box = self.box(log, name, env)
+        with made(chosen) as plain:
+            env = as_vectors(plain, log.parts)
+            refuse(log, name, env)
+            box = self.box(log, name, env)
         log = self.hazard.relabel(log, self.hazard_seed)
         origin += f": {len(log.reward)} steps in {len(log.start)} episodes"
         environment = {"id": chosen if isinstance(chosen, str) else chosen.id, "rule": rule}

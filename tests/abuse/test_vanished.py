@@ -56,7 +56,7 @@ DAMAGE = {
     "no description": (lambda data: (data / "metadata.json").unlink(), "dataset 'my/data-v0' cannot be read: "),
     "an invalid description": (
         lambda data: (data / "metadata.json").write_text("{"),
-        "dataset 'my/data-v0' cannot be read: JSONDecodeError",
+        "dataset 'my/data-v0' cannot be read: .*metadata.json is not valid JSON",
     ),
     "more steps than there are": (
         lambda data: (data / "metadata.json").write_text(

@@ -20,7 +20,7 @@ from ramac.data.storage import exists, staged
 from ramac.errors import InputError
 from ramac.registry import tasks
 from ramac.tasks.mujoco import HAZARDS
-from trials.datasets import hopper, write_policy
+from trials.datasets import hopper, store, write_policy
 
 
 @pytest.fixture
@@ -105,6 +105,13 @@ def test_a_build_that_fails_leaves_nothing_behind(policies, tmp_path, monkeypatc
         built(policies).dataset()
     assert list((tmp_path / "datasets").rglob("*")) == []
     assert os.environ["MINARI_DATASETS_PATH"] == str(tmp_path / "datasets")
+
+
+def test_a_build_that_waited_for_another_says_so(policies, capsys):
+    task = built(policies)
+    store(task.dataset_id)  # while the build waits
+    collect.build(task.dataset_id, "Hopper-v5", task.found(), task.transitions)
+    assert f"{task.dataset_id}: another process has made it meanwhile" in capsys.readouterr().err
 
 
 def test_a_killed_build_is_no_dataset_and_is_continued(policies, tmp_path):

@@ -234,6 +234,20 @@ def test_damaged_files_are_refused(tmp_path):
     refused("dataset 'bad/data-v0' cannot be read", name)
 
 
+@pytest.mark.parametrize(
+    "key, shape",
+    [("actions", (20, 1)), ("actions", (1, 3)), ("rewards", (20, 1)), ("terminations", (1,)), ("terminations", ()),
+     ("observations", (21, 1)), ("observations", (20, 11))],
+)  # fmt: skip
+def test_arrays_that_numpy_would_repeat_are_refused(key, shape, tmp_path):
+    name = store(lengths=(20, 20))
+    (path,) = (tmp_path / "datasets").rglob("*.hdf5")
+    with h5py.File(path, "a") as file:
+        del file[f"episode_1/{key}"]
+        file[f"episode_1/{key}"] = np.ones(shape, bool if key == "terminations" else float)
+    refused(rf"dataset 'bad/data-v0': episode 1 has 20 rewards and {key} of shape \({str(shape)[1:-1]}\), not", name)
+
+
 def test_wrong_keys_are_named(tmp_path):
     given = arrays()
     given["timeoutz"] = given.pop("timeouts")

@@ -9,6 +9,7 @@ from minari.data_collector import EpisodeBuffer
 
 from ramac.data import concatenate, from_arrays
 from ramac.data.check import findings
+from ramac.data.convert import convert
 from ramac.data.sources import load
 from ramac.data.spaces import Flattened, Parts, as_vectors, outermost
 from ramac.errors import InputError
@@ -144,6 +145,20 @@ def test_the_environment_gives_the_parts_in_the_order_of_the_data():
         UserWarning, match=r"Goals-v0: observations are joined in the order observation, goal\.position, goal\.mode;"
     ):
         assert arrays_of_goals.dataset().spec.obs_dim == flatdim(GOALS)
+
+
+def test_a_conversion_of_parts_names_no_environment(capsys):
+    """Its own order of the parts may be another than that of the data."""
+    name, _ = goals(env="Goals-v0")
+    log = load(name, {"observations": ["observation", "goal.position"]})
+    convert(log, "mine/flat-v0", name)
+    assert (
+        "mine/flat-v0 does not name Goals-v0: it cannot say that observations are the parts observation, goal.pos"
+        in (capsys.readouterr().err)
+    )
+    same = load("mine/flat-v0")
+    assert same.judge is None
+    assert np.array_equal(same.observation, log.observation)
 
 
 def test_data_of_other_parts_are_not_joined():

@@ -295,3 +295,18 @@ def test_steps_that_minari_cannot_hold_are_refused(tmp_path):
     with pytest.raises(InputError, match="step 0 is not followed by its next observation"):
         main(["convert", path, "mine/logs-v0"])
     assert isinstance(load(path), Log)
+
+
+def test_what_minari_would_not_read_again_is_refused(tmp_path):
+    path = write_d4rl(tmp_path / "x.hdf5", **arrays())
+    for name in ("m/x-v0", "m/x", "/x-v0", "mine//x-v0", "x-v0\n"):
+        with pytest.raises(InputError, match="no id of a Minari dataset"):
+            main(["convert", path, name])
+    given = arrays()
+    given["actions"][5, 1] = np.nan
+    path = write_d4rl(tmp_path / "nan.hdf5", **given)
+    with pytest.raises(InputError, match=r"nan.hdf5: action is nan or infinite in 1 of 28 steps, first at step 5"):
+        main(["convert", path, "mine/nan-v0"])
+    for name in ("x-v0", "mi/x-v0", "m/i/x-v0"):
+        assert main(["convert", str(tmp_path / "x.hdf5"), name]) == 0
+        assert len(load(name).reward) == 28

@@ -2,6 +2,7 @@
 
 import random
 import warnings
+from functools import partial
 
 import gymnasium
 import numpy as np
@@ -208,6 +209,22 @@ def test_infos_of_any_kind_and_arrays_that_are_shared(agent):
 def test_closing_an_environment_may_fail(agent):
     with pytest.warns(UserWarning, match="closing the environment of episode 0 failed: OSError: gone"):
         assert rollout(agent, changed(close=raising(OSError("gone"))), [(0, 0)])[0]["return"] == 3
+
+
+def test_environments_are_closed_after_a_fault(agent):
+    closed = []
+
+    def close(self):
+        closed.append(self)
+
+    good, bad = changed(close=close), changed(step=raising(KeyError("joint")), close=close)
+    unmade = changed(__init__=raising(OSError("no display")))
+    narrow = changed(action_space=gymnasium.spaces.Box(-1, 1, (2,), np.float32), close=close)
+    for makers, count in (((good, bad), 2), ((good, unmade), 1), ((good, narrow), 2)):
+        with pytest.raises(EnvironmentFault) as caught:
+            rollout(agent, partial(next, (make() for make in makers)), [(0, 0)] * 2)
+        assert len(closed) == count, caught.value
+        closed.clear()
 
 
 def test_the_fault_of_an_episode_says_where(agent):

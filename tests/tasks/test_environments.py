@@ -140,6 +140,37 @@ def test_actions_outside_the_bound_that_there_is_are_refused():
         task_of(None, low=2.0, high=1.0)
 
 
+def test_environments_that_are_looked_at_are_closed(monkeypatch, capsys):
+    closed = []
+    monkeypatch.setattr(World, "close", lambda self: closed.append(self))
+    path = write_d4rl("x.hdf5", **arrays(20))
+    task_of(path, environment="Collected-v0").dataset()
+    assert data(["check", path, "environment=Collected-v0"]) == 0
+    assert data(["convert", path, "mine/x-v0", "environment=Collected-v0"]) == 0
+    with pytest.raises(InputError, match="does not fit Small-v0"):
+        task_of(path, environment="Small-v0").dataset()
+    assert len(closed) == 4
+
+    def fail(self):
+        raise OSError("gone")
+
+    monkeypatch.setattr(World, "close", fail)
+    with pytest.warns(UserWarning, match="closing Collected-v0 failed: OSError: gone"):
+        task_of(path, environment="Collected-v0").dataset()
+
+
+def test_what_names_no_environment_of_here_is_said_once():
+    name = store("test/gone-v0", (6, 6), env=EnvSpec("Gone-v0", entry_point=f"{__name__}:World"))
+    with pytest.raises(InputError, match=r"^these data are of Gone-v0, which is not registered here"):
+        task_of(name).dataset()
+    gymnasium.register("Class-v0", entry_point=World)
+    try:
+        with pytest.raises(InputError, match="Class-v0 cannot be named in a dataset: Callable found"):
+            data(["convert", write_d4rl("x.hdf5", **arrays(20)), "mine/x-v0", "environment=Class-v0"])
+    finally:
+        del gymnasium.registry["Class-v0"]
+
+
 def test_an_environment_that_does_not_end_an_episode_is_stopped(monkeypatch, capsys):
     """The training is kept: `task.horizon` cuts the episodes when the run is resumed."""
     monkeypatch.setattr(tasks, "LEAST_LIMIT", 25)

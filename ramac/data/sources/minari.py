@@ -1,6 +1,6 @@
 """Minari's datasets: by id, downloaded when absent, or by folder."""
 
-import warnings
+import os
 from collections.abc import Iterator, Sequence
 from os.path import isdir
 from pathlib import Path
@@ -17,7 +17,11 @@ from ramac.data.spaces import CHOICES, IMAGES, NESTED, Parts, is_image, is_vecto
 from ramac.data.storage import datasets_root, exists, place, reason, staged
 from ramac.errors import InputError, nearest
 from ramac.registry import sources
+from ramac.system.paths import regular
+from ramac.system.untrusted import LONG_JSON_BYTES, read_json
 from ramac.text import say
+
+COLUMNS = {"observations": None, "actions": np.float32, "rewards": np.float64, "terminations": np.bool_}
 
 
 @sources.register("minari")
@@ -67,7 +71,7 @@ def download(dataset_id: str) -> Path:
             with staged(dataset_id) as part, datasets_root(part):
                 minari.download_dataset(dataset_id)
         except Exception as error:  # no network, no such dataset, a full disk: each library has errors of its own
-            known = on_disk()
+            known = [name for name, about in on_disk() if isinstance(about, dict)]
             raise InputError(
                 f"no dataset {dataset_id!r} on disk, and it cannot be downloaded ({reason(error)});"
                 f" on disk: {', '.join(known) or 'none'}{nearest(dataset_id, known)}; where there is a network:"
@@ -76,22 +80,52 @@ def download(dataset_id: str) -> Path:
     return place(dataset_id) / "data"
 
 
-def on_disk() -> list[str]:
-    """Ids of the Minari datasets that can be read."""
-    import minari
+def on_disk() -> Iterator[tuple[str, dict[str, Any] | InputError]]:
+    """Each Minari dataset's id, and what it says of itself, or why it cannot be read. Minari's own list opens pipes."""
+    root, seen = place(), set()
+    for folder, names, _ in os.walk(root, followlinks=True):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        name, real = Path(folder).relative_to(root).as_posix(), os.path.realpath(folder)
+        if real in seen:  # links can go round
+            names.clear()
+        elif "data" in names and name != ".":
+            names.clear()
+            try:
+                if not ID.fullmatch(name):
+                    raise InputError(f"{name!r} is no id of a Minari dataset")
+                yield name, description(Path(folder) / "data")
+            except InputError as error:
+                yield name, error
+        seen.add(real)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Minari warns of each damaged one
-        return list(minari.list_local_datasets())
+
+def description(path: Path) -> dict[str, Any]:
+    """Metadata of the dataset in this folder, in which nothing makes Minari wait or run code. Raises InputError."""
+    for file in path.rglob("*"):
+        if file.is_symlink() or not file.is_dir():
+            regular(file)
+    about = read_json(path / "metadata.json", most=LONG_JSON_BYTES)
+    for key in ("observation_space", "action_space"):
+        if not isinstance(about.get(key), str):  # every version since 0.5.0 writes them
+            raise InputError(
+                f"metadata.json has no {key}, and Minari would run the code that it names to find one; write the"
+                " dataset again by minari.create_dataset_from_buffers"
+            )
+    return about
 
 
 def read(path: Path, name: str, chosen: Sequence[str] | None = None) -> Log:
     """Every episode of a Minari dataset; `chosen`: parts of its nested observations. Raises InputError."""
     import minari
 
+    try:
+        description(path)
+    except InputError as error:
+        raise InputError(f"dataset {name!r} cannot be read: {error}") from error
     dataset = minari.MinariDataset(path)
     steps = int(dataset.total_steps)
     parts = parts_of(dataset.observation_space, name, chosen)
+    width = len(parts.coordinates) if parts else dataset.observation_space.shape[0]
     refuse_actions(dataset.action_space, name)
     if not steps:
         raise InputError(f"dataset {name!r} has no steps")
@@ -102,10 +136,9 @@ def read(path: Path, name: str, chosen: Sequence[str] | None = None) -> Log:
         0,
     )
     before, after, reward = np.empty(0), np.empty(0), np.empty(steps)
-    for observations, actions, rewards, terminated in _episodes(dataset, path, parts):
-        if len(observations) != len(rewards) + 1:
-            found = f"{len(observations)} observations for {len(rewards)} steps"
-            raise InputError(f"dataset {name!r}: episode {len(starts)} has {found}; it needs one more than steps")
+    for episode in _episodes(dataset, path, parts):
+        refuse_shapes(episode, width, action.shape[-1], f"dataset {name!r}: episode {len(starts)}")
+        observations, actions, rewards, terminated = episode
         if not starts:
             kind = np.float32 if observations.dtype == np.float32 else np.float64  # `narrow` looks at the values
             before, after = (np.empty((steps, observations.shape[1]), kind) for _ in range(2))
@@ -119,8 +152,20 @@ def read(path: Path, name: str, chosen: Sequence[str] | None = None) -> Log:
     (before, after), (reward,) = narrow(before, after), narrow(reward)
     named = {} if parts is None else {"parts": parts.names, "names": parts.coordinates}
     judge = dataset._eval_env_spec  # Minari has no public name for it
-    found = {"environment": dataset.spec.env_spec, "evaluation_environment": judge, **named}
+    found = {"environment": dataset.env_spec, "evaluation_environment": judge, **named}
     return Log(before, action, reward, after, ended, np.array(starts), **found)
+
+
+def refuse_shapes(episode: tuple[np.ndarray, ...], observation: int, action: int, name: str) -> None:
+    """Refuse an episode whose arrays do not have one row per step: NumPy would repeat what is missing.
+
+    `observation`, `action`: how many numbers each has. Raises InputError.
+    """
+    steps = len(np.atleast_1d(episode[2]))
+    shapes = (steps + 1, observation), (steps, action), (steps,), (steps,)
+    for key, array, shape in zip(COLUMNS, episode, shapes, strict=True):
+        if array.shape != shape:
+            raise InputError(f"{name} has {steps} rewards and {key} of shape {array.shape}, not {shape}")
 
 
 def parts_of(space: Any, name: str, chosen: Sequence[str] | None) -> Parts | None:
@@ -157,16 +202,15 @@ def _episodes(dataset: Any, path: Path, parts: Parts | None) -> Iterator[tuple[n
     """
     import h5py
 
-    columns = {"observations": None, "actions": np.float32, "rewards": np.float64, "terminations": np.bool_}
     if parts is not None or not (path / "main_data.hdf5").is_file():  # nested, or Minari's other storage
         for episode in dataset.iterate_episodes():
             observations = np.asarray(episode.observations) if parts is None else parts.flatten(episode.observations)
-            yield observations, *(np.asarray(getattr(episode, key)) for key in list(columns)[1:])
+            yield observations, *(np.asarray(getattr(episode, key)) for key in list(COLUMNS)[1:])
         return
     with h5py.File(path / "main_data.hdf5", "r") as file:
         for index in dataset.episode_indices:
             arrays = []
-            for key, kind in columns.items():
+            for key, kind in COLUMNS.items():
                 node = h5py.h5d.open(file.id, f"episode_{index}/{key}".encode())
                 arrays.append(np.empty(node.shape, kind or node.dtype))
                 node.read(h5py.h5s.ALL, h5py.h5s.ALL, arrays[-1])
