@@ -49,7 +49,7 @@ def with_last_observation(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray
     if len(arrays["observations"]) != len(arrays["rewards"]) + 1 or "next_observations" in arrays:
         return arrays
     ends = [np.asarray(arrays[role])[:-1].any() for role in ("terminals", "timeouts") if role in arrays]
-    if any(ends):
+    if any(ends) or ("episode" in arrays and numbered(arrays["episode"]).any()):
         raise InputError("observations have one row more than rewards, which only whole episodes can have")
     whole = arrays["observations"]
     return {**arrays, "observations": whole[:-1], "next_observations": whole[1:]}
@@ -131,7 +131,7 @@ def _order(
     return changed, order
 
 
-def _ids(value: Any) -> np.ndarray:
+def numbered(value: Any) -> np.ndarray:
     """Numbers 0, 1, ... for ids of any kind, in the order of their first appearance: [T]."""
     from pandas import factorize  # half a second, which arrays without ids need not wait for
 
@@ -163,7 +163,7 @@ def _moments(value: Any) -> np.ndarray:
 def _array(key: str, value: Any) -> np.ndarray:
     flag, wide = key in ("terminals", "timeouts"), key in roles.WIDE
     if key == "episode":
-        return _ids(value)
+        return numbered(value)
     try:
         plain = _moments(value) if key == "step" else np.asarray(value)
         if plain.dtype.kind not in "fiub":
