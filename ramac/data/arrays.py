@@ -169,7 +169,9 @@ def _array(key: str, value: Any) -> np.ndarray:
         if plain.dtype.kind not in "fiub":
             raise ValueError(f"numbers are needed, got {plain.dtype}")
         if key == "actions" and plain.dtype.kind in "iub" and plain.ndim and plain.size == len(plain):
-            raise ValueError(f"{list(plain.shape)} {plain.dtype} are choices, and {CHOICES}; store amounts as floats")
+            raise ValueError(
+                f"{list(plain.shape)} {plain.dtype} are choices, and {CHOICES}; store amounts as floats (1.0)"
+            )
         if flag and not np.isin(plain, (0, 1)).all():
             raise ValueError("only 0 and 1 are flags")
         kind = bool if flag else np.float32 if plain.dtype == np.float32 else np.float64

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ramac.errors import InputError, nearest
-from ramac.text import say
+from ramac.text import say, shortened
 
 # D4RL's key first, then the names of Gymnasium, Minari, d3rlpy and LeRobot; the first one that is there is taken
 USUAL: dict[str, tuple[str, ...]] = {
@@ -128,6 +128,9 @@ def gather(found: Found, read: Read, single: bool, named: Iterable[str] = ()) ->
     columns, arrays = read(list(dict.fromkeys(name for names in found.values() for name in names))), dict[str, Any]()
     for role, names in found.items():
         parts = [stacked(name, columns[name]) for name in names]
+        if role not in ("episode", "step"):  # which may be words
+            for name, part in zip(names, parts, strict=True):
+                refuse_text(name, part)
         if role in WIDE and (single or len(parts) > 1 or role in named):
             parts = [part[:, None] if part.ndim == 1 else part for part in parts]
         if len({len(part) for part in parts if part.ndim}) > 1 or (len(parts) > 1 and any(p.ndim != 2 for p in parts)):
@@ -145,6 +148,19 @@ def stacked(name: str, values: Any) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"column {name!r} is no array of numbers: {error}") from error
     return array
+
+
+def refuse_text(name: str, column: np.ndarray) -> None:
+    """Refuse a column with words, or with cells that are empty. Raises InputError that names the first such row."""
+    if column.dtype.kind not in "OUST" or column.ndim != 1:
+        return
+    for row, cell in enumerate(column):
+        try:
+            empty = cell is None or not str(cell).strip() or float(cell) != float(cell)
+        except (TypeError, ValueError):
+            raise InputError(f"column {name!r} has {shortened(repr(cell))} at row {row}, which is no number") from None
+        if empty:
+            raise InputError(f"column {name!r} has no value at row {row}")
 
 
 def tell_undecided(found: Found, columns: Mapping[str, Any] | None, origin: str) -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from ramac.data import as_log
+from ramac.data.limits import refuse_larger
 from ramac.data.sources import load
 from ramac.errors import InputError
 
@@ -44,3 +45,71 @@ def test_one_observation_more_belongs_to_one_episode():
     for form in (given | {"episode": [0, 0, 0, 1, 1, 1]}, [given | {"episode": [0, 0, 0, 1, 1, 1]}]):
         with pytest.raises(InputError, match="one row more than rewards, which only whole episodes can have"):
             as_log(form)
+
+
+ROWS = "obs_0,action,reward,done\n1.5,{},1,0\n2.5,{},1,0\n3.5,{},1,1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("obs_0,action,reward,done\n1,0.5,0.1,1,0\n2,1.5,0.2,1,1\n", r"row 0 has 5 values for 4 names of columns.*R "),
+        ('"obs_0","action","reward"\n\n"1",0.5,0.1,1\n', "row 0 has 4 values for 3 names"),
+        (ROWS.format(0.1, "0.2,7", 0.3), "cannot be read: .*line 3, saw 5"),
+        (ROWS.format(0.1, "oops", 0.3), "column 'action' has 'oops' at row 1, which is no number"),
+        (ROWS.format(0.1, 0.2, 0.3).replace("1,0\n", "1,False\n", 1), "column 'done' has 'False' at row 0"),
+        (ROWS.format(0, 1, 2), r"choices, .*store amounts as floats \(1.0\)"),
+    ],
+)
+def test_csv_rows_that_do_not_fit_the_header_are_refused(text, message, tmp_path):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load(str(tmp_path / "x.csv"))
+
+
+def test_signs_in_quoted_names_of_csv_columns(tmp_path):
+    (tmp_path / "x.csv").write_text(
+        '\ufeff"x, m";"v, m";"u, 1";"u";reward;done\n1;2;0.5;0.5;1;0\n3;4;0.5;0.5;1;1\n', "utf-8"
+    )
+    log = load(str(tmp_path / "x.csv"), {"observations": ["v, m", "x, m"], "actions": "u, 1"})
+    assert log.observation.tolist() == [[2, 1], [4, 3]]
+
+
+@pytest.mark.parametrize("values", [(-2, 5, 17), tuple(range(21))])
+def test_whole_amounts_of_a_csv_are_actions(values, tmp_path):
+    frame = table(len(values), actions=values, terminals=[*[0] * (len(values) - 1), 1], next_observations=0.0)
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    assert load(str(tmp_path / "x.csv")).action[:, 0].tolist() == list(values)
+
+
+def test_a_folder_of_csv_files_and_of_none(tmp_path):
+    for i, steps in ((10, 3), (2, 2)):
+        table(steps).to_csv(tmp_path / f"episode_{i}.csv", index=False)
+    assert load(str(tmp_path)).reward.tolist() == [0, 0, 1], "two steps of the one, three of the other, both cut"
+    np.savez(tmp_path / "x.npz", observations=np.zeros((3, 1)), actions=np.zeros((2, 1)), rewards=np.ones(2))
+    assert load(str(tmp_path)).reward.tolist() == [1, 1], "a table beside npz files is no episode"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="one kind, npz, parquet or csv; this one has none"):
+        load(f"episodes:{tmp_path / 'empty'}")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"),
+        ("data/a-0-of-2.parquet", "data/a-1-of-2.parquet", "data/b-0-of-1.parquet"),
+        ("data/train/0000.parquet", "data/validation/0000.parquet", "data/0.parquet"),
+    ],
+)
+def test_splits_are_not_joined(names, tmp_path):
+    pytest.importorskip("pyarrow")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        table(3, done=[0, 0, 1]).to_parquet(tmp_path / name)
+    with pytest.raises(InputError, match=r"several splits, .*: name a file of one, data=.*/data/.*parquet,  a folder"):
+        load(str(tmp_path))
+
+
+def test_a_system_that_does_not_tell_its_memory_limits_nothing(monkeypatch):
+    monkeypatch.delattr("os.sysconf")
+    refuse_larger(2**60, 2**60)
