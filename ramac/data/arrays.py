@@ -34,8 +34,9 @@ def log_of_columns(
 ) -> Log:  # fmt: skip
     """The Log of named columns; only those that have a role are read. Raises InputError."""
     found = roles.find(names, columns, needed)
-    roles.tell_undecided(found, columns, origin)
-    return log_of(with_last_observation(roles.gather(found, read, single, columns or ())), origin)
+    arrays = with_last_observation(roles.gather(found, read, single, columns))
+    roles.tell_undecided(found, arrays, columns, origin)
+    return log_of(arrays, origin)
 
 
 def with_last_observation(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -48,7 +49,7 @@ def with_last_observation(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray
             raise InputError(f"{role} must have one row per step, got one value; a single step is no episode")
     if len(arrays["observations"]) != len(arrays["rewards"]) + 1 or "next_observations" in arrays:
         return arrays
-    ends = [np.asarray(arrays[role])[:-1].any() for role in ("terminals", "timeouts") if role in arrays]
+    ends = [np.asarray(arrays[role])[:-1].any() for role in roles.ENDS if role in arrays]
     if any(ends) or ("episode" in arrays and numbered(arrays["episode"]).any()):
         raise InputError("observations have one row more than rewards, which only whole episodes can have")
     whole = arrays["observations"]
@@ -156,12 +157,17 @@ def _moments(value: Any) -> np.ndarray:
             raise InputError(
                 "the column of steps has neither numbers nor ISO times; data.columns.step=null leaves it out"
             ) from error
-        plain = plain.astype("M8[ns]").astype(np.int64)
+        plain = plain.astype("M8[ns]")
+        bad, plain = np.isnat(plain), plain.astype(np.int64)
+    else:
+        bad = ~np.isfinite(plain)
+    if bad.any():
+        raise InputError(f"step has no value at row {np.argmax(bad)}")
     return plain
 
 
 def _array(key: str, value: Any) -> np.ndarray:
-    flag, wide = key in ("terminals", "timeouts"), key in roles.WIDE
+    flag, wide = key in roles.ENDS, key in roles.WIDE
     if key == "episode":
         return numbered(value)
     try:

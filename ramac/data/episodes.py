@@ -73,27 +73,29 @@ def log_of_episodes(tables: Iterable[Table], columns: Mapping[str, Any] | None, 
     A part with several ids of its own has several episodes; the same id in another part is another episode.
     """
     parts: list[dict[str, np.ndarray]] = []
+    names: roles.Found = {}
     count = 0
     for index, table in enumerate(tables):
         try:
             found = roles.find(table.names, columns, ended=True)
-            if not parts:
-                roles.tell_undecided(found, columns, origin)
-            part = with_last_observation(roles.gather(found, table.read, table.single, columns or ()))
+            names = found | names  # of the first part that has them
+            part = with_last_observation(roles.gather(found, table.read, table.single, columns))
             ids = numbered(part["episode"]) if "episode" in part else np.zeros(len(part["rewards"]), int)
         except InputError as error:
             raise InputError(f"episode {index}: {error}") from error
         part["episode"] = count + ids
         count += 1 + int(ids.max(initial=-1))
-        part.setdefault("timeouts", np.zeros(len(part["rewards"]), bool))
-        if parts and set(part) != set(parts[0]):
-            (other, *_) = set(part) ^ set(parts[0])
+        if parts and (other := next(iter((set(part) ^ set(parts[0])) - {"timeouts"}), None)):
             raise InputError(f"episode {index}: all episodes have {other}, or none has")
         parts.append(part)
     if not parts:
         raise InputError("there are no episodes")
+    if "timeouts" in set().union(*parts):
+        parts = [{"timeouts": roles.none_of(part), **part} for part in parts]
     for role in parts[0]:
         shapes = [part[role].shape[1:] for part in parts]
         if other := next((i for i, shape in enumerate(shapes) if shape != shapes[0]), 0):
             raise InputError(f"episode {other}: {role} have shape {[*shapes[other]]} per step, not {[*shapes[0]]}")
-    return log_of({role: np.concatenate([part[role] for part in parts]) for role in parts[0]}, origin)
+    joined = {role: np.concatenate([part[role] for part in parts]) for role in parts[0]}
+    roles.tell_undecided(names, joined, columns, origin)
+    return log_of({"timeouts": roles.none_of(joined), **joined}, origin)

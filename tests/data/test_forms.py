@@ -106,10 +106,58 @@ def test_splits_are_not_joined(names, tmp_path):
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         table(3, done=[0, 0, 1]).to_parquet(tmp_path / name)
-    with pytest.raises(InputError, match=r"several splits, .*: name a file of one, data=.*/data/.*parquet,  a folder"):
+    with pytest.raises(InputError, match=r"several splits, .*: name a file of one, data=.*/data/.*parquet, or"):
         load(str(tmp_path))
 
 
 def test_a_system_that_does_not_tell_its_memory_limits_nothing(monkeypatch):
     monkeypatch.delattr("os.sysconf")
     refuse_larger(2**60, 2**60)
+
+
+LAST = np.arange(8) % 4 == 3
+FALL = np.arange(8) == 3
+
+
+@pytest.mark.parametrize(
+    ("ends", "columns", "said"),
+    [
+        (
+            {"done": LAST, "truncated": LAST & ~FALL},
+            {},
+            ["'done' is set wherever 'truncated' is, so these ends count as"],
+        ),
+        ({"done": FALL, "truncated": LAST & ~FALL}, {}, []),
+        ({"terminated": LAST, "truncated": LAST & ~FALL}, {}, []),
+        ({"done": LAST, "truncated": LAST & ~FALL}, {"terminals": "done"}, []),
+        ({"done": LAST}, {}, ["'done' may mark terminal states or cuts"]),
+        ({"done": LAST}, {"timeouts": None}, []),
+        ({"terminated": LAST}, {"timeouts": None}, []),
+        ({"terminated": LAST}, {}, ["no timeouts: only terminals end"]),
+        ({"truncated": LAST}, {"terminals": None}, []),
+        ({"truncated": LAST}, {}, ["no terminals: no step is terminal"]),
+    ],
+)
+@pytest.mark.parametrize("episodes", [False, True])
+def test_one_line_says_how_ends_are_taken_unless_they_were_named(ends, columns, said, episodes, capsys):
+    frame = table(8, **ends)
+    as_log([frame[:4], frame[4:]] if episodes else frame, columns)
+    lines = capsys.readouterr().err.splitlines()
+    if episodes and said == ["no timeouts: only terminals end"]:
+        said = []  # the last step of each ends it
+    assert len(lines) == len(said), lines
+    assert all(text in line for text, line in zip(said, lines, strict=True))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        [0, np.nan, 2],
+        [0, np.inf, 2],
+        ["2024-01-01", None, "2024-01-03"],
+        pd.to_datetime(["2024-01-01", None, "2024-01-02"]),
+    ],
+)
+def test_a_step_without_a_value_is_named_by_its_row(step):
+    with pytest.raises(InputError, match="step has no value at row 1"):
+        as_log(table(3, step=step, done=[0, 0, 1]))
