@@ -24,7 +24,7 @@ from ramac import cli
 from ramac.data import Log
 from ramac.data.check import findings, misfits, shortened
 from ramac.data.describe import describe
-from ramac.data.sources import load
+from ramac.data.sources import choose, load, parts
 from ramac.data.sources.minari import ID, on_disk
 from ramac.data.spaces import as_vectors
 from ramac.data.storage import exists, place
@@ -36,14 +36,15 @@ from ramac.text import say
 
 OWN = re.compile(r"ramac/(\w+)/([\w-]+?)-(\d+)-v\d+")
 OTHER_GROUPS = re.compile(r"data=|hazard\.|hazard=(?!(v\d|\w+-v\d|none)$)")  # settings that are not the task's
+SETTING = re.compile(r"[\w.]+=")
 COLUMNS = re.compile(r"(data\.)?columns\.\w+=")
 Shown = tuple[Log, str, Path | None, Task | None]  # what `data show` prints: the data, a title, their place, their task
 
 
 def main(arguments: list[str]) -> int:
     """Run `ramac data ARGUMENTS`; returns the exit status. Raises InputError."""
-    words = [word for word in arguments if "=" not in word or os.path.exists(word)]
-    settings = [word for word in arguments if word not in words]
+    settings = [word for word in arguments if SETTING.match(word) and not is_place(word)]
+    words = [word for word in arguments if word not in settings]
     if not words:
         say(*(__doc__ or "").splitlines())
         return 0
@@ -61,6 +62,14 @@ def main(arguments: list[str]) -> int:
     if name == "build" and not names:
         raise InputError(f"data build needs a task; choose from {', '.join(buildable())}")
     return actions[name](names, settings)
+
+
+def is_place(word: str) -> bool:
+    """Whether data lie there, whatever signs the name has: a path, `NAME:PATH`, or several joined by `+`."""
+    try:
+        return all(ID.fullmatch(part) or os.path.exists(os.path.expanduser(choose(part)[1])) for part in parts(word))
+    except InputError:  # an existing file that none reads, which is refused in words of its own
+        return True
 
 
 def buildable() -> list[str]:
@@ -139,7 +148,9 @@ def of_task(name: str, settings: list[str]) -> Shown:
 
 def of_source(name: str, settings: list[str]) -> Shown:
     """A Minari dataset, a file, or what else `data=` takes. Raises InputError."""
-    path = Path(name) if os.path.exists(name) else place(name) if ID.fullmatch(name) else None
+    path = (
+        Path(full) if os.path.exists(full := os.path.expanduser(name)) else place(name) if ID.fullmatch(name) else None
+    )
     if not path and not set("+:") & set(name):
         raise InputError(f"{name!r} is no task, no Minari id and no file{nearest(name, [*tasks, *dict(on_disk())])}")
     if other := [word for word in settings if not COLUMNS.match(word)]:

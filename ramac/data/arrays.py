@@ -34,8 +34,9 @@ def log_of_columns(
 ) -> Log:  # fmt: skip
     """The Log of named columns; only those that have a role are read. Raises InputError."""
     found = roles.find(names, columns, needed)
-    roles.tell_undecided(found, columns, origin)
-    return log_of(with_last_observation(roles.gather(found, read, single, columns or ())), origin)
+    arrays = with_last_observation(roles.gather(found, read, single, columns))
+    roles.tell_undecided(found, arrays, columns, origin)
+    return log_of(arrays, origin)
 
 
 def with_last_observation(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -48,8 +49,8 @@ def with_last_observation(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray
             raise InputError(f"{role} must have one row per step, got one value; a single step is no episode")
     if len(arrays["observations"]) != len(arrays["rewards"]) + 1 or "next_observations" in arrays:
         return arrays
-    ends = [np.asarray(arrays[role])[:-1].any() for role in ("terminals", "timeouts") if role in arrays]
-    if any(ends):
+    ends = [np.asarray(arrays[role])[:-1].any() for role in roles.ENDS if role in arrays]
+    if any(ends) or ("episode" in arrays and numbered(arrays["episode"]).any()):
         raise InputError("observations have one row more than rewards, which only whole episodes can have")
     whole = arrays["observations"]
     return {**arrays, "observations": whole[:-1], "next_observations": whole[1:]}
@@ -131,7 +132,7 @@ def _order(
     return changed, order
 
 
-def _ids(value: Any) -> np.ndarray:
+def numbered(value: Any) -> np.ndarray:
     """Numbers 0, 1, ... for ids of any kind, in the order of their first appearance: [T]."""
     from pandas import factorize  # half a second, which arrays without ids need not wait for
 
@@ -156,20 +157,27 @@ def _moments(value: Any) -> np.ndarray:
             raise InputError(
                 "the column of steps has neither numbers nor ISO times; data.columns.step=null leaves it out"
             ) from error
-        plain = plain.astype("M8[ns]").astype(np.int64)
+        plain = plain.astype("M8[ns]")
+        bad, plain = np.isnat(plain), plain.astype(np.int64)
+    else:
+        bad = ~np.isfinite(plain)
+    if bad.any():
+        raise InputError(f"step has no value at row {np.argmax(bad)}")
     return plain
 
 
 def _array(key: str, value: Any) -> np.ndarray:
-    flag, wide = key in ("terminals", "timeouts"), key in roles.WIDE
+    flag, wide = key in roles.ENDS, key in roles.WIDE
     if key == "episode":
-        return _ids(value)
+        return numbered(value)
     try:
         plain = _moments(value) if key == "step" else np.asarray(value)
         if plain.dtype.kind not in "fiub":
             raise ValueError(f"numbers are needed, got {plain.dtype}")
         if key == "actions" and plain.dtype.kind in "iub" and plain.ndim and plain.size == len(plain):
-            raise ValueError(f"{list(plain.shape)} {plain.dtype} are choices, and {CHOICES}; store amounts as floats")
+            raise ValueError(
+                f"{list(plain.shape)} {plain.dtype} are choices, and {CHOICES}; store amounts as floats (1.0)"
+            )
         if flag and not np.isin(plain, (0, 1)).all():
             raise ValueError("only 0 and 1 are flags")
         kind = bool if flag else np.float32 if plain.dtype == np.float32 else np.float64

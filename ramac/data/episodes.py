@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ramac.data import Log, roles
-from ramac.data.arrays import log_of, log_of_columns, with_last_observation
+from ramac.data.arrays import log_of, log_of_columns, numbered, with_last_observation
 from ramac.data.tables import arrow_columns
 from ramac.errors import InputError
 
@@ -48,14 +48,14 @@ def table_of(data: Any) -> Table | None:
     """The columns of a dict, a frame or an EpisodeData; None for anything else."""
     if isinstance(data, Mapping):
         return Table([str(key) for key in data], lambda names: {name: data[name] for name in names}, False)
-    if hasattr(data, "observations") and hasattr(data, "actions") and hasattr(data, "rewards"):
-        names = [name for name in EPISODE if getattr(data, name, None) is not None]
-        return Table(names, lambda chosen: {name: getattr(data, name) for name in chosen}, False)
     if hasattr(data, "column_names") and hasattr(data, "column"):  # pyarrow
         return Table(list(data.column_names), lambda names: arrow_columns(data, names), True)
     if hasattr(data, "columns") and hasattr(data, "__getitem__"):  # pandas and polars
         given = {str(name): name for name in data.columns}
         return Table(list(given), lambda names: {name: np.asarray(data[given[name]]) for name in names}, True)
+    if hasattr(data, "observations") and hasattr(data, "actions") and hasattr(data, "rewards"):
+        names = [name for name in EPISODE if getattr(data, name, None) is not None]
+        return Table(names, lambda chosen: {name: getattr(data, name) for name in chosen}, False)
     return None
 
 
@@ -68,28 +68,34 @@ def episode_of(index: int, data: Any) -> Table:
 
 
 def log_of_episodes(tables: Iterable[Table], columns: Mapping[str, Any] | None, origin: str = "") -> Log:
-    """The Log of episodes, each of which ends with its last step. Raises InputError that names the episode."""
+    """The Log of episodes, each of which ends with its last step. Raises InputError that names the episode.
+
+    A part with several ids of its own has several episodes; the same id in another part is another episode.
+    """
     parts: list[dict[str, np.ndarray]] = []
+    names: roles.Found = {}
+    count = 0
     for index, table in enumerate(tables):
         try:
             found = roles.find(table.names, columns, ended=True)
-            if not parts:
-                roles.tell_undecided(found, columns, origin)
-            part = with_last_observation(roles.gather(found, table.read, table.single, columns or ()))
+            names = found | names  # of the first part that has them
+            part = with_last_observation(roles.gather(found, table.read, table.single, columns))
+            ids = numbered(part["episode"]) if "episode" in part else np.zeros(len(part["rewards"]), int)
         except InputError as error:
             raise InputError(f"episode {index}: {error}") from error
-        count = len(part["rewards"])
-        cut = np.arange(count) == count - 1
-        part["episode"] = np.full(count, index)
-        part.setdefault("timeouts", cut)
-        if parts and set(part) != set(parts[0]):
-            (other, *_) = set(part) ^ set(parts[0])
+        part["episode"] = count + ids
+        count += 1 + int(ids.max(initial=-1))
+        if parts and (other := next(iter((set(part) ^ set(parts[0])) - {"timeouts"}), None)):
             raise InputError(f"episode {index}: all episodes have {other}, or none has")
         parts.append(part)
     if not parts:
         raise InputError("there are no episodes")
+    if "timeouts" in set().union(*parts):
+        parts = [{"timeouts": roles.none_of(part), **part} for part in parts]
     for role in parts[0]:
         shapes = [part[role].shape[1:] for part in parts]
         if other := next((i for i, shape in enumerate(shapes) if shape != shapes[0]), 0):
             raise InputError(f"episode {other}: {role} have shape {[*shapes[other]]} per step, not {[*shapes[0]]}")
-    return log_of({role: np.concatenate([part[role] for part in parts]) for role in parts[0]}, origin)
+    joined = {role: np.concatenate([part[role] for part in parts]) for role in parts[0]}
+    roles.tell_undecided(names, joined, columns, origin)
+    return log_of({"timeouts": roles.none_of(joined), **joined}, origin)

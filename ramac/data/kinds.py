@@ -12,6 +12,7 @@ ENDINGS = {
     **dict.fromkeys((".hdf5", ".h5"), "d4rl"), ".npz": "npz",
     **dict.fromkeys((".csv", ".tsv"), "csv"), **dict.fromkeys((".parquet", ".pq"), "parquet"),
 }  # fmt: skip
+EPISODES = ("npz", "parquet", "csv")  # what a folder of episodes may hold
 PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 ARCHIVES = (".zip", ".gz", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".7z")
 REFUSED = {
@@ -28,11 +29,16 @@ def kind_of(path: Path) -> str:
     return of_folder(path) if isdir(path) else of_file(path)
 
 
+def of_ending(path: Path) -> str:
+    """Entry that an ending names; '' where it names none."""
+    return ENDINGS.get(path.suffix.lower(), "")
+
+
 def of_file(path: Path) -> str:
     """Entry for a file; by the ending alone where there is none. Raises InputError."""
     suffix = path.suffix.lower()
     if not exists(path):
-        return ENDINGS.get(suffix, "minari")
+        return of_ending(path) or "minari"
     if not isfile(path):  # reading a pipe would block
         raise InputError(f"{path} is not a regular file")
     try:
@@ -46,8 +52,8 @@ def of_file(path: Path) -> str:
     kind = next((kind for magic, kind in MAGIC.items() if first.startswith(magic)), "npz" if arrays else None)
     if kind is None and suffix in REFUSED:
         raise InputError(f"{path} is {REFUSED[suffix]}")
-    kind = kind or ENDINGS.get(suffix)
-    if kind is None:
+    kind = kind or of_ending(path)
+    if not kind:
         known = ", ".join(sorted(set(ENDINGS.values())))
         raise InputError(f"{path}: its ending says no format; data=NAME:{path} with NAME one of {known}")
     return kind
@@ -63,7 +69,7 @@ def of_folder(path: Path) -> str:
         return "huggingface"
     if data.is_dir():
         return "minari"
-    if any(p.suffix in (".npz", ".parquet", ".csv") for p in path.iterdir()):
+    if any(of_ending(file) in EPISODES for file in path.iterdir()):
         return "episodes"
     if ID.fullmatch(str(path)):  # a folder may have the name of a dataset that is elsewhere
         return "minari"

@@ -1,5 +1,6 @@
 """The size that a file announces, checked before memory is taken for it."""
 
+import math
 import os
 
 from ramac.errors import InputError
@@ -19,6 +20,10 @@ def refuse_larger(announced: int, stored: int) -> None:
         raise InputError(f"arrays of {announced / 1e6:.0f} MB do not fit into {free / 1e6:.0f} MB of memory")
 
 
-def available() -> int:
-    """Bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def available() -> float:
+    """Bytes of memory that this machine has; infinite where the system does not say (Windows has no `sysconf`)."""
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+    return size if size > 0 else math.inf

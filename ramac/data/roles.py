@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ramac.errors import InputError, nearest
-from ramac.text import say
+from ramac.text import say, shortened
 
 # D4RL's key first, then the names of Gymnasium, Minari, d3rlpy and LeRobot; the first one that is there is taken
 USUAL: dict[str, tuple[str, ...]] = {
@@ -25,6 +25,7 @@ USUAL: dict[str, tuple[str, ...]] = {
 }
 NEEDED = ("observations", "actions", "rewards")
 WIDE = ("observations", "actions", "next_observations")  # [T, n], the others [T]
+ENDS = ("terminals", "timeouts")
 UNDECIDED = ("done", "dones", "next.done")  # true at the end of an episode, whatever ended it
 Found = dict[str, list[str]]  # role -> names of its columns, in order
 Read = Callable[[list[str]], Mapping[str, Any]]  # reads these columns, and no others
@@ -120,20 +121,25 @@ def listing(names: list[str]) -> str:
     return f"it has {shown or 'nothing'}"
 
 
-def gather(found: Found, read: Read, single: bool, named: Iterable[str] = ()) -> dict[str, Any]:
+def gather(found: Found, read: Read, single: bool, named: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The array of each role; several columns are put side by side. Raises InputError.
 
     `single`: a column of one number each, [T], stands for [T, 1] where a role is wide; so do those of roles in `named`.
+    Terminals and timeouts that `named` reads without are not set.
     """
+    named = named or {}
     columns, arrays = read(list(dict.fromkeys(name for names in found.values() for name in names))), dict[str, Any]()
     for role, names in found.items():
         parts = [stacked(name, columns[name]) for name in names]
+        if role not in ("episode", "step"):  # which may be words
+            for name, part in zip(names, parts, strict=True):
+                refuse_text(name, part)
         if role in WIDE and (single or len(parts) > 1 or role in named):
             parts = [part[:, None] if part.ndim == 1 else part for part in parts]
         if len({len(part) for part in parts if part.ndim}) > 1 or (len(parts) > 1 and any(p.ndim != 2 for p in parts)):
             raise InputError(f"{role}: the columns {', '.join(names[:12])} do not have the same number of rows")
         arrays[role] = parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
-    return arrays
+    return arrays | {role: none_of(arrays) for role in ENDS if role in named and named[role] is None}
 
 
 def stacked(name: str, values: Any) -> np.ndarray:
@@ -147,11 +153,43 @@ def stacked(name: str, values: Any) -> np.ndarray:
     return array
 
 
-def tell_undecided(found: Found, columns: Mapping[str, Any] | None, origin: str) -> None:
-    """Say once how a column such as `done` is taken, which does not tell a terminal state from a cut."""
+def refuse_text(name: str, column: np.ndarray) -> None:
+    """Refuse a column with words, or with cells that are empty. Raises InputError that names the first such row."""
+    if column.dtype.kind not in "OUST" or column.ndim != 1:
+        return
+    for row, cell in enumerate(column):
+        try:
+            empty = cell is None or not str(cell).strip() or float(cell) != float(cell)
+        except (TypeError, ValueError):
+            raise InputError(f"column {name!r} has {shortened(repr(cell))} at row {row}, which is no number") from None
+        if empty:
+            raise InputError(f"column {name!r} has no value at row {row}")
+
+
+def tell_undecided(found: Found, arrays: dict[str, Any], columns: Mapping[str, Any] | None, origin: str) -> None:
+    """Say once how a column such as `done` is taken, which does not tell a terminal state from a cut.
+
+    Missing timeouts are added where this is said: that nothing is a timeout needs no second line.
+    """
     name = found.get("terminals", [""])[0]
-    if name.lower() in UNDECIDED and "timeouts" not in found and "terminals" not in (columns or {}):
+    if name.strip().lower() not in UNDECIDED or "terminals" in (columns or {}):
+        return
+    if "timeouts" not in arrays:
         said(
             f"{origin}{name!r} may mark terminal states or cuts: it counts as terminal, so nothing is bootstrapped;"
             f" data.columns.timeouts={name} counts it as cuts"
         )
+        arrays["timeouts"] = none_of(arrays)
+        return
+    terminal, cut = (np.asarray(arrays[role]).reshape(-1) == 1 for role in ("terminals", "timeouts"))
+    if "timeouts" in found and len(terminal) == len(cut) and cut.any() and terminal[cut].all():
+        said(
+            f"{origin}{name!r} is set wherever {found['timeouts'][0]!r} is, so these ends count as terminal and nothing"
+            f" is bootstrapped; data.columns.timeouts={name} counts every end as a cut, data.columns.terminals=NAME"
+            " names a column of terminal states alone"
+        )
+
+
+def none_of(arrays: Mapping[str, Any]) -> np.ndarray:
+    """Flags of which none is set: [T]."""
+    return np.zeros(np.shape(arrays["rewards"])[:1], bool)

@@ -58,6 +58,25 @@ def test_show_a_file(tmp_path, capsys):
     assert "28 steps" in out
 
 
+def test_places_with_the_signs_of_settings(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "runs=1").mkdir()
+    path = write_d4rl("runs=1/x.hdf5", **arrays())
+    for name, steps in ((path, 28), (f"d4rl:{path}", 28), (f"{path}+{path}", 56), (f"~/{path}", 28)):
+        assert main(["show", name]) == 0
+        assert f"{steps // 28 * 3}, {steps // 28} end in a terminal state" in capsys.readouterr().out
+        assert main(["check", name, "columns.actions=actions"]) in (0, 1)
+        assert f" {steps} steps" in capsys.readouterr().out
+    (tmp_path / "runs=1" / "x.txt").touch()
+    for name, message in (
+        ("runs=1/x.txt", "its ending says no format"), ("d4rl:runs=1/y.hdf5", "no file 'runs=1/y.hdf5'"),
+        ("runs=2/x.hdf5", "needs one Minari id or file, got 0"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            main(["check", name])
+
+
 def test_figures_of_a_log():
     """Two episodes of 3 and 2 steps, against a plain count."""
     none, rewards = np.zeros((5, 1)), [1.0, 2.0, 4.0, 8.0, 16.0]

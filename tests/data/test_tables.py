@@ -184,7 +184,7 @@ def test_columns_are_named(tmp_path):
         load(str(path), columns | {"observations": ["x", "vz"]})
     with pytest.raises(InputError, match=r"no setting 'data.columns.action'; there are .*; did you mean 'actions'"):
         compose([*words, "columns.action=u"])
-    with pytest.raises(InputError, match="source=minari has no argument 'columns'"):
+    with pytest.raises(InputError, match="a Minari dataset has its own actions"):
         load(store(), columns)
 
 

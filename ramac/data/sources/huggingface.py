@@ -1,5 +1,6 @@
 """Folders of the Hugging Face library `datasets`, read without it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ from ramac.data.tables import arrow_columns, files_in, natural, need_pyarrow, pa
 from ramac.errors import InputError
 from ramac.registry import sources
 from ramac.system.untrusted import read_json, regular
+
+SHARD = re.compile(r"(.+?)-\d+-of-\d+")  # `train-00000-of-00002.parquet`
+# words by which `datasets` knows a split, in the name of a file or folder (its `data_files` patterns)
+SPLIT = re.compile(r"(?:^|[-._ /])(train|training|validation|valid|dev|val|test|testing|eval|evaluation)(?=[-._ /\d])")
 
 
 @sources.register("huggingface")
@@ -27,10 +32,27 @@ class HuggingFace(ColumnSource):
             splits = sorted(part.name for part in path.iterdir() if part.is_dir())
             raise InputError(f"several splits, {', '.join(splits)}: name the folder of one, data={path / splits[0]}")
         if arrow := arrow_files(path):
+            refuse_splits(path, arrow)
             table = arrow_table(arrow)
             return self.log(path, table.column_names, lambda names: arrow_columns(table, names))
         files = files_in(path, "**/*.parquet")
+        refuse_splits(path, files)
         return self.log(path, parquet_names(files[0]), lambda names: parquet_columns(files, names))
+
+
+def refuse_splits(folder: Path, files: list[Path]) -> None:
+    """Refuse the files of several splits or configurations. Raises InputError."""
+    found: dict[str, Path] = {}
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        if match := SHARD.match(name) or SPLIT.search(name):
+            found.setdefault(match[1], file)
+    if len(found) > 1:
+        first = min(found)
+        raise InputError(
+            f"several splits, {', '.join(sorted(found))}: name a file of one, data={found[first]}, or a folder that"
+            " holds the files of one alone"
+        )
 
 
 def arrow_files(folder: Path) -> list[Path]:
