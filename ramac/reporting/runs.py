@@ -13,6 +13,7 @@ import pandas as pd
 from ramac.errors import InputError, nearest
 from ramac.experiment.config import flat
 from ramac.experiment.folder import RunFolder
+from ramac.registry import tasks
 from ramac.system.untrusted import read_csv, read_json, read_yaml
 
 HEADLINE = ("task", "recipe", "actor", "critic", "risk", "loss", "steps", "seed")  # keys of summary.json
@@ -120,7 +121,7 @@ def finished(folder: RunFolder, reading: Reading) -> Run:
     summary = folder.summary
     if "failure" in summary:
         raise InputError(f"failed: {summary['failure']['reason']}")
-    if not {"episodes", "return_mean"} & set(summary):
+    if not getattr(tasks.get(str(summary.get("task"))), "has_environment", True):
         raise InputError(f"no episodes without an environment; ramac estimate {folder} judges it by its data")
     episodes, metrics, calibration = rows(folder.episodes_file, ("step", "episode", "return"), folder.path), {}, {}
     # plain settings, not RunConfig: a plug-in of somebody else need not be here to compare its episodes

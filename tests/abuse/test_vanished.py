@@ -43,8 +43,10 @@ def test_a_file_that_is_gone(tmp_path):
     assert attempt([*RUN, f"data={path}"], tmp_path).status == 0
     path.rename(tmp_path / "mine2.hdf5")
     assert f"no file '{path}'; did you mean '{tmp_path / 'mine2.hdf5'}'" in refusal([*RUN, f"data={path}"], tmp_path)
-    for command in (["estimate", "runs/gymnasium-gaussian-mean-neutral-seed0"], ["data", "check", str(path)]):
-        assert f"no file '{path}'" in refusal(command, tmp_path)
+    assert f"no file '{path}'" in refusal(["data", "check", str(path)], tmp_path)
+    run = "runs/gymnasium-gaussian-mean-neutral-seed0"
+    text = f"{run}: its data are not in {path}; ramac estimate {run} data=PLACE names their place"
+    assert text in refusal(["estimate", run], tmp_path)
 
 
 DAMAGE = {

@@ -14,7 +14,7 @@ from ramac.errors import InputError
 from ramac.experiment.compose import compose
 from ramac.experiment.config import RunConfig
 from ramac.experiment.fits import steps_of
-from ramac.experiment.grid.cell import numbers
+from ramac.experiment.grid.cell import told
 from ramac.experiment.objective import value
 from ramac.experiment.run import train
 from ramac.reporting.runs import gather
@@ -51,7 +51,7 @@ def test_a_run_without_an_estimate_says_how_to_get_one(off, tmp_path, monkeypatc
     assert "estimate" not in summary
     assert not Path("run/estimate.json").exists()
     assert math.isnan(value(summary, config.path_of_objective))
-    assert numbers(summary) == "no estimate"
+    assert told(summary).startswith("no result; ")
     show(summary)
     assert f"there is no estimate: ramac estimate {Path('run').absolute()}" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"no episodes without an environment; ramac estimate .*run judges it"):

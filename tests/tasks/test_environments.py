@@ -179,7 +179,7 @@ def test_an_environment_that_does_not_end_an_episode_is_stopped(monkeypatch, cap
         RunStopped, match=r"Endless-v1 has not ended an episode after 100 steps.*task\.horizon=STEPS cuts"
     ):
         ramac.train(*words, quiet=True)
-    assert len(World.taken) == 2 * 100  # ten times the longest logged episode
+    assert len(World.taken) == 2 + 2 * 100  # once before the training; ten times the longest logged episode
     assert resume(["run", "task.horizon=7"]) == 0
     assert "resumed after gradient step 3" in capsys.readouterr().err
     assert ramac.evaluate("run", episodes=2)["return_mean"] == 7
