@@ -11,7 +11,7 @@ import numpy as np
 from ramac.data import roles
 from ramac.errors import InputError
 
-MOST_CHOICES = 20  # distinct whole numbers from 0 up that may be choices (our own bound); more, or negative ones, are amounts
+MOST_CHOICES = 20  # distinct whole numbers from 0 up, our own bound; more of them, or negative ones, are amounts
 ENCODING = "utf-8-sig"  # with or without the mark of byte order that Excel writes
 
 
