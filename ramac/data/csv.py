@@ -11,7 +11,7 @@ import numpy as np
 from ramac.data import roles
 from ramac.errors import InputError
 
-CHOICES = 20  # distinct whole numbers from 0 up that may be choices; more, or negative ones, are amounts
+MOST_CHOICES = 20  # distinct whole numbers from 0 up, our own bound; more of them, or negative ones, are amounts
 ENCODING = "utf-8-sig"  # with or without the mark of byte order that Excel writes
 
 
@@ -49,7 +49,7 @@ def csv_columns(path: Path, names: list[str], columns: Mapping[str, Any] | None)
     found = {name: table[name] for name in names}
     for name in roles.find(map(str, table.columns), columns, (), ended=True).get("actions", ()):
         values = found[name]
-        if values.dtype.kind in "iu" and (values.min() < 0 or values.nunique() > CHOICES):
+        if values.dtype.kind in "iu" and (values.min() < 0 or values.nunique() > MOST_CHOICES):
             found[name] = values.astype(np.float64)
     return found
 

@@ -134,6 +134,8 @@ def gather(found: Found, read: Read, single: bool, named: Mapping[str, Any] | No
         if role not in ("episode", "step"):  # which may be words
             for name, part in zip(names, parts, strict=True):
                 refuse_text(name, part)
+                if role in ENDS and part.dtype.kind == "f" and np.isnan(part).any():  # nan is no flag
+                    raise InputError(f"column {name!r} has no value at row {np.argmax(np.isnan(part))}")
         if role in WIDE and (single or len(parts) > 1 or role in named):
             parts = [part[:, None] if part.ndim == 1 else part for part in parts]
         if len({len(part) for part in parts if part.ndim}) > 1 or (len(parts) > 1 and any(p.ndim != 2 for p in parts)):

@@ -58,6 +58,11 @@ ROWS = "obs_0,action,reward,done\n1.5,{},1,0\n2.5,{},1,0\n3.5,{},1,1\n"
         (ROWS.format(0.1, "0.2,7", 0.3), "cannot be read: .*line 3, saw 5"),
         (ROWS.format(0.1, "oops", 0.3), "column 'action' has 'oops' at row 1, which is no number"),
         (ROWS.format(0.1, 0.2, 0.3).replace("1,0\n", "1,False\n", 1), "column 'done' has 'False' at row 0"),
+        (ROWS.format(0.1, 0.2, 0.3).replace("1,0\n", "1,\n", 1), "column 'done' has no value at row 0"),
+        (
+            ROWS.format(0.1, 0.2, 0.3).replace(",1,1\n", ",1,True\n").replace("1,0\n", "1,\n"),
+            "'done' has no value at row 0",
+        ),
         (ROWS.format(0, 1, 2), r"choices, .*store amounts as floats \(1.0\)"),
     ],
 )
