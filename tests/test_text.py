@@ -88,7 +88,9 @@ def test_warnings_and_refusals_are_escaped(capsys):
 
 
 def hostile_table() -> Table:
-    frame = pd.DataFrame({"task": "t", "$[name": HOSTILE, "mean": np.arange(len(HOSTILE)) - 1.5})
+    frame = pd.DataFrame(
+        {"task": "t", "$[name": pd.Series(HOSTILE, dtype=object), "mean": np.arange(len(HOSTILE)) - 1.5}
+    )
     return Table(
         "table", "[t]|$", "of $x$ & [y]", [Column("$[name", "$[name", "", "s"), Column("mean", "mean", "")], frame
     )
@@ -135,7 +137,7 @@ def text_files(tree: ast.AST) -> list[int]:
         ]
         binary = any(isinstance(word, str) and "b" in word and len(word) <= 3 for word in words)
         opens = name in ("read_text", "write_text") or (
-            name == "open" and owner not in ("os", "h5py.h5d") and not binary
+            name == "open" and owner not in ("os", "h5py.h5d", "archive") and not binary
         )
         if opens and "encoding" not in {keyword.arg for keyword in node.keywords}:
             found.append(node.lineno)

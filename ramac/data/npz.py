@@ -25,15 +25,15 @@ def npz_columns(path: Path, names: list[str]) -> dict[str, Any]:
             return {name: arrays[name] for name in names}
 
 
-def announced(file: zipfile.ZipFile, member: str) -> int:
+def announced(archive: zipfile.ZipFile, member: str) -> int:
     """Bytes of an array, by its own header, which its place in the archive must hold. Raises InputError."""
-    with file.open(member) as part:
+    with archive.open(member) as part:
         version = np.lib.format.read_magic(part)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, kind = header(part)
         size, begin = math.prod(shape) * kind.itemsize, part.tell()
     if kind.hasobject:
         raise InputError(f"{member} holds Python objects, which only a pickle can store")
-    if min(shape, default=0) < 0 or begin + size != file.getinfo(member).file_size:
-        raise InputError(f"{member} announces {size} bytes, and {file.getinfo(member).file_size - begin} are there")
+    if min(shape, default=0) < 0 or begin + size != archive.getinfo(member).file_size:
+        raise InputError(f"{member} announces {size} bytes, and {archive.getinfo(member).file_size - begin} are there")
     return size

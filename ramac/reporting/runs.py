@@ -125,7 +125,7 @@ def finished(folder: RunFolder, reading: Reading) -> Run:
         raise InputError(f"no episodes without an environment; ramac estimate {folder} judges it by its data")
     episodes, metrics, calibration = rows(folder.episodes_file, ("step", "episode", "return"), folder.path), {}, {}
     # plain settings, not RunConfig: a plug-in of somebody else need not be here to compare its episodes
-    settings = {key: text(value) for key, value in flat(read_yaml(folder.config_file, folder.path)).items()}
+    settings = {text(key): text(value) for key, value in flat(read_yaml(folder.config_file, folder.path)).items()}
     settings |= {key: text(value) for key, value in ({"recipe": "none"} | summary).items() if key in HEADLINE}
     if isinstance(summary.get("loss"), list):
         settings["loss"] = "+".join(map(text, summary["loss"]))
@@ -221,4 +221,5 @@ def text(value: Any) -> str:
         return f"[{','.join(map(text, value))}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    # half a letter, which JSON can spell, is written out: the text columns of pandas hold only Unicode
+    return f"{value:g}" if isinstance(value, float) else str(value).encode(errors="backslashreplace").decode()

@@ -236,7 +236,7 @@ def arms(steps: int = 20_000) -> Dataset:
     random = np.random.default_rng(0)
     risky = random.random(steps) < 0.5
     reward = np.where(risky, np.where(random.random(steps) < 0.2, -10, 9), random.normal(3, 1, steps))
-    action, ones = np.where(risky, 1, -1)[:, None], np.ones(steps)
+    action, ones = np.where(risky, 1.0, -1.0)[:, None], np.ones(steps)
     return task_of(from_arrays(np.zeros((steps, 1)), action, reward, ones, 0 * ones), 0.0)
 
 
@@ -378,7 +378,7 @@ def test_the_checkpoint_of_an_unfinished_run_is_of_its_own_update(run, tmp_path,
         (["nowhere"], "nowhere is no run folder"),
         (
             ["nowhere", "stepz=3"],
-            "estimate has no setting 'stepz'; choose from seed, steps, fits; did you mean 'steps'",
+            "estimate has no setting 'stepz'; choose from seed, steps, fits, data; did you mean 'steps'",
         ),
         (["nowhere", "fits=1"], "fits must be a whole number from 2 to 100, got 1"),
         (["nowhere", "steps=0"], "steps must be a whole number from 1"),

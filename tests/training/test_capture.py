@@ -61,7 +61,6 @@ def test_a_state_of_captured_steps_continues_in_eager_ones_and_back() -> None:
         assert same(whole, other)
 
 
-@losses.register("of_values")
 class OfValues(Term):
     """A plug-in whose Python code depends on values, which no trace can follow."""
 
@@ -73,7 +72,9 @@ class OfValues(Term):
         return action.square().sum(-1) if action.sum().item() > 0 else action.abs().sum(-1)
 
 
-def test_what_cannot_be_captured_stays_eager_and_says_why() -> None:
+def test_what_cannot_be_captured_stays_eager_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "entries", {name: losses[name] for name in losses})
+    losses.register("of_values")(OfValues)
     eager, expected = trained("loss=[td,bc,of_values]", "off")
     with pytest.warns(UserWarning, match="the gradient step cannot be captured, it stays eager: RuntimeError"):
         flat, found = trained("loss=[td,bc,of_values]", "flat")
