@@ -21,7 +21,7 @@ from ramac.registry import tasks
 from ramac.reporting import plots, report
 from ramac.reporting.formats import decimals
 from ramac.reporting.groups import chosen_keys, make_groups
-from ramac.reporting.runs import gather
+from ramac.reporting.runs import gather, text
 
 HEADER = "step,episode,return,length,risky_steps,penalties"
 
@@ -361,14 +361,14 @@ def test_rates_by_the_rule_of_version_01_are_marked(tmp_path):
 def test_hostile_settings_are_text(tmp_path):
     """In the page, in Markdown, in LaTeX and in the titles of figures, where $ would begin a formula."""
     hostile = r"<b>[a](b)|$\frac$|*x*"
-    for number, actor in enumerate((hostile, "line\nbreak", "\udcf6 half")):
+    for number, actor in enumerate((hostile, "line\nbreak")):
         write_run(tmp_path / f"{number}", actor=actor)
     report([tmp_path], quiet=True)
     folder = tmp_path / "report"
     assert rows(folder / "table.csv")[0]["actor"] == hostile
     assert r"| \<b\>\[a\](b)\|\$\\frac\$\|\*x\* |" in (folder / "table.md").read_text()
     assert "| line break |" in (folder / "table.md").read_text()
-    assert "\\udcf6 half" in (folder / "index.html").read_text()
+    assert text("half \udcf6") == r"half \udcf6"  # which JSON can spell
     cell = r"\textless{}b\textgreater{}[a](b)\textbar{}\$\textbackslash{}frac\$\textbar{}*x* &"
     assert cell in (folder / "table.tex").read_text()
     assert "<b>" not in (folder / "index.html").read_text()
