@@ -15,7 +15,7 @@ setup: .venv/.done
 run: setup
 	$(BIN)/ramac
 
-# RAMAC_CASES=330 make test tries 330 cases of random bad input of each kind instead of 100
+# RAMAC_CASES=330 make test: 330 cases of random bad input of each kind instead of 60, all recipes and hostile contents
 test: setup
 	$(BIN)/pytest --numprocesses 2 --dist worksteal --durations 15
 

@@ -1,6 +1,6 @@
 """Random bad input: no case ends in a traceback, in more than one line, or leaves a file behind.
 
-`RAMAC_CASES=330` tries 330 cases of each property instead of 100.
+`RAMAC_CASES=330` tries 330 cases of each property instead of 60.
 """
 
 import math

@@ -179,7 +179,7 @@ def test_rows_that_are_lost_make_a_state_useless(monkeypatch):
     assert survival.numbers(Path("run")) == survival.numbers(Path("alone"))
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, 1] if "RAMAC_CASES" in os.environ else [0])  # each night, each day
 def test_kills_at_random_moments(seed):
     """`python scripts/survival.py kills` makes fifty."""
     found = survival.kills(15, seed)

@@ -15,10 +15,10 @@ from ramac.training.trainer import Trainer
 
 STEPS = 7  # with a delay of 2: each kind is captured, then replayed
 DAILY = [  # each actor, critic and kind of term
-    "recipe=td3bc", "recipe=iql", "recipe=fql", "recipe=dql", "recipe=oraac", "recipe=cql loss.conservative.budget=1",
-    "actor=edm critic=expectile", "actor=dpmsolver critic=c51", "actor=shortcut critic=fqf",
+    "recipe=td3bc", "recipe=iql", "recipe=fql", "recipe=dql", "recipe=cql loss.conservative.budget=1",
+    "actor=edm critic=expectile", "actor=perturbed critic=c51", "actor=shortcut critic=fqf",
     "actor=mixture critic=ncqr", "actor=ddim critic=flow", "actor=vae critic=hlgauss",
-    "loss.risk.warmup=4 loss.bc.final=0 loss.bc.decay=3 loss.bc.shape=cosine",
+    "actor=dpmsolver loss.risk.warmup=4 loss.bc.final=0 loss.bc.decay=3 loss.bc.shape=cosine",
 ]  # fmt: skip
 CELLS = [*DAILY, *(f"recipe={recipe}" for recipe in presets("recipe") if f"recipe={recipe}" not in DAILY)]
 CELLS = CELLS if "RAMAC_CASES" in os.environ else DAILY  # all of them each night
