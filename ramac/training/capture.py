@@ -55,6 +55,7 @@ class CapturedUpdate:
         keys = list(batch.keys(True, True))
         before, metrics = trainer.state(), trainer.metrics
         try:
+            refuse_numbers(trainer)
             graph, found = trace(trainer, batch, keys, actor_too)
             operators = CUDAGraph(graph, list(map(batch.get, keys))) if self.mode == "cudagraph" else graph
         except Exception as error:  # a plug-in's control flow that depends on values
@@ -67,6 +68,13 @@ class CapturedUpdate:
             return found
         self.graphs[actor_too], self.entries[actor_too] = operators, (keys, list(found))
         return found
+
+
+def refuse_numbers(trainer: "Trainer") -> None:
+    """Refuse learning rates that change and are no tensors: a trace would keep their first value. Raises ValueError."""
+    for group in trainer.schedulers:
+        if not isinstance(trainer.optimisers[group].param_groups[0]["lr"], Tensor):
+            raise ValueError(f"the learning rate of the {group} is scheduled, and no tensor")
 
 
 def trace(

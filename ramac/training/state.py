@@ -42,4 +42,5 @@ def set_rate(scheduler: LRScheduler, rate: float, steps: int) -> None:
     """Set a learning-rate schedule as it was after `steps` of its optimiser."""
     place = {"last_epoch": steps, "_step_count": steps + 1, "_last_lr": [rate]}
     scheduler.load_state_dict({**scheduler.state_dict(), **place})
-    scheduler.optimizer.param_groups[0]["lr"].fill_(rate)
+    group = scheduler.optimizer.param_groups[0]
+    group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate

@@ -78,6 +78,7 @@ class Trainer:
         self.schedule, self.multiplier_lr = schedule, multiplier_lr
         groups = {group: self.loss.parameters_of(group) for group in self.learning_rate if self.loss.group(group)}
         self.make_optimisers(groups, list(self.loss.multipliers().values()))
+        self.multiplier_rates = {group: self.step.new_zeros((), dtype=torch.float64) for group in self.optimisers}
         self.metrics = TensorDict()
 
     def make_buffer(self) -> None:
@@ -98,7 +99,6 @@ class Trainer:
             for group, optimiser in self.optimisers.items():
                 self.schedulers[group] = CosineAnnealingLR(optimiser, self.optimiser_steps[group])
         self.multiplier_optimiser = adam(multipliers, FASTEST) if multipliers else None
-        self.multiplier_rates = {group: self.step.new_zeros((), dtype=torch.float64) for group in self.optimisers}
 
     def minimise(self, group: str, batch: TensorDict) -> dict[str, Tensor]:
         """One step of the optimiser of `group`, and of its terms' multipliers. Returns its metrics []."""

@@ -82,6 +82,16 @@ def test_what_cannot_be_captured_stays_eager_and_says_why(monkeypatch: pytest.Mo
     assert same(eager, flat)
 
 
+def test_a_scheduled_learning_rate_that_is_a_number_stays_eager() -> None:
+    """Of a plug-in's own optimiser: a trace would keep its first value."""
+    trainer, _ = trained("recipe=bc", "flat", 0)
+    trainer.optimisers["actor"] = torch.optim.SGD(trainer.optimisers["actor"].param_groups[0]["params"], 0.1)
+    trainer.schedulers["actor"] = torch.optim.lr_scheduler.StepLR(trainer.optimisers["actor"], 2, 0.1)
+    with pytest.warns(UserWarning, match="stays eager: ValueError: the learning rate of the actor is scheduled"):
+        continued(trainer, 4)
+    assert trainer.optimisers["actor"].param_groups[0]["lr"] == pytest.approx(0.001)
+
+
 def test_an_error_of_a_term_is_its_own() -> None:
     trainer, _ = trained("recipe=td3bc", "flat", 2)
     before = copy.deepcopy(trainer.state())
