@@ -17,5 +17,5 @@ def measure(settings: Settings) -> dict[str, list[Row]]:
         for name, overrides in {f"ramac {LEVELS}": levels(LEVELS), "ramac": []}.items():
             columns = {"recipe": recipe, "implementation": name}
             contenders[name] = ramac_contender([f"recipe={recipe}", *overrides], logged, columns, plain)
-        rows += compare(contenders, settings.device, 15, 0.05 if settings.short else 0.2)
+        rows += compare(contenders, settings.device, *((7, 0.05) if settings.short else (15, 0.2)))
     return {"recipes": rows}

@@ -17,6 +17,7 @@ from ramac.experiment.presets import presets
 from ramac.registry import GROUPS
 from trials.sweeps import SHORT, ramac_m
 
+NIGHTLY = pytest.mark.skipif("RAMAC_CASES" not in os.environ, reason="half a minute: RAMAC_CASES=330, each night")
 PROGRAM = [sys.executable, "-c", "import ramac; ramac.main()"]
 
 
@@ -206,7 +207,7 @@ def test_two_processes_share_a_grid():
     assert all(attempts(path) == 1 for path in done("g"))
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=NIGHTLY)])
 def test_launchers_of_other_processes(launcher):
     arguments = [
         *PROGRAM,
@@ -225,6 +226,7 @@ def test_launchers_of_other_processes(launcher):
     assert threads == {1}
 
 
+@NIGHTLY
 def test_ray_spreads_over_the_nodes_of_a_cluster():
     """Two nodes of one core each, on this machine: every cell is done and both nodes did some."""
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
