@@ -1,7 +1,8 @@
 """D4RL's files: flat arrays of steps in HDF5."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,54 @@ def read_d4rl(path: Path, columns: Mapping[str, Any] | None = None) -> Log:
     """The Log in an HDF5 file; `columns`: names of its arrays by role. Raises InputError, and what h5py raises."""
     import h5py
 
-    with h5py.File(path, "r") as file:
+    with opened(path) as file:
         nodes: dict[str, Any] = {str(key): node for key in file if isinstance(node := file.get(key), h5py.Dataset)}
         refuse_groups(list(file), list(nodes), columns or {})
 
         def read(names: list[str]) -> dict[str, Any]:
             for name in names:
+                refuse_elsewhere(name, nodes[name].id)
                 if nodes[name].dtype.kind not in "fiub":
                     raise InputError(f"{name} cannot be used: numbers are needed, got {nodes[name].dtype}")
             refuse_larger(sum(size(nodes[name]) for name in names), path.stat().st_size)
             return {name: nodes[name][()] for name in names}
 
         return log_of_columns(nodes, read, columns, f"{path}: ", needed=KEYS)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """An HDF5 file without links to others, which could be pipes. Raises InputError, and what h5py raises."""
+    import h5py
+
+    def refuse(name: str, link: object) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            raise InputError(f"{name} is a link to the file {link.filename!r}: it is not followed")
+
+    with h5py.File(path, "r") as file:
+        file.visititems_links(refuse)
+        yield file
+
+
+def refuse_elsewhere(name: str, node: Any) -> None:
+    """Refuse an array (h5py.h5d.DatasetID) whose numbers lie in other files. Raises InputError."""
+    import h5py
+
+    stored = node.get_create_plist()
+    if stored.get_layout() == h5py.h5d.VIRTUAL or stored.get_external_count():
+        raise InputError(f"the numbers of {name} lie in another file: it is not read")
+
+
+def refuse_outside(path: Path) -> None:
+    """Refuse an HDF5 file with a link to another file or an array in one. Raises InputError, and what h5py raises."""
+    import h5py
+
+    def refuse(name: str, node: object) -> None:
+        if isinstance(node, h5py.Dataset):
+            refuse_elsewhere(name, node.id)
+
+    with opened(path) as file:
+        file.visititems(refuse)
 
 
 def size(node: Any) -> int:

@@ -102,11 +102,11 @@ def find(
     ended = ended or bool({"timeouts", "episode"} & set(found))
     for role in (*needed, *(() if ended else ("terminals",))):
         if role not in found and role not in chosen:
-            raise InputError(f"this log has no {role!r}{nearest(role, known)}; {way_on(role)}; {listing(known)}")
+            raise InputError(f"this log has no {role!r}{nearest(role, known)}; {hint_for(role)}; {listing(known)}")
     return found
 
 
-def way_on(role: str) -> str:
+def hint_for(role: str) -> str:
     """What to write where a role has no column."""
     without = {
         "terminals": "; data.columns.terminals=null: no step is terminal",

@@ -1,5 +1,6 @@
 """Minari's datasets: by id, downloaded when absent, or by folder."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from os.path import isdir
@@ -11,7 +12,9 @@ from gymnasium.spaces import Box
 
 from ramac.data import Log
 from ramac.data.columns import narrow
+from ramac.data.hdf5 import opened, refuse_elsewhere, refuse_outside
 from ramac.data.kinds import ID
+from ramac.data.limits import refuse_larger
 from ramac.data.sources import Source
 from ramac.data.spaces import CHOICES, IMAGES, NESTED, Parts, is_image, is_vector, outermost
 from ramac.data.storage import datasets_root, exists, place, reason, staged
@@ -105,6 +108,10 @@ def description(path: Path) -> dict[str, Any]:
         if file.is_symlink() or not file.is_dir():
             regular(file)
     about = read_json(path / "metadata.json", most=LONG_JSON_BYTES)
+    stored = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    for key in ("total_steps", "total_episodes"):  # Minari makes an array of as many numbers
+        if isinstance(count := about.get(key), int | float):
+            refuse_larger(int(min(count, 1e18)) * 8, stored)
     for key in ("observation_space", "action_space"):
         if not isinstance(about.get(key), str):  # every version since 0.5.0 writes them
             raise InputError(
@@ -202,16 +209,22 @@ def _episodes(dataset: Any, path: Path, parts: Parts | None) -> Iterator[tuple[n
     """
     import h5py
 
-    if parts is not None or not (path / "main_data.hdf5").is_file():  # nested, or Minari's other storage
+    main = path / "main_data.hdf5"
+    if main.is_file() and parts is not None:  # nested: read by Minari
+        refuse_outside(main)
+    if parts is not None or not main.is_file():  # nested, or Minari's other storage
         for episode in dataset.iterate_episodes():
             observations = np.asarray(episode.observations) if parts is None else parts.flatten(episode.observations)
             yield observations, *(np.asarray(getattr(episode, key)) for key in list(COLUMNS)[1:])
         return
-    with h5py.File(path / "main_data.hdf5", "r") as file:
+    with opened(main) as file:
         for index in dataset.episode_indices:
             arrays = []
             for key, kind in COLUMNS.items():
-                node = h5py.h5d.open(file.id, f"episode_{index}/{key}".encode())
+                name = f"episode_{index}/{key}"
+                node = h5py.h5d.open(file.id, name.encode())
+                refuse_elsewhere(name, node)
+                refuse_larger(math.prod(node.shape) * node.dtype.itemsize, main.stat().st_size)
                 arrays.append(np.empty(node.shape, kind or node.dtype))
                 node.read(h5py.h5s.ALL, h5py.h5s.ALL, arrays[-1])
             yield tuple(arrays)
