@@ -1,20 +1,20 @@
-"""A gradient step as a graph of operators: traced once, then replayed without Python, TensorDict and autograd."""
+"""A gradient step that is traced once and then runs without Python, TensorDict and autograd."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from tensordict import TensorDict
 from torch import Tensor
-from torch.fx import GraphModule
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.testing import assert_close
+
+from ramac.training.graph import Compiled, CUDAGraph, Flat, Operators, trace
 
 if TYPE_CHECKING:
     from ramac.training.trainer import Trainer
 
-Mode = Literal["auto", "off", "flat", "cudagraph"]
-Operators = Callable[..., Sequence[Tensor]]  # the tensors of a batch -> metrics []
+Mode = Literal["auto", "off", "flat", "inductor", "cudagraph"]
+WAYS: dict[str, Callable[..., Operators]] = {"flat": Flat, "inductor": Compiled, "cudagraph": CUDAGraph}
 PAYS = 2000  # gradient steps from which a trace pays: docs/results/speed.md
 
 
@@ -22,8 +22,8 @@ class CapturedUpdate:
     """`Trainer.device_step`, traced at its first use with the actor's step and at its first use without.
 
     `flat` replays the same operators one by one, `cudagraph` launches them as one; both give the same bits as eager
-    steps. The first `delay` steps are eager. Python code runs at the trace only: state that changes from step to step
-    must be in tensors.
+    steps. `inductor` compiles them, equal up to rounding. The first `delay` steps are eager. Python code runs at the
+    trace only: state that changes from step to step must be in tensors.
     """
 
     def __init__(self, trainer: "Trainer", mode: Mode) -> None:
@@ -33,8 +33,8 @@ class CapturedUpdate:
         elif mode == "auto":
             self.mode = "cudagraph" if trainer.step.device.type == "cuda" else "flat"
         elif mode == "cudagraph" and trainer.step.device.type != "cuda":
-            raise ValueError("compile=cudagraph needs a GPU: device=cuda; choose auto, off or flat")
-        self.graphs: dict[bool, Operators] = {}
+            raise ValueError("compile=cudagraph needs a GPU: device=cuda; choose auto, off, flat or inductor")
+        self.operators: dict[bool, Operators] = {}
         self.entries: dict[bool, tuple[list[Any], list[str]]] = {}  # keys of the batch, names of the metrics
 
     def __call__(self, batch: TensorDict, actor_too: bool) -> dict[str, Tensor]:
@@ -42,23 +42,19 @@ class CapturedUpdate:
         trainer = self.trainer
         if self.mode == "off" or trainer.step_count < trainer.delay:
             return trainer.device_step(batch, actor_too)
-        if actor_too not in self.graphs:
+        if actor_too not in self.operators:
             return self.capture(batch, actor_too)
         keys, names = self.entries[actor_too]
-        with torch.no_grad():
-            found = self.graphs[actor_too](*map(batch.get, keys))
-        return dict(zip(names, found, strict=True))
+        return dict(zip(names, self.operators[actor_too](*map(batch.get, keys)), strict=True))
 
     def capture(self, batch: TensorDict, actor_too: bool) -> dict[str, Tensor]:
-        """Do the step while it is traced. What cannot be traced is taken back, and all steps are eager from now on."""
+        """Capture the step and do it. What cannot be captured is taken back, and all steps are eager from now on."""
         trainer = self.trainer
-        keys = list(batch.keys(True, True))
         before, metrics = trainer.state(), trainer.metrics
         try:
             refuse_numbers(trainer)
-            graph, found = trace(trainer, batch, keys, actor_too)
-            operators = CUDAGraph(graph, list(map(batch.get, keys))) if self.mode == "cudagraph" else graph
-        except Exception as error:  # a plug-in's control flow that depends on values
+            return self.traced(batch, actor_too, before)
+        except Exception as error:  # a plug-in's control flow that depends on values, no C++ compiler
             self.mode = "off"
             trainer.load_state(before, {}, trainer.step_count)
             trainer.metrics = metrics
@@ -66,7 +62,32 @@ class CapturedUpdate:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             warnings.warn(f"the gradient step cannot be captured, it stays eager: {reason}", stacklevel=2)
             return found
-        self.graphs[actor_too], self.entries[actor_too] = operators, (keys, list(found))
+
+    def traced(self, batch: TensorDict, actor_too: bool, before: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Trace the step, go back to the state `before`, and do it by the captured operators.
+
+        Raises AssertionError where these differ from the eager step.
+        """
+        trainer, keys, expected = self.trainer, list(batch.keys(True, True)), dict[str, Tensor]()
+
+        def step(*tensors: Tensor) -> list[Tensor]:
+            entries = TensorDict(dict(zip(keys, tensors, strict=True)), batch.batch_size)
+            expected.update(trainer.device_step(entries, actor_too))
+            return list(expected.values())
+
+        inputs = list(map(batch.get, keys))
+        graph = trace(step, inputs, plain=self.mode == "inductor")
+        after, metrics = trainer.state(), trainer.metrics
+        operators = WAYS[self.mode](graph, inputs)
+        trainer.load_state(before, {}, trainer.step_count)
+        trainer.metrics = metrics
+        found = dict(zip(expected, operators(*inputs), strict=True))
+        if self.mode == "inductor":
+            assert_close(found, expected, rtol=1e-3, atol=1e-5, equal_nan=True)
+            assert_close(trainer.state()["random"], after["random"])
+        elif self.mode == "flat":
+            assert_close(found | trainer.state(), expected | after, rtol=0, atol=0, equal_nan=True)
+        self.operators[actor_too], self.entries[actor_too] = operators, (keys, list(expected))
         return found
 
 
@@ -75,41 +96,3 @@ def refuse_numbers(trainer: "Trainer") -> None:
     for group in trainer.schedulers:
         if not isinstance(trainer.optimisers[group].param_groups[0]["lr"], Tensor):
             raise ValueError(f"the learning rate of the {group} is scheduled, and no tensor")
-
-
-def trace(
-    trainer: "Trainer", batch: TensorDict, keys: list[Any], actor_too: bool
-) -> tuple[GraphModule, dict[str, Tensor]]:
-    """The operators of a gradient step, whose inputs are the batch's `keys`, and the metrics [] of the step it did."""
-    found = dict[str, Tensor]()
-
-    def step(*tensors: Tensor) -> list[Tensor]:
-        metrics = trainer.device_step(TensorDict(dict(zip(keys, tensors, strict=True)), batch.batch_size), actor_too)
-        found.update(metrics)
-        return list(metrics.values())
-
-    graph = make_fx(step)(*map(batch.get, keys))
-    for node in reversed(graph.graph.nodes):
-        if "profiler" in str(node.target):
-            graph.graph.erase_node(node)
-    for node in list(graph.graph.nodes):
-        if node.target is torch.ops.aten.detach.default:  # a replay has no autograd
-            node.replace_all_uses_with(node.args[0])
-            graph.graph.erase_node(node)
-    graph.recompile()
-    return graph, found
-
-
-class CUDAGraph:
-    """Operators recorded on a GPU and launched as one."""
-
-    def __init__(self, operators: Operators, inputs: list[Tensor]) -> None:
-        self.inputs, self.recorded = [value.clone() for value in inputs], torch.cuda.CUDAGraph()
-        with torch.no_grad(), torch.cuda.graph(self.recorded):
-            self.outputs = operators(*self.inputs)
-
-    def __call__(self, *tensors: Tensor) -> list[Tensor]:
-        for static, value in zip(self.inputs, tensors, strict=True):
-            static.copy_(value)
-        self.recorded.replay()
-        return [value.clone() for value in self.outputs]  # the next replay overwrites them

@@ -47,7 +47,7 @@ def test_flat_steps_are_the_eager_ones(cell: str) -> None:
     (eager, expected), (flat, found) = (trained(cell, mode) for mode in ("off", "flat"))
     assert found == expected
     assert same(eager, flat)
-    assert flat.captured.graphs and not eager.captured.graphs
+    assert flat.captured.operators and not eager.captured.operators
 
 
 def test_a_state_of_captured_steps_continues_in_eager_ones_and_back() -> None:
@@ -59,6 +59,20 @@ def test_a_state_of_captured_steps_continues_in_eager_ones_and_back() -> None:
         other.load_state(state, metrics[-1], 4)
         continued(other, 5)
         assert same(whole, other)
+
+
+def test_compiled_steps_are_the_eager_ones_up_to_rounding_and_resume_to_the_last_bit() -> None:
+    _, expected = trained("recipe=bc", "off", 5)
+    whole, found = trained("recipe=bc", "inductor", 5)
+    for ours, eager in zip(found, expected, strict=True):
+        assert ours == pytest.approx(eager, rel=1e-4)
+    first, metrics = trained("recipe=bc", "inductor", 3)
+    state = first.state()
+    second, _ = trained("recipe=bc", "inductor", 0)
+    second.load_state(state, metrics[-1], 3)
+    continued(second, 2)
+    assert second.captured.operators
+    assert same(whole, second)
 
 
 class OfValues(Term):

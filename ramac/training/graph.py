@@ -1,0 +1,96 @@
+"""The operators of a gradient step as a graph of torch.fx, and the ways to run them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+
+Operators = Callable[..., Sequence[Tensor]]  # the tensors of a batch -> metrics []
+BINDINGS = [getattr(torch._C, name) for name in ("_VariableFunctions", "_nn", "TensorBase")]  # as torch.add has them
+
+
+def trace(step: Operators, inputs: Sequence[Tensor], *, plain: bool) -> GraphModule:
+    """Do `step(*inputs)`, and return its operators. `plain`: Adam as elementary ones, which a compiler can fuse."""
+    table = {torch.ops.aten._fused_adam_.tensor_lr: plain_adam} if plain else {}
+    graph = make_fx(step, decomposition_table=table)(*inputs)
+    for node in reversed(graph.graph.nodes):
+        if "profiler" in str(node.target):
+            graph.graph.erase_node(node)
+    for node in list(graph.graph.nodes):
+        if node.target is torch.ops.aten.detach.default:  # a replay has no autograd
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+    graph.recompile()
+    return graph
+
+
+def plain_adam(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    averages: list[Tensor],
+    squares: list[Tensor],
+    maxima: list[Tensor],
+    steps: list[Tensor],
+    *,
+    lr: Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    **others: Any,
+) -> None:
+    """Adam (Kingma and Ba 2015, algorithm 1) in place; raises NotImplementedError for its variants."""
+    if any(others.values()):
+        raise NotImplementedError(f"Adam with {', '.join(name for name, value in others.items() if value)}")
+    for parameter, gradient, average, square, step in zip(parameters, gradients, averages, squares, steps, strict=True):
+        average.lerp_(gradient, 1 - beta1)
+        square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        size = (lr / (1 - beta1 ** step.double())).to(parameter.dtype)
+        root = (1 - beta2 ** step.double()).sqrt().to(parameter.dtype)
+        parameter.sub_(size * average / (square.sqrt() / root + eps))
+
+
+class Flat:
+    """Operators run one by one, through torch's Python bindings: `torch.ops` takes twice as long to reach one."""
+
+    def __init__(self, graph: GraphModule, inputs: Sequence[Tensor]) -> None:
+        for node in graph.graph.nodes:
+            if isinstance(node.target, OpOverload):
+                name = node.target.overloadpacket.__name__
+                node.target = next((getattr(place, name) for place in BINDINGS if hasattr(place, name)), node.target)
+        graph.recompile()
+        self.operators = graph
+
+    def __call__(self, *tensors: Tensor) -> list[Tensor]:
+        with torch.inference_mode():  # no version counters
+            found = self.operators(*tensors)
+        return [value.clone() for value in found]  # as ordinary tensors
+
+
+class Compiled:
+    """Operators fused and compiled by torch's inductor; equal up to rounding. Its cache is on disk."""
+
+    def __init__(self, graph: GraphModule, inputs: Sequence[Tensor]) -> None:
+        self.operators = torch.compile(graph, fullgraph=True, dynamic=False, options={"fallback_random": True})
+
+    def __call__(self, *tensors: Tensor) -> list[Tensor]:
+        with torch.no_grad():
+            return self.operators(*tensors)
+
+
+class CUDAGraph:
+    """Operators recorded on a GPU and launched as one."""
+
+    def __init__(self, graph: GraphModule, inputs: Sequence[Tensor]) -> None:
+        self.inputs, self.recorded = [value.clone() for value in inputs], torch.cuda.CUDAGraph()
+        with torch.no_grad(), torch.cuda.graph(self.recorded):
+            self.outputs = graph(*self.inputs)
+
+    def __call__(self, *tensors: Tensor) -> list[Tensor]:
+        for static, value in zip(self.inputs, tensors, strict=True):
+            static.copy_(value)
+        self.recorded.replay()
+        return [value.clone() for value in self.outputs]  # the next replay overwrites them
