@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -21,7 +19,7 @@ from ramac.experiment.progress import Progress
 from ramac.system.signals import Interrupted
 from ramac.tasks.bandit import BanditEnv
 from ramac.training.trainer import Trainer
-from trials import survival
+from trials import processes, survival
 from trials.datasets import arrays, write_d4rl
 
 SHORT = (*survival.SMALL, "trainer.steps=12", "evaluation.episodes=5", "log_every=2", "save_every=4",
@@ -268,19 +266,17 @@ def test_data_that_have_changed_or_are_gone_leave_the_run_alone(monkeypatch):
 
 def test_two_processes_cannot_train_one_run():
     overrides = [*SHORT, "trainer.steps=100000", "task.steps=100000", "run_dir=run"]
-    first = subprocess.Popen(
-        [sys.executable, "-c", "import ramac; ramac.main()", *overrides], stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    first = processes.start(processes.ramac, *overrides, output=("out.txt", "err.txt"))
     until = time.time() + 120
     while not Path("run/states").exists() and time.time() < until:
         time.sleep(0.05)
     with pytest.raises(InputError, match="run_dir=run: another process is writing into it"):
         ramac.train(*overrides)
-    assert first.poll() is None
-    first.send_signal(signal.SIGINT)
-    said = first.communicate(timeout=60)[1].splitlines()[-1]
-    assert first.returncode == 130
+    assert first.is_alive()
+    os.kill(first.pid, signal.SIGINT)
+    first.join(60)
+    assert first.exitcode == 130
+    said = Path("err.txt").read_text().splitlines()[-1]
     assert said.startswith(
         "ramac: stopped by SIGINT; the same command or ramac resume run resumes after gradient step "
     )
