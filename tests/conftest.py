@@ -2,6 +2,7 @@ import os
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from tensordict import TensorDict
 
 
@@ -36,6 +37,18 @@ def batch() -> TensorDict:
     }
     now = {"observation": torch.randn(32, 3), "action": torch.rand(32, 2) * 2 - 1}
     return TensorDict({**now, "next": TensorDict(after, [32])}, [32])
+
+
+@pytest.fixture
+def small_figures(monkeypatch):
+    """Figures of a few pixels: a fifth of a short run's time goes into them, and what they show is tested elsewhere."""
+    sound = Figure.savefig
+
+    def savefig(self, *given, **options):
+        self.set_layout_engine("none")
+        sound(self, *given, **{**options, "dpi": 10})
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
 
 
 @pytest.fixture(autouse=True)

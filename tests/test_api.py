@@ -21,7 +21,7 @@ SHORT = {**SMALL, "task.transitions": 300, "evaluation": {"episodes": 6}}
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
+def own_folder(tmp_path, monkeypatch, small_figures):
     monkeypatch.chdir(tmp_path)
 
 

@@ -9,24 +9,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import ramac
+from trials import processes
 
 # every kind of state: random numbers in actor and critic, a Lagrange multiplier, a delay, schedules, target networks
 CELL = ("actor=flow2", "critic=iqn", "loss=[td,bc,risk]", "loss.bc.budget=0.5", "loss.risk.warmup=5", "trainer.delay=2")
 SMALL = ("actor.hidden=[16]", "critic.hidden=[16]", "critic.head=16", "trainer.batch_size=32", "task.transitions=500")
 KILLED = (*CELL, *SMALL, "trainer.steps=40", "log_every=4", "save_every=3", "evaluation.every=10",
           "evaluation.episodes=8")  # fmt: skip
-SERVER = get_context("forkserver")  # its processes start with everything imported
-SERVER.set_forkserver_preload(
-    ["trials.survival", "ramac.api", "ramac.cli.resume", "hydra", "gymnasium", "matplotlib.pyplot"]
-)
 ENDED = {"config.yaml", "metrics.csv", "episodes.csv", "summary.json", "checkpoint", "checkpoints", "environment.txt",
          "bandit.png"}  # fmt: skip
 
@@ -35,11 +30,7 @@ def work(folder: Path, overrides: tuple[str, ...], again: bool) -> None:
     """What a process does: train `run` in a folder, or resume it by the other command."""
     from ramac.cli.resume import main
 
-    torch.set_num_threads(1)
     os.chdir(folder)
-    log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
     if again:
         main(["run"])
     else:
@@ -48,9 +39,8 @@ def work(folder: Path, overrides: tuple[str, ...], again: bool) -> None:
 
 def start(folder: Path, overrides: tuple[str, ...], again: bool = False) -> Any:
     """Start a process that trains."""
-    process = SERVER.Process(target=work, args=(folder, overrides, again))
-    process.start()
-    return process
+    log = str(folder / "log.txt")
+    return processes.start(work, folder, overrides, again, output=(log, log))
 
 
 def numbers(run: Path) -> dict[str, bytes]:

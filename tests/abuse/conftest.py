@@ -19,3 +19,8 @@ def run(sound_run, tmp_path, monkeypatch) -> Path:
     """A sound run folder; each test spoils one thing."""
     monkeypatch.chdir(tmp_path)
     return shutil.copytree(sound_run, tmp_path / "run")
+
+
+@pytest.fixture(autouse=True)
+def _figures(small_figures):
+    pass

@@ -49,6 +49,10 @@ def test_a_file_that_is_gone(tmp_path):
     assert text in refusal(["estimate", run], tmp_path)
 
 
+def announce(path: Path, steps: int) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"total_steps": steps}))
+
+
 DAMAGE = {
     "no arrays": (lambda data: (data / "main_data.hdf5").unlink(), "dataset 'my/data-v0' cannot be read: "),
     "half of the arrays": (
@@ -61,10 +65,12 @@ DAMAGE = {
         "dataset 'my/data-v0' cannot be read: .*metadata.json is not valid JSON",
     ),
     "more steps than there are": (
-        lambda data: (data / "metadata.json").write_text(
-            json.dumps(json.loads((data / "metadata.json").read_text()) | {"total_steps": 10**13})
-        ),
-        "cannot be read: MemoryError|22 steps found",
+        lambda data: announce(data / "metadata.json", 1000),
+        "dataset 'my/data-v0': 22 steps found, 1000 announced",
+    ),
+    "more steps than any memory holds": (
+        lambda data: announce(data / "metadata.json", 10**13),
+        "cannot be read: arrays of 80000000 MB are announced by a file of ",
     ),
     "an empty folder": (lambda data: [path.unlink() for path in data.iterdir()], "cannot be read: "),
     "no folder of arrays": (lambda data: data.rename(data.with_name("date")), "is in the way: it holds no dataset"),

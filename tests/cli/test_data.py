@@ -1,9 +1,6 @@
 """`ramac data`: what is listed, shown, built and found, each in readable lines."""
 
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,11 +11,11 @@ from ramac.data.check import findings
 from ramac.data.describe import describe
 from ramac.errors import InputError
 from trials.datasets import arrays, store, write_d4rl, write_policy
+from trials.processes import ran
 
 
 def data(*words):
-    start = [sys.executable, "-c", "import ramac; ramac.main()", "data", *words]
-    return subprocess.run(start, capture_output=True, text=True, env={**os.environ, "COLUMNS": "160"})
+    return ran("data", *words, COLUMNS="160")
 
 
 def test_build_list_and_show(tmp_path):

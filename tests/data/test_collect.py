@@ -4,8 +4,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from ramac.errors import InputError
 from ramac.registry import tasks
 from ramac.tasks.mujoco import HAZARDS
 from trials.datasets import hopper, store, write_policy
+from trials.processes import ramac, start
 
 
 @pytest.fixture
@@ -114,20 +113,36 @@ def test_a_build_that_waited_for_another_says_so(policies, capsys):
     assert f"{task.dataset_id}: another process has made it meanwhile" in capsys.readouterr().err
 
 
+def slow_build(*settings):
+    act = collect.BehaviourPolicy.act
+
+    def wait(self, *given):
+        if self.name == "high":
+            time.sleep(1)
+        return act(self, *given)
+
+    collect.BehaviourPolicy.act = wait
+    ramac("data", "build", "hopper-medium-expert", *settings)
+
+
+def build_on_a_full_disk(*settings):
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    ramac("data", "build", "hopper-medium-expert", *settings)
+
+
 def test_a_killed_build_is_no_dataset_and_is_continued(policies, tmp_path):
     """SIGKILL after the first policy's share: that share is kept, the rest is collected, the result is the same."""
     settings = (f"policies={policies}", "behaviour=[low,high]", "transitions=300")
-    slow = "import time, ramac.data.collect as c; act = c.BehaviourPolicy.act\n"
-    slow += "def wait(self, *a):\n if self.name == 'high': time.sleep(1)\n return act(self, *a)\n"
-    slow += "c.BehaviourPolicy.act = wait; import sys; from ramac.cli import main; main()"
-    command = [sys.executable, "-c", slow, "data", "build", "hopper-medium-expert", *settings]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start(slow_build, *settings)
     name = built(policies).dataset_id
     part, end = tmp_path / "datasets" / f".part-{name.replace('/', '_')}", time.time() + 120
     while not list(part.glob("0-????????.npz")) and time.time() < end:
         time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     (share,) = part.glob("0-????????.npz")
     assert not exists(name)
     assert name not in minari.list_local_datasets()
@@ -149,14 +164,13 @@ def test_a_killed_build_is_no_dataset_and_is_continued(policies, tmp_path):
 
 def test_a_full_disk_is_said_and_leaves_nothing(policies, tmp_path):
     """A real one: the process may write files of 20 kB only."""
-    code = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); from ramac.cli import main; main()"
     settings = (f"policies={policies}", "behaviour=[low,high]", "transitions=3000")
-    command = [sys.executable, "-c", code, "data", "build", "hopper-medium-expert", *settings]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr
-    assert "-3000-v1 cannot be written" in done.stderr.splitlines()[-1]
-    assert "the disk is full" in done.stderr.splitlines()[-1]
+    process = start(build_on_a_full_disk, *settings, output=(os.devnull, str(tmp_path / "err.txt")))
+    process.join()
+    said = (tmp_path / "err.txt").read_text()
+    assert process.exitcode == 2, said
+    assert "-3000-v1 cannot be written" in said.splitlines()[-1]
+    assert "the disk is full" in said.splitlines()[-1]
     assert list((tmp_path / "datasets").rglob("*")) == []
 
 

@@ -1,7 +1,5 @@
 """Every source gives the same flat arrays: Minari, D4RL files, plain arrays, and mixes of them."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -17,6 +15,7 @@ from ramac.experiment.compose import compose
 from ramac.hazards import NoHazard
 from ramac.registry import sources, tasks
 from trials.datasets import arrays, hopper, store, write_d4rl
+from trials.processes import ran
 
 
 @pytest.mark.parametrize("data_format", ["hdf5", "arrow"])
@@ -136,13 +135,12 @@ def test_your_own_file_trains_from_the_command_line(tmp_path, monkeypatch):
     path = write_d4rl(tmp_path / "mine.hdf5", **arrays())
     hazard = ("hazard=pose", "hazard.low=-0.01", "hazard.high=0.01", "hazard.probability=1")
     words = ["task=hopper-medium-expert", f"data={path}", *hazard, *SMALL, *SHORT, "run_dir=run"]
-    start = [sys.executable, "-c", "import ramac; ramac.main()"]
-    done = subprocess.run([*start, *words], capture_output=True, text=True)
+    done = ran(*words)
     assert done.returncode == 0, done.stderr
     config = Path("run/config.yaml").read_text()
     assert f"data: {path}" in config
     assert "low: -0.01" in config
-    again = subprocess.run([*start, "doctor", "run", "episodes=4"], capture_output=True, text=True)
+    again = ran("doctor", "run", "episodes=4")
     assert again.returncode == 0, again.stderr
 
 

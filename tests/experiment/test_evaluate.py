@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import gymnasium
@@ -23,13 +24,23 @@ SHORT = ("critic=qr", "actor=gaussian", "trainer.steps=6", "evaluation.episodes=
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
+def own_folder(tmp_path, monkeypatch, small_figures):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        ramac.train(*SHORT, "evaluation.every=2", "evaluation.keep=true", "run_dir=here")
+    return folder / "here"
+
+
 @pytest.fixture
-def run() -> Path:
-    return Path(ramac.train(*SHORT, "evaluation.every=2", "evaluation.keep=true", "run_dir=here")["run_dir"])
+def run(trained) -> Path:
+    """A copy of a finished run, `here`."""
+    return Path(shutil.copytree(trained, "here"))
 
 
 def episodes(path) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ from ramac.experiment.presets import presets
 from ramac.experiment.run import build_trainer
 
 BOX = gymnasium.spaces.Box(-1, 1, (2,))
-SMALL = ("critic.hidden=[32]", "trainer.steps=150", "trainer.batch_size=32")
+SMALL = ("critic.hidden=[32]", "trainer.steps=60", "trainer.batch_size=32")
 HORIZON = {"one step": 1, "terminating": 2}
 
 

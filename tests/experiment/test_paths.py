@@ -23,7 +23,7 @@ WORDS = ("task=gymnasium", "task.environment=Pendulum-v1", "task.horizon=3", "ac
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
+def own_folder(tmp_path, monkeypatch, small_figures):
     monkeypatch.chdir(tmp_path)
     write_d4rl("d.hdf5", **arrays(60, 3, 1))
     Path("elsewhere").mkdir()

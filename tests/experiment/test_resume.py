@@ -1,9 +1,8 @@
 """Interrupted runs that are resumed: with the numbers of a run that was never interrupted, byte for byte."""
 
 import os
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from ramac.experiment.progress import Progress
 from ramac.system.signals import Interrupted
 from ramac.tasks.bandit import BanditEnv
 from ramac.training.trainer import Trainer
-from trials import survival
+from trials import processes, survival
 from trials.datasets import arrays, write_d4rl
 
 SHORT = (*survival.SMALL, "trainer.steps=12", "evaluation.episodes=5", "log_every=2", "save_every=4",
@@ -29,8 +28,31 @@ SHORT = (*survival.SMALL, "trainer.steps=12", "evaluation.episodes=5", "log_ever
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
+def own_folder(tmp_path, monkeypatch, small_figures):
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """`alone`, a finished run of SHORT, and `run`, the same one interrupted after gradient step 7."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        ramac.train(*SHORT, "run_dir=alone")
+        end(patch, 7, *SHORT)
+    return folder
+
+
+@pytest.fixture
+def alone(made) -> dict[str, bytes]:
+    """Numbers of a run of SHORT that was never interrupted."""
+    return survival.numbers(made / "alone")
+
+
+@pytest.fixture
+def interrupted(made) -> Path:
+    """A run of SHORT that was interrupted after gradient step 7, here as `run`."""
+    return shutil.copytree(made / "run", Path("run"))
 
 
 def after(monkeypatch, count: int, event) -> None:
@@ -107,8 +129,7 @@ def test_the_folder_of_an_interrupted_run_is_found_without_its_name(monkeypatch,
     assert "resumed after gradient step 5; run_dir=NEW starts anew" in capsys.readouterr().err
 
 
-def test_other_settings_are_another_run(monkeypatch):
-    end(monkeypatch, 5, *SHORT)
+def test_other_settings_are_another_run(interrupted):
     before = survival.numbers(Path("run"))
     with pytest.raises(InputError, match=r"already holds another run, with actor.steps=5, not 6; name a new folder"):
         ramac.train(*SHORT, "run_dir=run", "actor.steps=6")
@@ -157,9 +178,7 @@ def flipped(content: bytes, place: int) -> bytes:
 
 @pytest.mark.parametrize("kind", DAMAGE)
 @pytest.mark.parametrize("which", ["the last", "all"])
-def test_a_damaged_state_is_told_and_the_one_before_is_used(kind, which, monkeypatch, capsys):
-    ramac.train(*SHORT, "run_dir=alone")
-    end(monkeypatch, 7, *SHORT)
+def test_a_damaged_state_is_told_and_the_one_before_is_used(kind, which, alone, interrupted, capsys):
     assert sorted(path.name for path in Path("run/states").iterdir()) == ["6.safetensors", "7.safetensors"]
     for name in ("7", "6")[: 1 if which == "the last" else 2]:
         path = Path("run/states", f"{name}.safetensors")
@@ -167,30 +186,26 @@ def test_a_damaged_state_is_told_and_the_one_before_is_used(kind, which, monkeyp
     with pytest.warns(UserWarning, match="a training state cannot be used, the one before it is: .*7.safetensors"):
         ramac.train(*SHORT, "run_dir=run")
     assert ("resumed after gradient step 6" in capsys.readouterr().err) == (which == "the last")
-    assert survival.numbers(Path("run")) == survival.numbers(Path("alone"))
+    assert survival.numbers(Path("run")) == alone
 
 
-def test_rows_that_are_lost_make_a_state_useless(monkeypatch):
-    ramac.train(*SHORT, "run_dir=alone")
-    end(monkeypatch, 7, *SHORT)
+def test_rows_that_are_lost_make_a_state_useless(alone, interrupted):
     os.truncate("run/metrics.csv", 30)
     with pytest.warns(UserWarning, match="metrics.csv has lost rows"):
         ramac.train(*SHORT, "run_dir=run")
-    assert survival.numbers(Path("run")) == survival.numbers(Path("alone"))
+    assert survival.numbers(Path("run")) == alone
 
 
 @pytest.mark.parametrize("seed", [0, 1] if "RAMAC_CASES" in os.environ else [0])  # each night, each day
 def test_kills_at_random_moments(seed):
     """`python scripts/survival.py kills` makes fifty."""
-    found = survival.kills(15, seed)
-    assert sum(found.values()) == 15
+    found = survival.kills(count := 15 if "RAMAC_CASES" in os.environ else 8, seed)
+    assert sum(found.values()) == count
     early = found["before the folder was ready"] + found["before the first state"]
-    assert found["after a state"] > 3 and early > 0, found
+    assert found["after a state"] > count // 5 and early > 0, found
 
 
-def test_a_full_disk_while_a_state_is_written(monkeypatch):
-    ramac.train(*SHORT, "run_dir=alone")
-
+def test_a_full_disk_while_a_state_is_written(alone, monkeypatch):
     write = Path.write_bytes
 
     def fill(_: Trainer) -> None:
@@ -204,11 +219,10 @@ def test_a_full_disk_while_a_state_is_written(monkeypatch):
             ramac.train(*SHORT, "run_dir=run")
     assert sorted(path.name for path in Path("run/states").iterdir()) == ["4.safetensors", "6.safetensors"]
     ramac.train(*SHORT, "run_dir=run")
-    assert survival.numbers(Path("run")) == survival.numbers(Path("alone"))
+    assert survival.numbers(Path("run")) == alone
 
 
-def test_an_environment_that_raises(monkeypatch):
-    ramac.train(*SHORT, "run_dir=alone")
+def test_an_environment_that_raises(alone, monkeypatch):
     sound, steps = BanditEnv.step, []
 
     def broken(self, action):
@@ -226,7 +240,7 @@ def test_an_environment_that_raises(monkeypatch):
     assert "in broken" in Path("run/traceback.txt").read_text()
     ramac.train(*SHORT, "run_dir=run")
     assert not Path("run/traceback.txt").exists()
-    assert survival.numbers(Path("run")) == survival.numbers(Path("alone"))
+    assert survival.numbers(Path("run")) == alone
 
 
 def test_a_loss_that_is_nan_names_its_term_and_keeps_its_batch(monkeypatch):
@@ -268,19 +282,17 @@ def test_data_that_have_changed_or_are_gone_leave_the_run_alone(monkeypatch):
 
 def test_two_processes_cannot_train_one_run():
     overrides = [*SHORT, "trainer.steps=100000", "task.steps=100000", "run_dir=run"]
-    first = subprocess.Popen(
-        [sys.executable, "-c", "import ramac; ramac.main()", *overrides], stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    first = processes.start(processes.ramac, *overrides, output=("out.txt", "err.txt"))
     until = time.time() + 120
     while not Path("run/states").exists() and time.time() < until:
         time.sleep(0.05)
     with pytest.raises(InputError, match="run_dir=run: another process is writing into it"):
         ramac.train(*overrides)
-    assert first.poll() is None
-    first.send_signal(signal.SIGINT)
-    said = first.communicate(timeout=60)[1].splitlines()[-1]
-    assert first.returncode == 130
+    assert first.is_alive()
+    os.kill(first.pid, signal.SIGINT)
+    first.join(60)
+    assert first.exitcode == 130
+    said = Path("err.txt").read_text().splitlines()[-1]
     assert said.startswith(
         "ramac: stopped by SIGINT; the same command or ramac resume run resumes after gradient step "
     )
@@ -313,8 +325,8 @@ def test_the_best_policy_is_kept_beside_the_last(monkeypatch):
         (["run", "threads=["], r"threads: '\[' is no value"),
     ],
 )
-def test_what_cannot_be_resumed_is_refused(arguments, message):
-    ramac.train(*SHORT, "trainer.steps=1", "run_dir=run")
+def test_what_cannot_be_resumed_is_refused(arguments, message, made):
+    shutil.copytree(made / "alone", "run")
     Path("grid").mkdir()
     Path("grid/grid.json").write_text("{}")
     with pytest.raises(InputError, match=message):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import ramac
 from ramac.errors import InputError
 from ramac.experiment.compose import compose
 from ramac.experiment.run import Build
+from trials.processes import ran
 from trials.robustness import attempt
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +29,8 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("RAMAC_POLICIES", raising=False)
 
 
-def command(*arguments: str, script: str | None = None, **variables: str) -> subprocess.CompletedProcess:
-    start = [script] if script else ["-c", "import ramac; ramac.main()"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160", **variables}
-    return subprocess.run([sys.executable, *start, *arguments], env=environment, capture_output=True, text=True)
+def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    return ran(*arguments, COLUMNS="160", **variables)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -230,7 +228,7 @@ def test_bad_input_is_one_clear_line(kind, tmp_path):
 
 
 def test_bad_input_ends_a_process_with_status_2():
-    done = command("risk=cvar1.5")
+    done = subprocess.run([sys.executable, "-m", "ramac", "risk=cvar1.5"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "ramac: risk=cvar: alpha must be in (0, 1], got 1.5\n"
 
@@ -278,10 +276,10 @@ def test_completion_knows_the_entries():
 def test_the_example_runs_as_a_script_and_as_a_plugin():
     script = ROOT / "examples" / "my_actor.py"
     assert len(script.read_text().splitlines()) < 50
-    done = command(*SHORT, "actor=mine", "task=bandit", "run_dir=a", script=str(script))
+    words = (*SHORT, "actor=mine", "task=bandit", "run_dir=a")
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    plugin = {"RAMAC_PLUGINS": "my_actor", "PYTHONPATH": str(script.parent)}
-    done = command(*SHORT, "actor=mine4", "run_dir=b", **plugin)
+    done = command(*SHORT, "actor=mine4", "run_dir=b", RAMAC_PLUGINS="examples.my_actor")
     assert done.returncode == 0, done.stderr
     assert json.loads(Path("b/summary.json").read_text())["actor"] == "mine4"
 

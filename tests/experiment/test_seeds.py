@@ -22,7 +22,7 @@ class Killed(BaseException):
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
+def own_folder(tmp_path, monkeypatch, small_figures):
     monkeypatch.chdir(tmp_path)
 
 

@@ -1,5 +1,7 @@
 """A budget is met at the end of a run of default length, from whatever weight it starts."""
 
+import os
+
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from ramac.training.trainer import Trainer
 SMALL = ("actor=deterministic", "critic=mean", "risk=neutral", "actor.hidden=[32]", "critic.hidden=[32]")
 
 
-@pytest.mark.parametrize("start", [100.0, 0.01])
+@pytest.mark.parametrize("start", [100.0, 0.01] if "RAMAC_CASES" in os.environ else [100.0])  # both each night
 def test_a_budget_is_met_from_far_above_and_far_below(start):
     """Cloning alone reaches 0.32 on the bandit; the value drives the actor beyond the budget to the corners, 1.3."""
     words = (*SMALL, "trainer.batch_size=64", "loss.bc.budget=0.4", f"loss.bc.weight={start}")

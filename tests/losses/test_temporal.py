@@ -1,5 +1,7 @@
 """TD's target, and the terms that shape it, against plain formulas."""
 
+import os
+
 import pytest
 import torch
 
@@ -73,7 +75,7 @@ def test_the_best_of_several_next_actions_counts(batch):
     assert torch.allclose(2 + 3 * found.squeeze(-1), each.amax(-1), atol=1e-4)
 
 
-@pytest.mark.parametrize("critic", ["iqn", "flow", "qr"])
+@pytest.mark.parametrize("critic", ["iqn", "qr", *(["flow"] if "RAMAC_CASES" in os.environ else [])])  # flow each night
 def test_identical_candidates_change_nothing(critic, batch):
     """Candidates are ranked at common levels and the whole distribution of the chosen one is backed up.
 

@@ -35,7 +35,7 @@ time.sleep(300)
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
+def own_folder(tmp_path, monkeypatch, small_figures):
     monkeypatch.chdir(tmp_path)
 
 

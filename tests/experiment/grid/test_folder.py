@@ -1,7 +1,5 @@
 """The folder of a sweep: what it lists, what damages are told, how its runs stand."""
 
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +13,7 @@ from ramac.experiment.folder import RunFolder, Taken
 from ramac.experiment.grid.folder import Cell, GridFolder
 from ramac.experiment.grid.status import Row, remaining
 from ramac.system.files import write_json
+from trials.processes import SERVER, start
 from trials.sweeps import ramac_m
 
 
@@ -93,18 +92,23 @@ def test_brackets_in_a_folders_name_are_shown(capsys):
     assert "a[b]c" in capsys.readouterr().out
 
 
+def hold(path, begun):
+    lock = RunFolder(path).hold()
+    begun.set()
+    time.sleep(600)
+    lock.release()
+
+
 def test_a_lock_belongs_to_one_process_and_dies_with_it():
     folder = RunFolder(Path("g/cell"))
-    hold = "import time; from pathlib import Path; from ramac.experiment.folder import RunFolder\n"
-    hold += "lock = RunFolder(Path('g/cell')).hold(); print(True, flush=True); time.sleep(60)"
-    other = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
-    assert other.stdout is not None
-    assert other.stdout.readline() == "True\n"
+    begun = SERVER.Event()
+    other = start(hold, Path("g/cell"), begun)
+    assert begun.wait(120)
     with pytest.raises(Taken, match="another process is writing into it"):
         folder.hold()
     assert folder.state == "running"
     other.kill()
-    other.wait()
+    other.join()
     folder.config_file.write_text("")
     assert folder.state == "interrupted"
     with folder.hold():

@@ -10,6 +10,7 @@ from pathlib import Path
 import ramac
 from ramac.experiment.folder import RunFolder
 from ramac.system.workers import has_left
+from trials import processes
 from trials.survival import SMALL, numbers
 
 LONG = ("actor=gaussian", *SMALL[:2], "critic=mean", "risk=neutral", "trainer.batch_size=4", "task.transitions=60",
@@ -28,12 +29,11 @@ def until(condition) -> bool:
 
 def test_a_job_of_a_killed_sweep_saves_its_state_and_is_resumed():
     """SIGKILL, which no process can answer: the job of joblib notices it by itself."""
-    command = [sys.executable, "-m", "ramac", "-m", *LONG, *JOBLIB, "grid_dir=g"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = processes.start(processes.ramac, "-m", *LONG, *JOBLIB, "grid_dir=g")
     begun = lambda: [file.parent for file in Path("g").glob("*/metrics.csv") if file.stat().st_size > 500]  # noqa: E731
-    assert until(lambda: begun() or process.poll() is not None) and process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert until(lambda: begun() or not process.is_alive()) and process.is_alive()
+    process.kill()
+    process.join()
     (run,) = map(RunFolder, begun())
     assert until(lambda: run.state == "interrupted")
     assert len(list(run.states.iterdir())) == 1

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,10 +14,12 @@ from ramac.cli import main
 from ramac.experiment.grid.cell import threads_of
 from ramac.experiment.presets import presets
 from ramac.registry import GROUPS
+from trials import processes
+from trials.processes import ran, start
 from trials.sweeps import SHORT, ramac_m
 
+PROGRAM = [sys.executable, "-m", "ramac", "-m"]  # a fork would wait for the idle processes of joblib
 NIGHTLY = pytest.mark.skipif("RAMAC_CASES" not in os.environ, reason="half a minute: RAMAC_CASES=330, each night")
-PROGRAM = [sys.executable, "-c", "import ramac; ramac.main()"]
 
 
 def attempts(run: Path) -> int:
@@ -181,16 +182,16 @@ def test_a_cell_whose_environment_failed_goes_on_and_one_that_lost_its_numbers_b
 def test_killed_in_the_middle_and_started_again(tmp_path):
     """SIGKILL after some of six cells: the second start trains the others, none twice."""
     cells = ("actor=gaussian,deterministic", "seed=0,1,2")
-    arguments = [*PROGRAM, "-m", *SHORT, "trainer.steps=40", *cells, "grid_dir=g"]
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    arguments = ["-m", *SHORT, "trainer.steps=40", *cells, "grid_dir=g"]
+    process = start(processes.ramac, *arguments)
     deadline = time.monotonic() + 120
     while len(done("g")) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     first = {path: (path / "summary.json").stat().st_mtime_ns for path in done("g")}
     assert 2 <= len(first) < 6
-    again = subprocess.run(arguments, capture_output=True, text=True)
+    again = ran(*arguments)
     assert again.returncode == 0, again.stderr
     assert f"6 runs, {6 - len(first)} to run" in again.stdout
     assert len(done("g")) == 6
@@ -200,28 +201,23 @@ def test_killed_in_the_middle_and_started_again(tmp_path):
 
 
 def test_two_processes_share_a_grid():
-    arguments = [*PROGRAM, "-m", *SHORT, "actor=gaussian", "seed=range(6)", "trainer.steps=60", "grid_dir=g"]
-    both = [subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait() for process in both] == [0, 0]
+    arguments = ["-m", *SHORT, "actor=gaussian", "seed=range(6)", "trainer.steps=60", "grid_dir=g"]
+    both = [start(processes.ramac, *arguments) for _ in range(2)]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
     assert len(done("g")) == 6
     assert all(attempts(path) == 1 for path in done("g"))
 
 
 @pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=NIGHTLY)])
 def test_launchers_of_other_processes(launcher):
-    arguments = [
-        *PROGRAM,
-        "-m",
-        f"hydra/launcher={launcher}",
-        *SHORT,
-        "actor=gaussian",
-        "seed=0,1",
-        "risk=cvar0.1,cvar9",
-    ]
-    ran = subprocess.run([*arguments, "grid_dir=g"], capture_output=True, text=True)
-    assert ran.returncode == 1, ran.stderr
+    cells = ("actor=gaussian", "seed=0,1", "risk=cvar0.1,cvar9")
+    arguments = [*PROGRAM, f"hydra/launcher={launcher}", *SHORT, *cells, "grid_dir=g"]
+    found = subprocess.run(arguments, capture_output=True, text=True)
+    assert found.returncode == 1, found.stderr
     assert len(done("g")) == 2
-    assert "alpha must be in (0, 1], got 9.0" in ran.stdout
+    assert "alpha must be in (0, 1], got 9.0" in found.stdout
     threads = {json.loads((path / "summary.json").read_text())["threads"] for path in done("g")}
     assert threads == {1}
 
@@ -237,11 +233,12 @@ def test_ray_spreads_over_the_nodes_of_a_cluster():
     try:
         cluster.add_node(**node)
         address = f"hydra.launcher.ray.init.address={cluster.address}"
-        arguments = [*PROGRAM, "-m", "hydra/launcher=ray_cluster", address, *SHORT, "actor=gaussian", "seed=range(4)"]
-        ran = subprocess.run([*arguments, "grid_dir=g"], capture_output=True, text=True)
+        cells = ("actor=gaussian", "seed=range(4)", "grid_dir=g")
+        arguments = [*PROGRAM, "hydra/launcher=ray_cluster", address, *SHORT, *cells]
+        found = subprocess.run(arguments, capture_output=True, text=True)
     finally:
         cluster.shutdown()
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert found.returncode == 0, found.stdout + found.stderr
     assert len(done("g")) == 4
     assert len({json.loads((path / "summary.json").read_text())["host"] for path in done("g")}) == 2
 
