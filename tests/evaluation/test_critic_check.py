@@ -175,7 +175,7 @@ def test_realised_returns_are_discounted():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["task=bandit"], "doctor takes a run folder, or settings of critic, risk, trainer"),
+        (["actor=flow"], "doctor takes a run folder, or settings of critic, risk, trainer"),
         (["critic=iqm"], "no critic 'iqm'.*did you mean 'iqn'"),
         (
             ["critic=c51", "critic.low=0", "critic.high=10"],
@@ -238,7 +238,7 @@ def test_a_folder_of_another_kind_is_refused(change, message, run, tmp_path):
 
 
 def test_the_command_line_ends_with_status_2(tmp_path):
-    command = [sys.executable, "-c", "import ramac; ramac.main()", "doctor", "task=bandit"]
+    command = [sys.executable, "-c", "import ramac; ramac.main()", "doctor", "actor=flow"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("ramac: doctor takes")
