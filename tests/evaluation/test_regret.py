@@ -81,6 +81,8 @@ def test_the_regret_of_a_run_is_printed_and_written(run, capsys, monkeypatch):
     assert doctor.main(["run=010", "alpha=0.1", "episodes=20"]) == 0, "the task is the run's"
     assert "CVaR rests on 2.0 episodes" in capsys.readouterr().out
     assert json.loads((run / "regret.json").read_text())["alpha"] == 0.1
+    again = ramac.check_policy(run, alpha=0.1, episodes=20)
+    assert (again.folder, list(again.rows["optimum"])) == (run, pytest.approx([15, 1, 6]))
 
 
 def test_what_is_known_of_a_task_is_printed(capsys):
