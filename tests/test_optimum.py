@@ -143,5 +143,7 @@ def test_the_bandit_with_a_context_against_thresholds():
 
 
 def test_other_tasks_have_no_known_best_policy():
-    with pytest.raises(InputError, match="HopperMixed has no known best policy; task= may be bandit, chain, trading"):
+    with pytest.raises(
+        InputError, match="task=hopper-mixed has no known best policy; choose from bandit, chain, trading"
+    ):
         tasks.build("hopper-mixed").process(1)

@@ -22,7 +22,7 @@ from ramac.environments import EpisodeLimit, made, make, with_own_dtype
 from ramac.errors import InputError, at_least, described, optional, warn
 from ramac.hazards import Hazard, HazardWrapper, NoHazard
 from ramac.optimum import Process
-from ramac.registry import hazards, tasks
+from ramac.registry import hazards, label_of, tasks
 from ramac.text import say
 
 Names = Mapping[str, Any]
@@ -81,7 +81,7 @@ class Task(ABC):
     def process(self, fineness: int) -> Process:
         """The problem on a grid, whose spacing is the coarsest divided by `fineness`. Raises InputError without one."""
         known = [name for name, entry in tasks.items() if entry.process is not Task.process]
-        raise InputError(f"{type(self).__name__} has no known best policy; task= may be {', '.join(known)}")
+        raise InputError(f"task={label_of(tasks, type(self))} has no known best policy; choose from {', '.join(known)}")
 
     @abstractmethod
     def dataset(self) -> Dataset:

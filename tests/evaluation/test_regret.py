@@ -96,7 +96,7 @@ def test_what_is_known_of_a_task_is_printed(capsys):
     ("words", "message"),
     [
         (["task=chian"], "no task 'chian'.*did you mean 'chain'"),
-        (["task=hopper-mixed"], "HopperMixed has no known best policy; task= may be bandit, chain, trading"),
+        (["task=hopper-mixed"], "task=hopper-mixed has no known best policy; choose from bandit, chain, trading"),
         (["task=chain", "task.contxt=1"], "no setting 'task.contxt'; task=chain has"),
         (["task=chain", "alpha=0"], r"alpha must be a number in \(0, 1\], got 0"),
         (["task=chain", "alpha=x"], r"alpha must be a number in \(0, 1\], got 'x'"),
