@@ -11,14 +11,26 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ramac.api import Result, check_critic, estimate, evaluate, export, pack, report, resume, sweep, train
+    from ramac.api import (
+        Result,
+        check_critic,
+        check_policy,
+        estimate,
+        evaluate,
+        export,
+        pack,
+        report,
+        resume,
+        sweep,
+        train,
+    )
     from ramac.checkpoint import load
     from ramac.registry import make
 
 __version__ = version("ramac")
 __all__ = [
-    "Result", "__version__", "check_critic", "estimate", "evaluate", "export", "load", "main", "make", "pack",
-    "report", "resume", "sweep", "train",
+    "Result", "__version__", "check_critic", "check_policy", "estimate", "evaluate", "export", "load", "main", "make",
+    "pack", "report", "resume", "sweep", "train",
 ]  # fmt: skip
 MOVED = {  # import paths of version 0.1, forwarded for one release
     "collect": "data.collect", "evaluate": "evaluation.rollout", "ood": "data.ood", "tasks.logged": "tasks.gymnasium",

@@ -188,6 +188,18 @@ def check_critic(
 
 
 @leaves_the_process
+def check_policy(run: str | Path, **settings: Any) -> Result:
+    """The regret of a run's policy where the best one is known: `check_policy(RUN, alpha=0.1, episodes=5000)`.
+
+    Rows are the objectives. Raises InputError.
+    """
+    from ramac.experiment.regret import regret_of
+
+    found = regret_of(Path(run), flat(settings))
+    return Result(Path(run), found, frame(found["rows"]))
+
+
+@leaves_the_process
 def report(
     *paths: str | Path, by: Sequence[str] = (), baseline: str = "", alpha: float = 0.1, out: str | Path | None = None,
     quiet: bool = False,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ramac.cli import COMMANDS, settings
+from ramac.cli import COMMANDS, doctor, settings
 from ramac.experiment import calibrate
 from ramac.experiment.compose import compose
 from ramac.experiment.presets import known_preset, presets
@@ -60,7 +60,10 @@ def test_commands_compose(page):
                 assert "=" in name or name in GROUPS["task"]
             continue
         if words[1:2] == ["doctor"]:
-            if "=" in words[2]:
+            if words[2].startswith("task="):
+                settings(words[2:], "doctor", doctor.POLICY)
+                GROUPS["task"].parse(words[2].partition("=")[2])
+            elif "=" in words[2]:
                 calibrate.refuse_others(words[2:])
                 compose([*calibrate.SETTINGS, *words[2:]])
             else:

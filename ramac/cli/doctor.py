@@ -1,23 +1,31 @@
-"""ramac doctor RUN [episodes=N] | critic=NAME [KEY=VALUE...] | measures: does a critic know return distributions?
+"""ramac doctor RUN [episodes=N] | critic=NAME [KEY=VALUE...] | task=NAME [run=RUN] | measures: known answers
 
 RUN [episodes=N]          a run's predicted against its realised returns, in the episodes of its evaluation or N
 critic=NAME [KEY=VALUE]   a new critic on problems with known answers; settings of critic, risk, trainer,
                           loss.td.aggregation, loss.td.drop, seed, device, run_dir; exit status 1 when it fails
+task=NAME [run=RUN]       the best mean and CVaR of a task where they are known, and the regret of a run's policy; also
+                          alpha=0.25 task.context=true, and with a run episodes=5000 seed=1
 measures                  bias and deviation of every risk measure as each critic reads it, of known laws; as Markdown
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ramac.cli import run_of, settings, show_table
-from ramac.cli.estimate import miscalibration, predictions
+from ramac.cli.estimate import miscalibration, predictions, span
+from ramac.errors import InputError
 from ramac.evaluation.critic_check import failures
 from ramac.evaluation.readouts import readouts
 from ramac.experiment.calibrate import calibrate, examine
+from ramac.experiment.regret import known_answers, regret_of
 from ramac.registry import critics
 from ramac.statistics import ENOUGH
 from ramac.system.runtime import keep_memory
 from ramac.text import say, styled
+
+POLICY = ("task", "task.", "run", "alpha", "episodes", "seed")  # settings of doctor task=NAME
+WORDS = {"mean": "mean", "nested": "nested CVaR", "static": "static CVaR"}
 
 
 def main(arguments: list[str]) -> int:
@@ -28,6 +36,9 @@ def main(arguments: list[str]) -> int:
             if index == 0:
                 say("|" + "---|" * len(row))
         return 0
+    if any(word.startswith(("task=", "run=")) for word in arguments):
+        check_policy(arguments)
+        return 0
     if arguments and "=" not in arguments[0]:
         words, given = settings(arguments, "doctor", ("episodes",))
         show_run(calibrate(run_of(words, "doctor"), **given))
@@ -36,6 +47,45 @@ def main(arguments: list[str]) -> int:
     report = examine(arguments)
     show_critic(report)
     return 1 if report["failed"] else 0
+
+
+def check_policy(arguments: list[str]) -> None:
+    """Print what is known of a task, or the regret of a run. Raises InputError."""
+    words, given = settings(arguments, "doctor", POLICY)
+    if words:
+        raise InputError(f"doctor task=NAME takes settings, got {words[0]!r}; a run is named by run={words[0]}")
+    runs = [word.partition("=")[2] for word in arguments if word.startswith("run=")]  # text: 010
+    given.pop("run", None)
+    if runs:
+        show_regret(regret_of(Path(runs[-1]), given))
+        return
+    if alone := [key for key in ("episodes", "seed") if key in given]:
+        raise InputError(f"{alone[0]}= goes with run=RUN: without a run no episode is played")
+    show_optima(known_answers(given))
+
+
+def show_optima(report: dict[str, Any]) -> None:
+    """Print what the best policy of each objective reaches."""
+    columns = ("best policy for", "mean", "grid error", f"CVaR {report['alpha']:g}", "grid error")
+    rows = []
+    for objective, row in report["optima"].items():
+        numbers = (row.get(key) for key in ("mean", "mean_error", "cvar", "cvar_error"))
+        rows.append((WORDS[objective], *("" if number is None else f"{number:z.3f}" for number in numbers)))
+    show_table(f"task={report['task']}: best mean and CVaR of the whole return", columns, rows)
+
+
+def show_regret(report: dict[str, Any]) -> None:
+    """Print optimum, what the run reached, and the regret."""
+    columns = ("objective", "optimum", "grid error", "reached", "95 % interval", "regret")
+    title = f"{report['run_dir']}: {report['episodes']} episodes, CVaR at {report['alpha']:g}"
+    rows = []
+    for row in report["rows"]:
+        cells = (f"{row[key]:z.3f}" for key in ("optimum", "grid_error", "reached"))
+        rows.append((WORDS[row["objective"]], *cells, span(row), f"{row['regret']:z.3f}"))
+    show_table(title, columns, rows)
+    if report["alpha"] * report["episodes"] < ENOUGH:
+        say(f"CVaR rests on {report['alpha'] * report['episodes']:.1f} episodes; more: episodes=5000")
+    say(f"numbers: {(file := report['run_dir'] + '/regret.json')}", bold=file)
 
 
 def show_run(report: dict[str, Any]) -> None:

@@ -56,6 +56,7 @@ class RunFolder:
     environment_file = place("environment.txt")
     traceback_file = place("traceback.txt")
     calibration_file = place("calibration.json")
+    regret_file = place("regret.json")
     estimate_file = place("estimate.json")
     lock_file = place(".lock")
     checkpoint = place("checkpoint")

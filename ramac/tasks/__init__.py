@@ -21,7 +21,8 @@ from ramac.data.spaces import NESTED, as_vectors
 from ramac.environments import EpisodeLimit, made, make, with_own_dtype
 from ramac.errors import InputError, at_least, described, optional, warn
 from ramac.hazards import Hazard, HazardWrapper, NoHazard
-from ramac.registry import hazards, tasks
+from ramac.optimum import Process
+from ramac.registry import hazards, label_of, tasks
 from ramac.text import say
 
 Names = Mapping[str, Any]
@@ -76,6 +77,11 @@ class Task(ABC):
     def score(self, mean: float) -> float | None:
         """Normalised score of a mean return, where the task has one."""
         return None
+
+    def process(self, fineness: int) -> Process:
+        """The problem on a grid, whose spacing is the coarsest divided by `fineness`. Raises InputError without one."""
+        known = [name for name, entry in tasks.items() if entry.process is not Task.process]
+        raise InputError(f"task={label_of(tasks, type(self))} has no known best policy; choose from {', '.join(known)}")
 
     @abstractmethod
     def dataset(self) -> Dataset:

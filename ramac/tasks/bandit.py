@@ -1,6 +1,7 @@
 """The 2-D risky bandit: a safe centre and a ring that pays more on average but now and then costs 50."""
 
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import gymnasium
@@ -8,12 +9,16 @@ import numpy as np
 
 from ramac.data import Act, Dataset, Log
 from ramac.errors import InputError, at_least, at_most, optional
+from ramac.optimum import Process
 from ramac.registry import tasks
 from ramac.spec import Spec
 from ramac.tasks import Column, Task
 from ramac.text import for_label
 
+SAFE, PAID, STRUCK, DEVIATION = 5.0, 9.0, -50.0, 0.5  # mean rewards of centre, ring, hazard; of all their deviation
+HAZARD = 0.05  # probability on the ring
 CENTRE, RING = 0.3, (0.75, 1.1)  # |a| up to CENTRE is the centre, |a| within RING the ring
+THRESHOLDS = np.arange(-15.0, 55.0, 0.02)  # minus the returns that occur
 COLUMNS = (
     Column("mass_centre", "centre", "bandit: share of sampled actions on the safe centre, mean over runs"),
     Column("mass_ring", "ring", "bandit: share of sampled actions on the risky ring, mean over runs"),
@@ -33,49 +38,58 @@ def shares(action: np.ndarray) -> dict[str, float]:
     return dict(zip((column.key for column in COLUMNS), count.tolist(), strict=True))
 
 
-def reward(place: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw rewards for regions [B]: centre N(5, 0.5), ring N(9, 0.5) or a hazard N(-50, 0.5) with 5 %, elsewhere 0.
+def reward(
+    place: np.ndarray, random: np.random.Generator, context: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw rewards for regions [B]: centre N(5, 0.5), ring N(9, 0.5) or a hazard N(-50, 0.5), elsewhere 0.
 
-    Returns the rewards [B] and whether each was a hazard [B].
+    A hazard strikes with 5 % (1 + context), context [B]. Returns the rewards [B] and whether each was a hazard [B].
     """
-    hazard = (place == 1) & (random.random(len(place)) < 0.05)
-    mean = np.where(place == 0, 5.0, np.where(hazard, -50.0, 9.0))
-    return np.where(place == 2, 0.0, mean + 0.5 * random.standard_normal(len(place))), hazard
+    hazard = (place == 1) & (random.random(len(place)) < HAZARD * (1 + np.asarray(context, np.float64)))
+    mean = np.where(place == 0, SAFE, np.where(hazard, STRUCK, PAID))
+    return np.where(place == 2, 0.0, mean + DEVIATION * random.standard_normal(len(place))), hazard
 
 
 class BanditEnv(gymnasium.Env):
-    """One decision, constant observation; the rewards of `reward`."""
+    """One decision; the observation is 0, or a context; the rewards of `reward`."""
 
     observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
     action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
 
+    def __init__(self, context: bool = False) -> None:
+        self.has_context = context
+
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
-        return np.zeros(1, np.float32), {}
+        context = self.np_random.uniform(-1, 1) if self.has_context else 0.0
+        self.context = np.array([context], np.float32)
+        return self.context, {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         place = region(np.asarray(action)[None])
-        value, hazard = reward(place, self.np_random)
+        value, hazard = reward(place, self.np_random, self.context)
         info = {"risky": bool(place[0] == 1), "penalty": bool(hazard[0])}
-        return np.zeros(1, np.float32), float(value[0]), True, False, info
+        return self.context, float(value[0]), True, False, info
 
 
 @tasks.register("bandit")
 class Bandit(Task):
     """2-D risky bandit: safe centre (mean 5), risky ring (mean 6.05, CVaR_0.1 about -20.5), made in memory.
 
+    `context`: the observation is uniform in [-1, 1] instead of 0, and the ring's hazard strikes with 5 % (1 + context).
     Paper: Fukazawa et al. 2026, RAMAC, figure of eight panels; its code is not public, the numbers are read off it.
     """
 
     columns = COLUMNS
 
     def __init__(
-        self, *, transitions: int = 10_000, data_seed: int = 0, steps: int = 3_000, gamma: float = 0.0
-    ) -> None:  # gamma 0: one decision
+        self, *, transitions: int = 10_000, data_seed: int = 0, context: bool = False, steps: int = 3_000,
+        gamma: float = 0.0,
+    ) -> None:  # fmt: skip  # gamma 0: one decision
         at_least(1, transitions=transitions)
         at_most(10**7, transitions=transitions)
         at_least(0, data_seed=data_seed)
-        self.transitions, self.data_seed = transitions, data_seed
+        self.transitions, self.data_seed, self.context = transitions, data_seed, context
 
     def dataset(self) -> Dataset:
         random, count = np.random.default_rng(self.data_seed), self.transitions
@@ -84,9 +98,12 @@ class Bandit(Task):
         centre = random.normal(0, 0.095, (count, 2))
         place = (random.random(count) >= 0.25).astype(int)  # the mode that was drawn decides the reward
         action = np.where(place[:, None] == 0, centre, ring).clip(-1, 1).astype(np.float32)
-        value, _ = reward(place, random)
-        nothing, each = np.zeros((count, 1), np.float32), np.arange(count)
-        log = Log(nothing, action, value.astype(np.float32), nothing, np.ones(count, bool), each)
+        # from a generator of its own, so that actions are the same with and without
+        later = np.random.default_rng([self.data_seed, 1])
+        context = later.uniform(-1, 1, (count, 1)) if self.context else np.zeros((count, 1))
+        seen, each = context.astype(np.float32), np.arange(count)
+        value, _ = reward(place, random, seen[:, 0])
+        log = Log(seen, action, value.astype(np.float32), seen, np.ones(count, bool), each)
         return Dataset(
             log, Spec.unit(1, 2).of_returns(value), value, f"{count} draws of the 2-D risky bandit, made in memory"
         )
@@ -94,10 +111,29 @@ class Bandit(Task):
     def environment(self, render_mode: str | None = None) -> gymnasium.Env:
         if render_mode is not None:
             raise InputError("task=bandit has nothing to film; bandit.png in the run folder shows the policy")
-        return gymnasium.wrappers.TimeLimit(BanditEnv(), 1)
+        return gymnasium.wrappers.TimeLimit(BanditEnv(self.context), 1)
+
+    def process(self, fineness: int) -> Process:
+        """One decision among centre, ring and outside; contexts and normal rewards stand for equally likely cells."""
+        cells = 100 * fineness
+        level = (np.arange(cells) + 0.5) / cells
+        contexts = 2 * level - 1 if self.context else np.zeros(1)
+        normal = DEVIATION * np.array([NormalDist().inv_cdf(u) for u in level])
+        count, struck = len(contexts), HAZARD * (1 + contexts)
+        rewards = np.concatenate([SAFE + normal, PAID + normal, STRUCK + normal, [0.0]])
+        law = np.zeros((count, 3, 4))  # of each context and region the probabilities of the four kinds of reward
+        law[:, 0, 0], law[:, 1, 1], law[:, 1, 2], law[:, 2, 3] = 1, 1 - struck, struck, 1
+        chance = np.repeat(law.reshape(-1, 4), [cells, cells, cells, 1], 1) / np.repeat([cells, 1], [3 * cells, 1])
+        padding = np.zeros((3 * count, count))  # no reward leads back to a context
+        after = np.concatenate([np.arange(3 * count).reshape(-1, 3), np.zeros((len(rewards), 3), int)])
+        start = np.repeat([1 / count, 0], [count, len(rewards)])
+        terminal = np.concatenate([np.zeros(count), rewards])
+        chance = np.concatenate([padding, chance], 1)
+        return Process(1, start, after, np.zeros(after.shape), lambda v: chance @ v, terminal, THRESHOLDS)
 
     def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
-        learned, logged = act(np.zeros((10_000, 1), np.float32)), data.log.action
+        seen = np.linspace(-1, 1, 10_000) if self.context else np.zeros(10_000)
+        learned, logged = act(seen[:, None].astype(np.float32)), data.log.action
         with optional("bandit.png"):
             figure(logged, data.returns, learned, title, folder / "bandit.png")
         return {**shares(learned), **{f"data_{key}": value for key, value in shares(logged).items()}}

@@ -174,7 +174,7 @@ def test_realised_returns_are_discounted():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["task=bandit"], "doctor takes a run folder, or settings of critic, risk, trainer"),
+        (["actor=flow"], "doctor takes a run folder, or settings of critic, risk, trainer"),
         (["critic=iqm"], "no critic 'iqm'.*did you mean 'iqn'"),
         (
             ["critic=c51", "critic.low=0", "critic.high=10"],
@@ -237,7 +237,7 @@ def test_a_folder_of_another_kind_is_refused(change, message, run, tmp_path):
 
 
 def test_the_command_line_ends_with_status_2():
-    done = ran("doctor", "task=bandit")
+    done = ran("doctor", "actor=flow")
     assert done.returncode == 2
     assert done.stderr.startswith("ramac: doctor takes")
     assert done.stderr.count("\n") == 1

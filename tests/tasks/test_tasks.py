@@ -48,7 +48,7 @@ def test_the_classes_of_the_table_are_told_apart():
     assert summary(tasks["walker2d-mixed"]).startswith("Walker2d-v5")
 
 
-@pytest.mark.parametrize("name", ["bandit", "gymnasium", "logs", *MUJOCO])
+@pytest.mark.parametrize("name", ["bandit", "chain", "gymnasium", "logs", "trading", *MUJOCO])
 def test_every_task_answers_the_same_questions(name):
     task = tasks.build(name)
     assert task.source is None

@@ -1,0 +1,57 @@
+"""Regret of a run's policy on a task whose best policy is known."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ramac.errors import InputError
+from ramac.evaluation import regret
+from ramac.evaluation.regret import optima
+from ramac.experiment.evaluate import changed, request
+from ramac.experiment.folder import RunFolder
+from ramac.registry import risks, tasks
+from ramac.risk.distortions import CVaR
+from ramac.system.files import alone, write_json
+from ramac.system.paths import refuse_unsafe
+from ramac.tasks import configured
+
+ALPHA = 0.1  # the paper's
+EPISODES = 2000  # 200 of them in the tail
+
+
+def level(settings: Mapping[str, Any], risk: Mapping[str, Any] | str = "neutral") -> float:
+    """The CVaR level asked for, else that of a run's risk measure where it is a CVaR, else 0.1. Raises InputError."""
+    given = settings.get("alpha")
+    if given is None:
+        own = risks.build(risk).cvar_level
+        return ALPHA if own is None or own == 1 else float(own)
+    try:
+        return float(CVaR(alpha=given).alpha)
+    except (TypeError, ValueError):
+        raise InputError(f"alpha must be a number in (0, 1], got {given!r}") from None
+
+
+def known_answers(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The optima of `task`, by objective: `settings` are task, its arguments, and alpha. Raises InputError."""
+    node, alpha = changed(tasks, None, settings), level(settings)
+    return {"task": tasks.label(node), "alpha": alpha, "optima": optima(configured({"task": node}), alpha)}
+
+
+def regret_of(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Play a run's policy and write `regret.json` into its folder; returns its content.
+
+    `settings`: alpha, and those of `ramac eval` that are no other hazard. Raises InputError before an episode is
+    played.
+    """
+    folder = RunFolder(run)
+    refuse_unsafe(run)  # the regret would be written through them
+    config, alpha = folder.config, level(settings, folder.config.risk)
+    asked = {"episodes": EPISODES, **{key: value for key, value in settings.items() if key != "alpha"}}
+    agent, task, evaluation = request(folder, config, asked)
+    if not os.access(run, os.W_OK):
+        raise InputError(f"{run} cannot be written to")
+    found = regret.regret(agent, task, evaluation, asked.get("seed", config.seed), alpha)
+    with alone(folder.regret_file):
+        write_json(folder.regret_file, report := {"run_dir": str(run), "settings": asked, **found})
+    return report
