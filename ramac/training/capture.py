@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from ramac.training.simplify import simplified
+
 if TYPE_CHECKING:
     from ramac.training.trainer import Trainer
 
@@ -89,15 +91,7 @@ def trace(
         return list(metrics.values())
 
     graph = make_fx(step)(*map(batch.get, keys))
-    for node in reversed(graph.graph.nodes):
-        if "profiler" in str(node.target):
-            graph.graph.erase_node(node)
-    for node in list(graph.graph.nodes):
-        if node.target is torch.ops.aten.detach.default:  # a replay has no autograd
-            node.replace_all_uses_with(node.args[0])
-            graph.graph.erase_node(node)
-    graph.recompile()
-    return graph, found
+    return simplified(graph), found
 
 
 class CUDAGraph:
