@@ -47,9 +47,10 @@ class CapturedUpdate:
         if actor_too not in self.graphs:
             return self.capture(batch, actor_too)
         keys, names = self.entries[actor_too]
-        with torch.no_grad():
+        with torch.inference_mode():  # a tenth of the calls' cost less than without gradients only
             found = self.graphs[actor_too](*map(batch.get, keys))
-        return dict(zip(names, found, strict=True))
+        # plain tensors outside that mode, which the next replay does not overwrite
+        return {name: value.clone() for name, value in zip(names, found, strict=True)}
 
     def capture(self, batch: TensorDict, actor_too: bool) -> dict[str, Tensor]:
         """Do the step while it is traced. What cannot be traced is taken back, and all steps are eager from now on."""
@@ -102,8 +103,8 @@ class CUDAGraph:
         with torch.no_grad(), torch.cuda.graph(self.recorded):
             self.outputs = operators(*self.inputs)
 
-    def __call__(self, *tensors: Tensor) -> list[Tensor]:
+    def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
         for static, value in zip(self.inputs, tensors, strict=True):
             static.copy_(value)
         self.recorded.replay()
-        return [value.clone() for value in self.outputs]  # the next replay overwrites them
+        return self.outputs

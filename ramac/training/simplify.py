@@ -2,7 +2,7 @@
 
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ DIRECT: dict[Any, Callable[..., Any]] = {
     ATEN.clamp.Tensor: torch.clamp, ATEN.unsqueeze.default: torch.unsqueeze, ATEN.select.int: torch.select,
     ATEN.permute.default: torch.permute, ATEN.mean.dim: torch.mean, ATEN.mean.default: torch.mean,
     ATEN.squeeze.dim: torch.squeeze, ATEN.pow.Tensor_Scalar: torch.pow, ATEN.amin.default: torch.amin,
-    ATEN.native_layer_norm.default: torch.native_layer_norm, ATEN.silu.default: torch._C._nn.silu,
+    ATEN.native_layer_norm.default: torch.native_layer_norm, ATEN.silu.default: torch.nn.functional.silu,
     ATEN.view.default: torch.Tensor.view, ATEN.expand.default: torch.Tensor.expand,
 }  # fmt: skip
 
@@ -134,7 +134,10 @@ def layouts(module: GraphModule) -> dict[Node, Any]:
             base[node] = base[source]
             value[node] = node.target(*torch.fx.map_arg(node.args, value.get), **node.kwargs)
     shown = {node: each for node, each in value.items() if isinstance(each, Tensor)}
-    return {n: (base[n], v.dtype, v.shape, v.stride(), v.storage_offset()) for n, v in shown.items()}
+    return {
+        node: (base[node], each.dtype, each.shape, each.stride(), each.storage_offset(), each.is_conj(), each.is_neg())
+        for node, each in shown.items()
+    }
 
 
 def keep_views(module: GraphModule) -> None:

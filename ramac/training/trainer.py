@@ -67,7 +67,7 @@ class Trainer:
         self.target, self.step = self.loss.target, self.loss.step
         self.average_decay = average_decay
         # kept: to collect them takes longer than a Polyak step
-        self.averaged = list(self.target.parameters()), list(self.agent.parameters())
+        self.averaged = list[Tensor](self.target.parameters()), list[Tensor](self.agent.parameters())
         self.loss._has_update_associated["agent"] = True  # for TorchRL, which would warn
         self.precision, self.captured = precision, CapturedUpdate(self, compile)
         self.step_count, self.rows = 0, torch.empty(0, dtype=torch.int64)  # `rows` of the data are the last batch
@@ -127,8 +127,9 @@ class Trainer:
         The first step copies, so the random initialisation never enters the average.
         """
         decay = self.average_decay if self.step_count >= self.delay else 0.0
-        torch._foreach_lerp_(*self.averaged, 1 - decay)
-        torch._foreach_copy_(list(self.target.buffers()), list(self.agent.buffers()))
+        torch._foreach_lerp_(*self.averaged, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+        buffers = list(self.target.buffers()), list(self.agent.buffers())
+        torch._foreach_copy_(*buffers)  # pyright: ignore[reportPrivateImportUsage]
 
     def device_step(self, batch: TensorDict, actor_too: bool) -> dict[str, Tensor]:
         """The device's part of a gradient step: a function of tensors, which `CapturedUpdate` traces."""
