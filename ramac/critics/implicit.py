@@ -45,11 +45,10 @@ class IQN(Critic):
         # levels [B, N] are common to the members, [E, B, N] their own
         order = torch.arange(self.cosines, device=level.device, dtype=level.dtype)
         cosine = (math.pi * order * level.unsqueeze(-1)).cos().flatten(-3, -2)
-        value = []
-        for member, state in enumerate(features.unbind()):
-            own = cosine if level.dim() == 2 else cosine[member]
-            embedded = self.level_embedding(own, member).relu_().unflatten(0, level.shape[-2:])
-            value.append(self.head.member((state.unsqueeze(-2) * embedded).flatten(0, 1), member))
+        value, parts = [], zip(features.unbind(), self.level_embedding.members(), self.head.members(), strict=True)
+        for member, (state, embed, head) in enumerate(parts):
+            embedded = embed(cosine if level.dim() == 2 else cosine[member]).relu_().unflatten(0, level.shape[-2:])
+            value.append(head((state.unsqueeze(-2) * embedded).flatten(0, 1)))
         return torch.stack(value).unflatten(1, level.shape[-2:]).squeeze(-1)
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from torch._ops import OpOverload
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from ramac.training.simplify import keep_views, simplify
+
 Operators = Callable[..., Sequence[Tensor]]  # the tensors of a batch -> metrics []
 BINDINGS = [getattr(torch._C, name) for name in ("_VariableFunctions", "_nn", "TensorBase")]  # as torch.add has them
 
@@ -17,14 +19,7 @@ def trace(step: Operators, inputs: Sequence[Tensor], *, plain: bool) -> GraphMod
     """Do `step(*inputs)`, and return its operators. `plain`: Adam as elementary ones, which a compiler can fuse."""
     table = {torch.ops.aten._fused_adam_.tensor_lr: plain_adam} if plain else {}
     graph = make_fx(step, decomposition_table=table)(*inputs)
-    for node in reversed(graph.graph.nodes):
-        if "profiler" in str(node.target):
-            graph.graph.erase_node(node)
-    for node in list(graph.graph.nodes):
-        if node.target is torch.ops.aten.detach.default:  # a replay has no autograd
-            node.replace_all_uses_with(node.args[0])
-            graph.graph.erase_node(node)
-    graph.recompile()
+    simplify(graph)
     return graph
 
 
@@ -57,6 +52,11 @@ class Flat:
     """Operators run one by one, through torch's Python bindings: `torch.ops` takes twice as long to reach one."""
 
     def __init__(self, graph: GraphModule, inputs: Sequence[Tensor]) -> None:
+        keep_views(graph)
+        # plain attributes are found at once, those of a module's registers by a search in Python
+        for name, tensor in [*graph.named_parameters(recurse=False), *graph.named_buffers(recurse=False)]:
+            delattr(graph, name)
+            vars(graph)[name] = tensor
         for node in graph.graph.nodes:
             if isinstance(node.target, OpOverload):
                 name = node.target.overloadpacket.__name__

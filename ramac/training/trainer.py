@@ -60,19 +60,19 @@ class Trainer:
         if not 0 <= average_decay < 1:
             raise ValueError(f"average_decay must be in [0, 1), got {average_decay}")
         self.steps, self.batch_size, self.clip, self.delay = steps, batch_size, clip, delay
-        # a second of imports, which listing the entries need not wait for
-        from torchrl.objectives import SoftUpdate
-
-        from ramac.composite import CompositeLoss
+        from ramac.composite import CompositeLoss  # a second of imports, which listing the entries need not wait for
 
         self.agent, self.data = agent, data
         self.loss = CompositeLoss(agent, terms, steps=steps)
         self.target, self.step = self.loss.target, self.loss.step
-        self.average, self.average_decay = SoftUpdate(self.loss, eps=1.0), average_decay
+        self.average_decay = average_decay
+        # kept: to collect them takes longer than a Polyak step
+        self.averaged = list[Tensor](self.target.parameters()), list[Tensor](self.agent.parameters())
+        self.loss._has_update_associated["agent"] = True  # for TorchRL, which would warn
         self.precision, self.captured = precision, CapturedUpdate(self, compile)
         self.step_count, self.rows = 0, torch.empty(0, dtype=torch.int64)  # `rows` of the data are the last batch
         self.generator = torch.Generator(data.device or "cpu").manual_seed(seed)
-        self.make_buffer()
+        self.columns = dict(data.select(*self.loss.reads, strict=False).items(True, True))  # what the terms read
         self.learning_rate = {"critic": critic_lr, "actor": actor_lr}
         self.optimiser_steps = {"critic": steps, "actor": max(1, steps // delay)}
         self.schedule, self.multiplier_lr = schedule, multiplier_lr
@@ -80,14 +80,6 @@ class Trainer:
         self.make_optimisers(groups, list(self.loss.multipliers().values()))
         self.multiplier_rates = {group: self.step.new_zeros((), dtype=torch.float64) for group in self.optimisers}
         self.metrics = TensorDict()
-
-    def make_buffer(self) -> None:
-        """Make the replay buffer over the data, on their device, with the entries that the terms read."""
-        from torchrl.data import TensorDictReplayBuffer, TensorStorage
-
-        read = self.data.select(*self.loss.reads, strict=False)
-        storage = TensorStorage(read, device=self.data.device or "cpu")
-        self.buffer = TensorDictReplayBuffer(storage=storage, batch_size=self.batch_size, generator=self.generator)
 
     def make_optimisers(self, parameters: Mapping[str, list[nn.Parameter]], multipliers: list[nn.Parameter]) -> None:
         """Make an optimiser with its learning-rate schedule per parameter group, and one of the multipliers."""
@@ -134,10 +126,10 @@ class Trainer:
 
         The first step copies, so the random initialisation never enters the average.
         """
-        self.average.eps = self.average_decay if self.step_count >= self.delay else 0.0
-        self.average.step()
-        for average, online in zip(self.target.buffers(), self.agent.buffers(), strict=True):
-            average.copy_(online)
+        decay = self.average_decay if self.step_count >= self.delay else 0.0
+        torch._foreach_lerp_(*self.averaged, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+        buffers = list(self.target.buffers()), list(self.agent.buffers())
+        torch._foreach_copy_(*buffers)  # pyright: ignore[reportPrivateImportUsage]
 
     def device_step(self, batch: TensorDict, actor_too: bool) -> dict[str, Tensor]:
         """The device's part of a gradient step: a function of tensors, which `CapturedUpdate` traces."""
@@ -168,9 +160,10 @@ class Trainer:
 
     def batch(self) -> TensorDict:
         """Transitions [B] drawn with replacement by the trainer's own generator."""
-        batch = self.buffer.sample()
-        self.rows = batch.get("index")
-        return batch
+        device, size = self.generator.device, self.batch_size
+        self.rows = torch.randint(len(self.data), (size,), generator=self.generator, device=device)
+        found = {key: column.index_select(0, self.rows) for key, column in self.columns.items()}
+        return TensorDict(found, [size], device=self.data.device)
 
     def run(self) -> Iterator[TensorDict]:
         """Do the gradient steps that are left, yielding each one's metrics."""

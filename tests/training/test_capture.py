@@ -121,6 +121,7 @@ def test_metrics_of_a_step_are_not_overwritten_by_the_next() -> None:
     kept = [trainer.update(trainer.batch()) for _ in range(3)]
     values = [metrics["loss_bc"].item() for metrics in kept]
     assert len(set(values)) == 3
+    assert not any(metrics["loss_bc"].is_inference() for metrics in kept)
 
 
 def test_short_runs_and_processors_choose_what_they_can() -> None:

@@ -52,8 +52,6 @@ def without_values(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     own = torch.Generator
     monkeypatch.setattr(torch, "Generator", lambda device=None: own())
     monkeypatch.setattr(import_module("torch.optim.adam"), "_device_dtype_check_for_fused", lambda _: None)
-    # asked once, when the target updater is made; there is none for meta
-    monkeypatch.setattr(torch.Tensor, "is_set_to", lambda tensor, other: tensor is other)
     with torch.library._scoped_library("aten", "IMPL") as library:  # torch's fused Adam knows no meta
         library.impl("_fused_adam_.tensor_lr", lambda *_, **__: None, "Meta")
         yield
