@@ -25,7 +25,10 @@ EVALUATIONS = 4000  # at most by an adaptive solver: as many as 1000 steps of rk
 
 
 def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
-    """Fully connected network with SiLU: smooth like the Mish of Diffusion-QL, and 3 to 6 times cheaper on a CPU."""
+    """Fully connected network with SiLU: smooth like the Mish of Diffusion-QL, and 3 to 6 times cheaper on a CPU.
+
+    What ReLU would save, and why stored agents need SiLU: docs/results/critics.md.
+    """
     layers: list[nn.Module] = []
     for width in hidden:
         at_least(1, hidden=width)
@@ -55,7 +58,8 @@ class ConditionalNet(nn.Module):
     `times` is the number of times in [0, 1] that it takes: t [B] or [1] for one, [B, times] or [1, times] otherwise.
 
     x enters with its Fourier features, because a plain network smooths thin supports away (on the bandit, after 4000
-    steps of behaviour cloning, 7 % of the samples of `flow` are OOD with them and 42 % without).
+    steps of behaviour cloning, 7 % of the samples of `flow` are OOD with them and 46 % without; three seeds, and what
+    they cost: docs/results/critics.md).
     """
 
     def __init__(self, obs_dim: int, act_dim: int, hidden: tuple[int, ...], times: int = 1) -> None:
@@ -232,7 +236,8 @@ def relu_layer(weight: Tensor, bias: Tensor, readout: Tensor, last_bias: Tensor,
 def ensemble_mlp(ensemble: int, inputs: int, hidden: tuple[int, ...], outputs: int) -> Ensemble:
     """`mlp` of `E` members, with layer normalisation: [E, R, inputs] -> [E, R, outputs].
 
-    Layer normalisation bounds the extrapolation to OOD actions (Ball et al. 2023, RLPD; ReBRAC).
+    Layer normalisation bounds the extrapolation to OOD actions (Ball et al. 2023, RLPD; ReBRAC). What it
+    costs, and where it does harm: docs/results/critics.md.
     """
     layers: list[nn.Module] = []
     for width in hidden:
