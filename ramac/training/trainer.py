@@ -89,6 +89,10 @@ class Trainer:
         storage = TensorStorage(read, device=self.data.device or "cpu")
         self.buffer = TensorDictReplayBuffer(storage=storage, batch_size=self.batch_size, generator=self.generator)
 
+    def release(self) -> None:
+        """Let go of the data. Cycles of references keep a trainer until Python looks for such, some runs later."""
+        del self.data, self.buffer
+
     def make_optimisers(self, parameters: Mapping[str, list[nn.Parameter]], multipliers: list[nn.Parameter]) -> None:
         """Make an optimiser with its learning-rate schedule per parameter group, and one of the multipliers."""
         self.optimisers: dict[str, Optimizer] = {
