@@ -152,8 +152,7 @@ class Registry(Mapping[str, type]):
         try:
             return cast("DictConfig", OmegaConf.merge(self.defaults(name, given), node, {"name": name}))
         except OmegaConfBaseException as error:
-            key = getattr(error, "full_key", None)
-            text = f"{key}: {error}" if key else str(error)
+            text = ": ".join(filter(None, [getattr(error, "full_key", None), str(error)]))
             raise InputError(f"{self.group}={name}: {text.splitlines()[0]}") from error
 
     def label(self, node: Node) -> str:
@@ -164,8 +163,7 @@ class Registry(Mapping[str, type]):
         """
         load()
         plain = self.plain(node)
-        name = str(plain["name"])
-        name = name if name in self else self.parse(name)[0]
+        name, _ = self.parse(str(plain["name"]))
         key = self.suffix[name]
         if key is None:
             return name

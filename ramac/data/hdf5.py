@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ramac.data import Log
+from ramac.data import Log, large
 from ramac.data.arrays import log_of_columns
-from ramac.data.large import LARGE, empty
 from ramac.data.limits import refuse_larger
 from ramac.errors import InputError
 
@@ -31,7 +30,7 @@ def read_d4rl(path: Path, columns: Mapping[str, Any] | None = None) -> Log:
                 if nodes[name].dtype.kind not in "fiub":
                     raise InputError(f"{name} cannot be used: numbers are needed, got {nodes[name].dtype}")
             announced = [size(nodes[name]) for name in names]
-            refuse_larger(sum(announced), path.stat().st_size, sum(bytes for bytes in announced if bytes < LARGE))
+            refuse_larger(sum(announced), path.stat().st_size, sum(bytes for bytes in announced if bytes < large.LARGE))
             return {name: whole(nodes[name]) for name in names}
 
         return log_of_columns(nodes, read, columns, f"{path}: ", needed=KEYS)
@@ -74,9 +73,9 @@ def refuse_outside(path: Path) -> None:
 
 def whole(node: Any) -> np.ndarray:
     """The numbers of an HDF5 dataset; many of them stay on disk."""
-    if size(node) < LARGE:
+    if size(node) < large.LARGE:
         return node[()]
-    node.read_direct(found := empty(node.shape, node.dtype))
+    node.read_direct(found := large.empty(node.shape, node.dtype))
     return found
 
 

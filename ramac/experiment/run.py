@@ -36,8 +36,6 @@ from ramac.training.gradients import refuse_idle
 from ramac.training.nan_guard import NanGuard
 from ramac.training.trainer import Trainer
 
-Problem = tuple[Task, Dataset]
-
 
 def build_trainer(config: RunConfig, spec: Spec, transitions: TensorDict, device: torch.device) -> Trainer:
     """Agent, loss terms and trainer of one seed. Raises InputError when parts do not go together.
@@ -76,7 +74,7 @@ def dry_build(config: RunConfig, log: Log | None = None) -> None:
         raise InputError(f"evaluation.average={evaluation.average} is over episodes; this task has no environment")
 
 
-def problem_of(config: RunConfig, log: Log | None = None) -> Problem:
+def problem_of(config: RunConfig, log: Log | None = None) -> tuple[Task, Dataset]:
     """The task and its data, or `log`. Raises InputError."""
     task = configured(config.plain, log)
     return task, task.dataset()
@@ -92,7 +90,7 @@ class Build:
     trainer: Trainer
 
     @classmethod
-    def of(cls, config: RunConfig, problem: Problem | None = None) -> "Build":
+    def of(cls, config: RunConfig, problem: tuple[Task, Dataset] | None = None) -> "Build":
         """Build everything, on the run's device. Raises InputError."""
         task, data = problem or problem_of(config)
         trainer = build_trainer(config, data.spec, data.transitions, device_of(config.device))
@@ -219,7 +217,7 @@ def train(config: RunConfig, log: Log | None = None, quiet: bool = False) -> lis
         return [finished(one, lambda: problem()[1].digest) or train_seed(one, problem, quiet) for one in config.singles]
 
 
-def train_seed(config: RunConfig, problem: Callable[[], Problem], quiet: bool) -> dict[str, Any]:
+def train_seed(config: RunConfig, problem: Callable[[], tuple[Task, Dataset]], quiet: bool) -> dict[str, Any]:
     """`train` for one seed."""
     began = time.perf_counter()
     with Signals() as signals, ExitStack() as stack:

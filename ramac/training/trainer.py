@@ -91,7 +91,8 @@ class Trainer:
 
     def release(self) -> None:
         """Let go of the data. Cycles of references keep a trainer until Python looks for such, some runs later."""
-        del self.data, self.buffer
+        for name in ("data", "buffer"):
+            vars(self).pop(name, None)
 
     def make_optimisers(self, parameters: Mapping[str, list[nn.Parameter]], multipliers: list[nn.Parameter]) -> None:
         """Make an optimiser with its learning-rate schedule per parameter group, and one of the multipliers."""
