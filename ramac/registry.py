@@ -9,6 +9,7 @@ import pkgutil
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import field, make_dataclass
 from enum import Enum
 from functools import cache
@@ -24,6 +25,32 @@ from ramac.errors import InputError, known_group, nearest
 SUFFIX = re.compile(r"([a-zA-Z_][\w-]*?)(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 Entry = TypeVar("Entry", bound=type)
 Node = str | Mapping[str, Any]  # `cvar0.1`, or {name: cvar, alpha: 0.1}; a DictConfig is a Mapping
+
+
+@cache
+def parameters(entry: type) -> dict[str, Parameter]:
+    """`Registry.parameters`. A constructor that takes `**more` passes it on: its base class's come after its own."""
+    found: dict[str, Parameter] = {}
+    for kind in entry.__mro__:
+        if "__init__" in vars(kind):
+            arguments = signature(kind, eval_str=True).parameters.values()
+            found = found | {p.name: p for p in arguments if p.kind is p.KEYWORD_ONLY and p.name not in found}
+            if not any(p.kind is p.VAR_KEYWORD for p in arguments):
+                break
+    return found
+
+
+@cache
+def defaults(entry: type, name: str, given: tuple[tuple[str, Any], ...]) -> DictConfig:
+    """`Registry.defaults`, made once: it takes milliseconds, and a run asks for fifty of them."""
+    fields: list[tuple[str, Any, Any]] = [("name", str, name)]
+    for p in parameters(entry).values():
+        hint, value = p.annotation, dict(given).get(p.name, MISSING if p.default is p.empty else p.default)
+        if get_origin(hint) is Literal:
+            choices: Any = Enum(p.name, {v: v for v in get_args(hint)}, type=str)
+            hint, value = choices, choices(value)
+        fields.append((p.name, hint, field(default_factory=lambda v=value: v)))
+    return OmegaConf.structured(make_dataclass(re.sub(r"\W", "_", name), fields))
 
 
 class Registry(Mapping[str, type]):
@@ -65,18 +92,8 @@ class Registry(Mapping[str, type]):
         raise InputError(f"no {self.group} {spec!r}; choose from {', '.join(self)}{hint}")
 
     def parameters(self, name: str) -> dict[str, Parameter]:
-        """Keyword-only arguments of an entry, with evaluated annotations.
-
-        A constructor that takes `**more` passes it on: its base class's arguments come after its own.
-        """
-        found: dict[str, Parameter] = {}
-        for kind in self[name].__mro__:
-            if "__init__" in vars(kind):
-                arguments = signature(kind, eval_str=True).parameters.values()
-                found = found | {p.name: p for p in arguments if p.kind is p.KEYWORD_ONLY and p.name not in found}
-                if not any(p.kind is p.VAR_KEYWORD for p in arguments):
-                    break
-        return found
+        """Keyword-only arguments of an entry, with evaluated annotations."""
+        return parameters(self[name])
 
     def config(self, spec: str) -> DictConfig:
         """Typed node `{name: cvar, alpha: 0.1}` of `"cvar0.1"`."""
@@ -84,14 +101,7 @@ class Registry(Mapping[str, type]):
 
     def defaults(self, name: str, given: Mapping[str, Any]) -> DictConfig:
         """Typed node of an entry's arguments, some `given`, the others at their defaults; Literal is an enumeration."""
-        fields: list[tuple[str, Any, Any]] = [("name", str, name)]
-        for p in self.parameters(name).values():
-            hint, value = p.annotation, given.get(p.name, MISSING if p.default is p.empty else p.default)
-            if get_origin(hint) is Literal:
-                choices: Any = Enum(p.name, {v: v for v in get_args(hint)}, type=str)
-                hint, value = choices, choices(value)
-            fields.append((p.name, hint, field(default_factory=lambda v=value: v)))
-        return OmegaConf.structured(make_dataclass(re.sub(r"\W", "_", name), fields))
+        return deepcopy(defaults(self[name], name, tuple(given.items())))
 
     def plain(self, node: Node) -> dict[str, Any]:
         """Plain `{name, arguments...}` of a specification, a composed node or a mapping read from a file."""
@@ -142,8 +152,7 @@ class Registry(Mapping[str, type]):
         try:
             return cast("DictConfig", OmegaConf.merge(self.defaults(name, given), node, {"name": name}))
         except OmegaConfBaseException as error:
-            key = getattr(error, "full_key", None)
-            text = f"{key}: {error}" if key else str(error)
+            text = ": ".join(filter(None, [getattr(error, "full_key", None), str(error)]))
             raise InputError(f"{self.group}={name}: {text.splitlines()[0]}") from error
 
     def label(self, node: Node) -> str:
@@ -154,8 +163,7 @@ class Registry(Mapping[str, type]):
         """
         load()
         plain = self.plain(node)
-        name = str(plain["name"])
-        name = name if name in self else self.parse(name)[0]
+        name, _ = self.parse(str(plain["name"]))
         key = self.suffix[name]
         if key is None:
             return name

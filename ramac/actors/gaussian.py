@@ -45,7 +45,7 @@ class Gaussian(Actor):
 
     @staticmethod
     def draw(distribution: TransformedDistribution) -> Tensor:
-        """A reparameterised draw [B, A]; vmap does not support the in-place draw of `rsample`."""
+        """A reparameterised draw [B, A]."""
         normal, (tanh,) = distribution.base_dist, distribution.transforms
         action: Any = tanh(normal.mean + normal.stddev * torch.randn_like(normal.mean))
         return action

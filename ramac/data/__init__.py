@@ -12,6 +12,7 @@ from gymnasium.envs.registration import EnvSpec
 from tensordict import TensorDict
 
 from ramac.data.columns import moments
+from ramac.data.large import joined, take
 from ramac.errors import InputError
 from ramac.spec import Spec, transitions
 from ramac.system.files import checksum
@@ -128,8 +129,9 @@ class Log:
 
     def keep(self, kept: np.ndarray) -> "Log":
         """Only the steps where `kept` [T] is true; episodes without any are dropped."""
-        start = np.flatnonzero(np.diff(self.episode[kept], prepend=-1))
-        return replace(self, start=start, **{name: column[kept] for name, column in self.columns.items()})
+        rows = np.flatnonzero(kept)
+        start = np.flatnonzero(np.diff(self.episode[rows], prepend=-1))
+        return replace(self, start=start, **{name: take(column, rows) for name, column in self.columns.items()})
 
 
 @dataclass
@@ -177,9 +179,9 @@ def concatenate(logs: Sequence[Log]) -> Log:
             raise InputError(f"data whose observations differ in {key} cannot be joined: {texts}")
         named[key] = next(iter(orders), None)
     common = [name for name in logs[0].columns if all(name in log.columns for log in logs)]
-    joined: dict[str, Any] = {name: np.concatenate([log.columns[name] for log in logs]) for name in common}
+    columns: dict[str, Any] = {name: joined([log.columns[name] for log in logs]) for name in common}
     lengths = np.concatenate([log.lengths for log in logs])
-    return Log(**joined, start=np.cumsum(lengths) - lengths, **named)
+    return Log(**columns, start=np.cumsum(lengths) - lengths, **named)
 
 
 from ramac.data.arrays import from_arrays  # noqa: E402  (they need Log)

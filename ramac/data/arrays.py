@@ -7,6 +7,7 @@ import numpy as np
 
 from ramac.data import Log, roles
 from ramac.data.columns import narrow
+from ramac.data.large import cast, take
 from ramac.data.spaces import CHOICES
 from ramac.errors import InputError
 
@@ -75,21 +76,23 @@ def log_of(given: Mapping[str, Any], origin: str = "") -> Log:
         arrays["timeouts"] = np.zeros(count, bool)
     changed, order = _order(arrays.pop("episode", None), arrays.pop("step", None), arrays, origin)
     if order is not None:
-        arrays = {key: array[order] for key, array in arrays.items()}
+        arrays = {key: take(array, order) for key, array in arrays.items()}
     observation, *rest = narrow(arrays["observations"], *([] if after is None else [arrays["next_observations"]]))
     (reward,), terminated = narrow(arrays["rewards"]), arrays["terminals"]
     action = arrays["actions"].astype(np.float32, copy=False)
     end = terminated | arrays["timeouts"] | changed
-    start = np.flatnonzero(np.append(True, end[:-1]))
     if rest:
-        return Log(observation, action, reward, rest[0], terminated, start)
-    after = np.concatenate([observation[1:], observation[-1:]])
-    after[terminated] = observation[terminated]
+        return Log(observation, action, reward, rest[0], terminated, np.flatnonzero(np.append(True, end[:-1])))
     cut = end & ~terminated
     cut[-1] = not terminated[-1]
     if cut.all():
         raise InputError("no step has a next observation: every step is a timeout and next_observations are missing")
-    return Log(observation, action, reward, after, terminated, start).keep(~cut)
+    kept = np.flatnonzero(~cut)
+    after = take(observation, kept + ~terminated[kept])
+    episode = (np.cumsum(end) - end)[kept]
+    start = np.flatnonzero(np.diff(episode, prepend=-1))
+    observation, action, reward, terminated = (take(part, kept) for part in (observation, action, reward, terminated))
+    return Log(observation, action, reward, after, terminated, start)
 
 
 def _order(
@@ -181,7 +184,7 @@ def _array(key: str, value: Any) -> np.ndarray:
         if flag and not np.isin(plain, (0, 1)).all():
             raise ValueError("only 0 and 1 are flags")
         kind = bool if flag else np.float32 if plain.dtype == np.float32 else np.float64
-        array = np.ascontiguousarray(plain, kind)
+        array = np.ascontiguousarray(cast(plain, kind))
     except (TypeError, ValueError, RuntimeError) as error:
         raise error if isinstance(error, InputError) else InputError(f"{key} cannot be used: {error}") from error
     if not wide and array.shape[1:] == (1,):

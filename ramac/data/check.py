@@ -8,7 +8,8 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from ramac.data import Log
-from ramac.data.columns import HELD
+from ramac.data.columns import HELD, magnitude, mean_and_std
+from ramac.data.large import per_row
 from ramac.data.spaces import CHOICES, is_vector
 from ramac.errors import InputError
 
@@ -26,7 +27,7 @@ def errors(log: Log, low: np.ndarray, high: np.ndarray) -> Iterator[Finding]:
     """Non-finite values, and actions outside the box [low, high], each [A]."""
     for part in ("observation", "action", "reward", "next_observation"):
         values = getattr(log, part)
-        bad: np.ndarray = np.logical_not(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+        bad = per_row(lambda rows: ~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1), values)
         if bad.any():
             count = f"{bad.sum()} of {len(values)} steps, first at step {bad.argmax()}"
             yield Finding("error", f"{part} is nan or infinite in {count}")
@@ -72,15 +73,16 @@ def shortened(names: Sequence[str], most: int = 24) -> str:
 
 def _coarse(log: Log) -> Iterator[Finding]:
     """Columns that vary by less than a thousand steps of their type, and whose values lie single steps apart."""
-    columns = {f"observation {i}": column for i, column in enumerate(log.observation.T)} | {"reward": log.reward}
-    for name, column in columns.items():
-        step = np.finfo(column.dtype).eps / 2 * np.abs(column).max()  # or up to twice that
-        if not np.isfinite(column).all() or np.ptp(column) == 0 or step <= 2 * HELD * column.std(dtype=np.float64):
-            continue
-        values = np.unique(column)
-        if (apart := np.diff(values.astype(np.float64)).min()) <= 2 * step:
-            text = f"{name} has only {len(values)} distinct values, {apart:g} apart, as {column.dtype} rounds at"
-            yield Finding("warning", f"{text} {np.abs(column).max():g}: subtract an offset before they are stored")
+    for part, table in (("observation {}", log.observation), ("reward", log.reward[:, None])):
+        size = magnitude(table)
+        with np.errstate(invalid="ignore"):  # infinite numbers
+            width, deviation = np.ptp(table, 0), mean_and_std(table)[1]
+        step = np.finfo(table.dtype).eps / 2 * size  # or up to twice that
+        for i in np.flatnonzero(np.isfinite(size) & (width > 0) & (step > 2 * HELD * deviation)):
+            values = np.unique(table[:, i])
+            if (apart := np.diff(values.astype(np.float64)).min()) <= 2 * step[i]:
+                text = f"{part.format(i)} has only {len(values)} distinct values, {apart:g} apart, as {table.dtype}"
+                yield Finding("warning", f"{text} rounds at {size[i]:g}: subtract an offset before they are stored")
 
 
 def _ends(log: Log) -> Iterator[Finding]:
@@ -93,7 +95,8 @@ def _ends(log: Log) -> Iterator[Finding]:
     yield Finding("ok", f"{ended} episodes end in a terminal state, {episodes - ended} are cut and bootstrap")
     if episodes == 1 and steps > 1:
         yield Finding("warning", "one episode only: are terminals and timeouts set?")
-    jump = rows[(np.abs(log.next_observation[rows] - log.observation[rows + 1]) > 1e-4).any(-1)]
+    both = log.next_observation[:-1], log.observation[1:]
+    jump = rows[per_row(lambda after, follow: (np.abs(after - follow) > 1e-4).any(-1), *both)[rows]]
     if len(jump):
         text = f"{len(jump)} steps are not followed by their next observation, first at step {jump[0]}"
         yield Finding("error", f"{text}: a missing timeout?")
@@ -103,11 +106,14 @@ def _ends(log: Log) -> Iterator[Finding]:
 
 def repeated(log: Log) -> int:
     """Number of steps that have an earlier step's observation and action, found by 64-bit hashes."""
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
     from pandas.util import hash_pandas_object
 
-    rows = DataFrame(np.hstack([log.observation, log.action]) + np.float32(0))  # + 0 turns -0 into 0
-    return int(hash_pandas_object(rows, index=False).duplicated().sum())
+    def hashes(*parts: np.ndarray) -> np.ndarray:
+        rows = DataFrame(np.hstack(parts) + np.float32(0))  # + 0 turns -0 into 0
+        return hash_pandas_object(rows, index=False).to_numpy()
+
+    return int(Series(per_row(hashes, log.observation, log.action)).duplicated().sum())
 
 
 def misfits(log: Log, env: gymnasium.Env) -> Iterator[str]:

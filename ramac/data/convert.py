@@ -14,6 +14,7 @@ from minari.data_collector import EpisodeBuffer
 from ramac.data import Log
 from ramac.data.check import errors, misfits
 from ramac.data.kinds import ID
+from ramac.data.large import per_row
 from ramac.data.storage import datasets_root, exists, place, staged
 from ramac.environments import made
 from ramac.errors import InputError
@@ -35,10 +36,11 @@ def refuse_id(dataset_id: str) -> None:
 
 def refuse_gaps(log: Log) -> None:
     """Refuse steps that are not followed by their next observation: an episode of Minari has each one once."""
-    after = np.delete(np.arange(len(log.reward)), log.stop - 1)
-    same = log.next_observation[after] == log.observation[after + 1]
+    both = log.next_observation[:-1], log.observation[1:]
+    same = per_row(lambda after, follow: (after == follow).all(-1), *both)
+    same[log.stop[:-1] - 1] = True  # another episode follows
     if not same.all():
-        row = after[same.all(-1).argmin()]
+        row = same.argmin()
         raise InputError(
             f"step {row} is not followed by its next observation, which a Minari dataset cannot hold; is a timeout"
             " missing? ramac data check finds all such steps"

@@ -7,6 +7,7 @@ import numpy as np
 
 from ramac.data import Log, roles
 from ramac.data.arrays import log_of, log_of_columns, numbered, with_last_observation
+from ramac.data.large import joined
 from ramac.data.tables import arrow_columns
 from ramac.errors import InputError
 
@@ -96,6 +97,6 @@ def log_of_episodes(tables: Iterable[Table], columns: Mapping[str, Any] | None, 
         shapes = [part[role].shape[1:] for part in parts]
         if other := next((i for i, shape in enumerate(shapes) if shape != shapes[0]), 0):
             raise InputError(f"episode {other}: {role} have shape {[*shapes[other]]} per step, not {[*shapes[0]]}")
-    joined = {role: np.concatenate([part[role] for part in parts]) for role in parts[0]}
-    roles.tell_undecided(names, joined, columns, origin)
-    return log_of({"timeouts": roles.none_of(joined), **joined}, origin)
+    whole = {role: joined([part[role] for part in parts]) for role in parts[0]}
+    roles.tell_undecided(names, whole, columns, origin)
+    return log_of({"timeouts": roles.none_of(whole), **whole}, origin)

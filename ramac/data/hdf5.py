@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ramac.data import Log
+import numpy as np
+
+from ramac.data import Log, large
 from ramac.data.arrays import log_of_columns
 from ramac.data.limits import refuse_larger
 from ramac.errors import InputError
@@ -27,8 +29,9 @@ def read_d4rl(path: Path, columns: Mapping[str, Any] | None = None) -> Log:
                 refuse_elsewhere(name, nodes[name].id)
                 if nodes[name].dtype.kind not in "fiub":
                     raise InputError(f"{name} cannot be used: numbers are needed, got {nodes[name].dtype}")
-            refuse_larger(sum(size(nodes[name]) for name in names), path.stat().st_size)
-            return {name: nodes[name][()] for name in names}
+            announced = [size(nodes[name]) for name in names]
+            refuse_larger(sum(announced), path.stat().st_size, sum(bytes for bytes in announced if bytes < large.LARGE))
+            return {name: whole(nodes[name]) for name in names}
 
         return log_of_columns(nodes, read, columns, f"{path}: ", needed=KEYS)
 
@@ -66,6 +69,14 @@ def refuse_outside(path: Path) -> None:
 
     with opened(path) as file:
         file.visititems(refuse)
+
+
+def whole(node: Any) -> np.ndarray:
+    """The numbers of an HDF5 dataset; many of them stay on disk."""
+    if size(node) < large.LARGE:
+        return node[()]
+    node.read_direct(found := large.empty(node.shape, node.dtype))
+    return found
 
 
 def size(node: Any) -> int:

@@ -12,6 +12,7 @@ from ramac.errors import InputError
 
 MOST = 1_000  # neighbours to search before a tree without the step's own episode is built
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # nominal rates of the curve in a report
+MOST_NUMBERS = 2**27  # in the observations among which neighbours are searched: 1 GiB; of more, steps are drawn
 ROUNDING = 1e-6  # some float32 spacings of an action in [-1, 1]: a smaller distance is none
 
 
@@ -20,7 +21,8 @@ class Detector:
 
     d(s, a) = min |a - a_j| over the `neighbours` logged steps whose standardised observations are nearest to s, with
     the action box `low`, `high` ([A] each; by default the range of the logged actions) as [-1, 1]. On the data itself
-    the step's whole episode is left out: neighbouring steps of one episode have nearly the same action.
+    the step's whole episode is left out: neighbouring steps of one episode have nearly the same action. Of data with
+    more than 2^27 numbers in their observations, neighbours are searched among steps drawn by `seed`.
     `threshold` is conformal: new steps of the behaviour are above it at the nominal rate `alpha`, as far as steps are
     exchangeable (Angelopoulos & Bates 2021, A Gentle Introduction to Conformal Prediction). 0.05 is the usual rate of
     OOD detection (Liang et al. 2018, ODIN: 95 % of the data accepted). `paper_threshold` is kappa x median of d
@@ -33,23 +35,28 @@ class Detector:
         alpha: float = 0.05, neighbours: int = 10, kappa: float = 3.0, queries: int = 5_000, seed: int = 0,
     ) -> None:  # fmt: skip
         steps = len(log.reward)
+        count = min(queries, steps)
         if not 0 < alpha < 1:
             raise InputError(f"alpha must be inside (0, 1), got {alpha}")
-        if (others := steps - int(log.lengths.max())) < neighbours:
-            raise InputError(f"{neighbours} logged steps of other episodes are needed, there are {others}")
-        if (count := min(queries, steps)) < (least := math.ceil(1 / alpha - 1)):
-            raise InputError(f"a nominal rate of {alpha:g} needs {least} logged steps, there are {count}")
         from scipy.spatial import KDTree  # heavy: a tenth of a second
 
         self.log, self.alpha, self.neighbours, self.kappa, self.queries = log, alpha, neighbours, kappa, queries
         bounds = (log.action.min(0) if low is None else low, log.action.max(0) if high is None else high)
         self.low, self.high = (np.asarray(bound, np.float64) for bound in bounds)
-        self.action, self.episode = self.to_unit(log.action), log.episode
         self.mean, self.std = moments(log.observation)
-        self.tree = KDTree(self.scale(log.observation))
         random = np.random.default_rng(seed)
         self.steps = np.sort(random.choice(steps, count, replace=False))  # where policies are evaluated
-        self.own = self.nearest(log.observation[self.steps], self.episode[self.steps])
+        self.action, self.episode, observation = self.to_unit(log.action), log.episode, log.observation
+        owner = self.episode[self.steps]
+        if observation.size > MOST_NUMBERS:
+            known = np.sort(random.choice(steps, MOST_NUMBERS // observation.shape[1], replace=False))
+            self.action, self.episode, observation = self.action[known], self.episode[known], observation[known]
+        if (others := len(self.episode) - int(np.bincount(self.episode).max())) < neighbours:
+            raise InputError(f"{neighbours} logged steps of other episodes are needed, there are {others}")
+        if count < (least := math.ceil(1 / alpha - 1)):
+            raise InputError(f"a nominal rate of {alpha:g} needs {least} logged steps, there are {count}")
+        self.tree = KDTree(self.scale(observation))
+        self.own = self.nearest(log.observation[self.steps], owner)
         self.distances = np.sort(self.distance(self.own, log.action[self.steps]))
         self.threshold, self.paper_threshold = self.quantile(alpha), kappa * float(np.median(self.distances))
 

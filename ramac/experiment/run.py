@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -73,6 +74,12 @@ def dry_build(config: RunConfig, log: Log | None = None) -> None:
         raise InputError(f"evaluation.average={evaluation.average} is over episodes; this task has no environment")
 
 
+def problem_of(config: RunConfig, log: Log | None = None) -> tuple[Task, Dataset]:
+    """The task and its data, or `log`. Raises InputError."""
+    task = configured(config.plain, log)
+    return task, task.dataset()
+
+
 @dataclass
 class Build:
     """The parts of a run, made and checked; nothing is written yet."""
@@ -83,10 +90,9 @@ class Build:
     trainer: Trainer
 
     @classmethod
-    def of(cls, config: RunConfig, log: Log | None = None) -> "Build":
+    def of(cls, config: RunConfig, problem: tuple[Task, Dataset] | None = None) -> "Build":
         """Build everything, on the run's device. Raises InputError."""
-        task = configured(config.plain, log)
-        data = task.dataset()
+        task, data = problem or problem_of(config)
         trainer = build_trainer(config, data.spec, data.transitions, device_of(config.device))
         refuse_idle(trainer)
         return cls(task, evaluations.build(config.evaluation), data, trainer)
@@ -203,19 +209,20 @@ def train(config: RunConfig, log: Log | None = None, quiet: bool = False) -> lis
     process_settings(config.threads, config.deterministic)
     dry_build(config, log)
     refuse_taken(config)
+    problem = cache(lambda: problem_of(config, log))  # the seeds share their data
     if config.seeds is None:
-        return [train_seed(config, log, quiet)]
-    digest = cache(lambda: configured(config.plain, log).dataset().digest)  # the seeds share their data
+        return [train_seed(config, problem, quiet)]
     with Signals() as signals:
         signals.hint = lambda: "the same command trains the seeds that are missing"
-        return [finished(single, digest) or train_seed(single, log, quiet) for single in config.singles]
+        return [finished(one, lambda: problem()[1].digest) or train_seed(one, problem, quiet) for one in config.singles]
 
 
-def train_seed(config: RunConfig, log: Log | None, quiet: bool) -> dict[str, Any]:
+def train_seed(config: RunConfig, problem: Callable[[], tuple[Task, Dataset]], quiet: bool) -> dict[str, Any]:
     """`train` for one seed."""
     began = time.perf_counter()
     with Signals() as signals, ExitStack() as stack:
-        build = Build.of(config, log)
+        build = Build.of(config, problem())
+        stack.callback(build.trainer.release)
         if build.task.has_environment:
             try_out(build.trainer.agent, build.task, build.evaluation, config.seed)
         folder, resumes = stack.enter_context(claim(config))

@@ -81,6 +81,11 @@ class Trainer:
         self.multiplier_rates = {group: self.step.new_zeros((), dtype=torch.float64) for group in self.optimisers}
         self.metrics = TensorDict()
 
+    def release(self) -> None:
+        """Let go of the data. Cycles of references keep a trainer until Python looks for such, some runs later."""
+        for name in ("data", "columns"):
+            vars(self).pop(name, None)
+
     def make_optimisers(self, parameters: Mapping[str, list[nn.Parameter]], multipliers: list[nn.Parameter]) -> None:
         """Make an optimiser with its learning-rate schedule per parameter group, and one of the multipliers."""
         self.optimisers: dict[str, Optimizer] = {

@@ -10,6 +10,7 @@ import pytest
 import ramac
 from ramac.experiment import run as runs
 from ramac.system.signals import Interrupted
+from ramac.tasks.bandit import Bandit
 from trials.datasets import arrays, write_d4rl
 from trials.survival import SMALL, numbers
 
@@ -86,3 +87,13 @@ def test_finished_seeds_of_other_data_or_settings_are_not_taken():
     assert other["run_dir"] == f"{first['run_dir']}-2"
     third = ramac.train(*words, "trainer.clip=4")
     assert third["run_dir"] == f"{first['run_dir']}-3"
+
+
+def test_seeds_share_their_data_and_keep_no_trainer_alive_with_them(monkeypatch):
+    shared, data = [], Bandit.dataset
+    monkeypatch.setattr(Bandit, "dataset", lambda task: shared.append(data(task)) or shared[-1])
+    trained, build = [], runs.Build.of
+    monkeypatch.setattr(runs.Build, "of", lambda *given: trained.append(build(*given)) or trained[-1])
+    ramac.train(*TINY, "seeds=2")
+    assert len(shared) == 1 and [one.data for one in trained] == [shared[0], shared[0]]
+    assert not any(hasattr(one.trainer, "data") or hasattr(one.trainer, "buffer") for one in trained)

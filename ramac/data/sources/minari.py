@@ -14,6 +14,7 @@ from ramac.data import Log
 from ramac.data.columns import narrow
 from ramac.data.hdf5 import opened, refuse_elsewhere, refuse_outside
 from ramac.data.kinds import ID
+from ramac.data.large import empty
 from ramac.data.limits import refuse_larger
 from ramac.data.sources import Source
 from ramac.data.spaces import CHOICES, IMAGES, NESTED, Parts, is_image, is_vector, outermost
@@ -148,7 +149,7 @@ def read(path: Path, name: str, chosen: Sequence[str] | None = None) -> Log:
         observations, actions, rewards, terminated = episode
         if not starts:
             kind = np.float32 if observations.dtype == np.float32 else np.float64  # `narrow` looks at the values
-            before, after = (np.empty((steps, observations.shape[1]), kind) for _ in range(2))
+            before, after = (empty((steps, observations.shape[1]), kind) for _ in range(2))
         rows = slice(first, first + len(rewards))
         before[rows], after[rows] = observations[:-1], observations[1:]
         action[rows], reward[rows], ended[rows] = actions, rewards, terminated

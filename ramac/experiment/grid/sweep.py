@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import flag_override
 from omegaconf.errors import OmegaConfBaseException
@@ -112,8 +114,13 @@ def launch(launcher: Any, config: Any, sweep: Sweep, first: int = 0) -> str | No
         config.hydra.sweep.dir = str(sweep.grid.path)
     missing = sweep.missing
     jobs = [[*cell.overrides, f"run_dir={quoted(str(sweep.grid.run(cell)))}"] for cell in missing]
+    # Hydra's own launcher keeps the configurations of all its jobs until the last one ends: it gets one at a time
+    size, failed = 1 if isinstance(launcher, BasicLauncher) else max(1, len(jobs)), list[JobReturn]()
     try:
-        for result in launcher.launch(jobs, initial_job_idx=first) if jobs else ():
+        for begin in range(0, len(jobs), size):
+            results = launcher.launch(jobs[begin : begin + size], initial_job_idx=first + begin)
+            failed += [result for result in results if result.status == JobStatus.FAILED]
+        for result in failed:
             _ = result.return_value  # raises what a run could not catch
     except Exception as error:  # a worker that was killed, a cluster that is gone
         return f"{type(error).__name__}: {' '.join(str(error).split())}"

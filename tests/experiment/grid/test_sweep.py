@@ -2,16 +2,21 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from ramac.cli import main
 from ramac.experiment.grid.cell import threads_of
+from ramac.experiment.grid.folder import Cell, GridFolder
+from ramac.experiment.grid.sweep import Sweep, launch
 from ramac.experiment.presets import presets
 from ramac.registry import GROUPS
 from trials import processes
@@ -254,3 +259,18 @@ def test_processes_of_a_launcher_share_the_cores(monkeypatch):
     assert threads_of(OmegaConf.create({"_target_": "x.submitit.Launcher", "cpus_per_task": 4})) == 4
     assert threads_of(OmegaConf.create({"_target_": "x.ray.Launcher", "ray": {"remote": {"num_cpus": 5}}})) == 5
     assert threads_of(OmegaConf.create({"_target_": "x.BasicLauncher"})) is None
+
+
+def test_hydras_own_launcher_gets_one_job_at_a_time_and_none_stops_the_others(tmp_path):
+    class Launcher(BasicLauncher):
+        def launch(self, job_overrides, initial_job_idx):
+            asked.append((list(job_overrides), initial_job_idx))
+            failed = initial_job_idx == 5
+            status = JobStatus.FAILED if failed else JobStatus.COMPLETED
+            return [JobReturn(status=status, _return_value=ValueError("no way") if failed else 1.0)]
+
+    asked, cells = [], [Cell([f"seed={seed}"], f"run{seed}") for seed in range(3)]
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": ""}}})
+    assert launch(Launcher(), config, Sweep(GridFolder(tmp_path), cells), 5) == "ValueError: no way"
+    expected = [([[f"seed={seed}", f"run_dir={tmp_path}/run{seed}"]], 5 + seed) for seed in range(3)]
+    assert [([[re.sub("['\"]", "", word) for word in job] for job in jobs], at) for jobs, at in asked] == expected
