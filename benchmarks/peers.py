@@ -28,7 +28,8 @@ from benchmarks.updates import ACT_DIM, BATCH, OBS_DIM, data, ramac_trainer
 
 RESULTS = Path(__file__).parent / "results/peers.csv"
 MODE = "flat"  # trainer.compile of the captured updates
-STATE, PAIR = ["observation"], ["observation", "action"]
+STATE: list[Any] = ["observation"]
+PAIR: list[Any] = ["observation", "action"]
 Update = Callable[[], Any]
 
 
@@ -46,8 +47,8 @@ def step(optimiser: torch.optim.Adam, loss: torch.Tensor) -> None:
 
 def buffer(logged: TensorDict) -> TensorDictReplayBuffer:
     """Batches of the data, with the entry `done` that these losses read."""
-    whole = logged.clone(recurse=False)
-    whole["next"] = logged["next"].clone(recurse=False).set("done", logged["next", "terminated"])
+    whole = logged.copy()
+    whole["next"] = logged.get("next").copy().set("done", logged["next", "terminated"])
     storage = TensorStorage(whole, device=whole.device or "cpu")
     return TensorDictReplayBuffer(storage=storage, batch_size=BATCH)
 
@@ -59,7 +60,7 @@ def critic(device: torch.device | None) -> TensorDictModule:
 
 def td3bc(logged: TensorDict) -> Update:
     """TD3BCLoss, with the actor and the targets at every second update."""
-    spec = Bounded(-1, 1, (ACT_DIM,), device=logged.device)
+    spec = Bounded(-1, 1, torch.Size([ACT_DIM]), device=logged.device)
     actor = Actor(nn.Sequential(mlp(OBS_DIM, (256, 256), ACT_DIM), nn.Tanh()).to(logged.device), spec=spec)
     loss = TD3BCLoss(actor, critic(logged.device), action_spec=spec, loss_function="l2")
     loss.make_value_estimator(gamma=GAMMA)

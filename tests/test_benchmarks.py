@@ -5,13 +5,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import guard, markdown, matmul, memory, page, plain, tables
+from benchmarks import guard, markdown, matmul, memory, page, peers, plain, tables
 from benchmarks.__main__ import main
 from benchmarks.cells import named, overrides_of
+from benchmarks.options import Settings
 from benchmarks.parts import by_part
 from benchmarks.plain import implicit
 from benchmarks.timing import alternate, spread
@@ -215,6 +217,42 @@ def test_the_page_takes_its_tables_from_csv_files(tmp_path):
     assert wanted in page_text and markdown.between({"ratio": ""}, "ratio") == ""
     assert "old" not in page_text and "kept" in page_text
     assert page.filled(page_text, tmp_path) == page_text
+
+
+def test_rows_of_other_code_stay_when_torchrl_is_measured(tmp_path, monkeypatch):
+    recorded = [
+        {"peer": "CORL", "revision": "abc", "algorithm": "td3bc", "compared": "its own networks", "compile": "flat"},
+        {"peer": "torchrl", "revision": "0", "algorithm": "td3bc", "compared": "old", "compile": "flat"},
+    ]
+    recorded = [row | peers.ratios(*(np.array([[x, y]]) for x, y in ((6, 8), (4, 4), (3, 2)))) for row in recorded]
+    tables.write(tmp_path / "peers.csv", [{**row, "device": "D", "torch": "T", "date": "today"} for row in recorded])
+    monkeypatch.setattr(peers, "RESULTS", tmp_path / "peers.csv")
+    monkeypatch.setattr(peers, "data", lambda device: data(500))
+    monkeypatch.setattr(peers, "alternate", lambda work, *_, **__: {name: np.ones((5, 2)) for name in work})
+    rows = peers.measure(Settings(torch.device("cpu"), True, tmp_path))["peers"]
+    assert [(row["peer"], row["algorithm"]) for row in rows] == [
+        ("CORL", "td3bc"),
+        ("torchrl", "td3bc"),
+        ("torchrl", "iql"),
+    ]
+    text = markdown.peers(tables.read(tmp_path / "peers.csv"))
+    assert "| CORL abc | td3bc | its own networks | 1.5 (1.5 to 1.5) | 2 (2 to 2) | 2, 4 |" in text
+    assert "D, one thread, torch T, today" in text
+
+
+@pytest.mark.parametrize("algorithm", peers.LOSSES)
+def test_losses_of_torchrl_are_trained_on_networks_of_our_size(algorithm, monkeypatch):
+    made: list[torch.optim.Adam] = []
+    monkeypatch.setattr(peers, "adam", lambda *groups, make=peers.adam: made.append(make(*groups)) or made[-1])
+    update = peers.LOSSES[algorithm](data(500))
+    before = [[p.detach().clone() for p in optimiser.param_groups[0]["params"]] for optimiser in made]
+    for _ in range(2):
+        update()
+    after = [optimiser.param_groups[0]["params"] for optimiser in made]
+    assert all((old != new).any() for a, b in zip(before, after, strict=True) for old, new in zip(a, b, strict=True))
+    trainer = ramac_trainer([f"recipe={algorithm}"], data(500))
+    ours = sum(p.numel() for group in trainer.optimisers.values() for p in group.param_groups[0]["params"])
+    assert sum(p.numel() for group in after for p in group) == ours
 
 
 def test_every_table_has_its_place_and_its_recorded_figures():

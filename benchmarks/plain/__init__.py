@@ -12,4 +12,4 @@ from benchmarks.plain.implicit import radac, rafmac
 from benchmarks.plain.iql import IQL
 from benchmarks.plain.td3bc import TD3BC
 
-METHODS: dict[str, Callable[..., Method]] = {"td3bc": TD3BC, "iql": IQL, "fql": FQL, "radac": radac, "rafmac": rafmac}
+METHODS: dict[str, Callable[..., Method]] = {"radac": radac, "rafmac": rafmac, "td3bc": TD3BC, "iql": IQL, "fql": FQL}
