@@ -33,7 +33,9 @@ def cycle(contender: Contender) -> Callable[[], None]:
     return work
 
 
-def compare(contenders: dict[str, Contender], device: torch.device, rounds: int, least: float = 0.2) -> list[Row]:
+def compare(
+    contenders: dict[str, Contender], device: torch.device, rounds: int, least: float = 0.2, warm: int = 6
+) -> list[Row]:
     """One row per contender, all measured in alternation with matrix products: the square one and each one's own.
 
     `best_ratio` is that of the fastest rounds, which a busy machine disturbs least. `limit_percent` is the share of the
@@ -49,7 +51,7 @@ def compare(contenders: dict[str, Contender], device: torch.device, rounds: int,
         operations[name] = matmul.operations(updates) / period
         work[f"products of {name}"] = matmul.replay(matmul.products(updates), device)
         peaks[name] = memory.peak(updates, device)
-    times = alternate({**work, "square": large}, rounds, least)
+    times = alternate({**work, "square": large}, rounds, least, warm)
     square = large_operations / times["square"] / 1e9
     rows = []
     for name, contender in contenders.items():

@@ -44,7 +44,8 @@ def machine(rows: Rows) -> str:
     row = rows[0]
     parts = f"{row['device']}, {row['cores']} cores, {row['threads']} threads, torch {row['torch']}, {row['date']}"
     rates = f"{number(row['square_gflops'])} GFLOPS in a square product of 2048"
-    own = ", ".join(f"{number(r['own_gflops'])} in {r['recipe']}'s own" for r in rows if r["implementation"] == "ramac")
+    levelled = [r for r in rows if r["implementation"] == "ramac" and r["recipe"] in ("radac", "rafmac")]
+    own = ", ".join(f"{number(r['own_gflops'])} in {r['recipe']}'s own" for r in levelled)
     return f"{parts};\n{rates}, {own}."
 
 

@@ -23,5 +23,6 @@ def measure(settings: Settings) -> dict[str, list[Row]]:
                 columns = {"recipe": recipe, "implementation": name + way}
                 given = [f"recipe={recipe}", *overrides, *compiled]
                 contenders[name + way] = ramac_contender(given, logged, columns, plain)
-        rows += compare(contenders, settings.device, *((5, 0.03) if settings.short else (15, 0.2)))
+        rounds, least, warm = (5, 0.03, 2) if settings.short else (15, 0.2, 6)
+        rows += compare(contenders, settings.device, rounds, least, warm)
     return {"recipes": rows}

@@ -155,7 +155,7 @@ def test_operations_are_counted_forwards_and_backwards():
 
 
 def test_an_update_has_no_products_that_are_not_counted():
-    trainer = ramac_trainer(["recipe=radac"], data(500))
+    trainer = ramac_trainer(["recipe=radac", "trainer.compile=off", "trainer.batch_size=32"], data(500))
     counted = [f(lambda: trainer.update(trainer.batch())) for f in (matmul.operations, matmul.products)]
     assert counted[0] == matmul.operations_of(counted[1])
 
