@@ -18,7 +18,7 @@ from ramac.errors import InputError, nearest
 from ramac.system.runtime import device_of, keep_memory
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("recipes", "cells", "acting", "dataset", "startup", "precision", "captured", "parts", "scale")
+PARTS = ("recipes", "cells", "acting", "dataset", "startup", "precision", "captured", "peers", "parts", "scale")
 SHORT = ("recipes",)
 
 
@@ -64,7 +64,7 @@ def measure(settings: Settings, only: list[str]) -> int:
     for part in only or (SHORT if settings.short else PARTS):
         started = time.perf_counter()
         for name, rows in import_module(f"benchmarks.{part}").measure(settings).items():
-            tables.write(settings.out / f"{name}.csv", [{**row, **describe(settings.device)} for row in rows])
+            tables.write(settings.out / f"{name}.csv", [row | describe(settings.device) | row for row in rows])
             for line in guard.fallen(rows, recorded) if settings.short and name == "recipes" else ():
                 print(line, file=sys.stderr)
                 status = 1

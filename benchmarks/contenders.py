@@ -20,9 +20,22 @@ class Contender:
     columns: Row = field(default_factory=dict)
     against: str | None = None
     evaluations: str = ""
+    period: int = 1  # updates after which the work repeats
 
 
-def compare(contenders: dict[str, Contender], device: torch.device, rounds: int, least: float = 0.2) -> list[Row]:
+def cycle(contender: Contender) -> Callable[[], None]:
+    """All the updates of a period."""
+
+    def work() -> None:
+        for _ in range(contender.period):
+            contender.update()
+
+    return work
+
+
+def compare(
+    contenders: dict[str, Contender], device: torch.device, rounds: int, least: float = 0.2, warm: int = 6
+) -> list[Row]:
     """One row per contender, all measured in alternation with matrix products: the square one and each one's own.
 
     `best_ratio` is that of the fastest rounds, which a busy machine disturbs least. `limit_percent` is the share of the
@@ -33,15 +46,16 @@ def compare(contenders: dict[str, Contender], device: torch.device, rounds: int,
     large, large_operations = matmul.square(device)
     for name, contender in contenders.items():
         work[name] = contender.update
-        contender.update()  # the first update makes the optimisers' state
-        operations[name] = matmul.operations(contender.update)
-        work[f"products of {name}"] = matmul.replay(matmul.products(contender.update), device)
-        peaks[name] = memory.peak(contender.update, device)
-    times = alternate({**work, "square": large}, rounds, least)
+        updates, period = cycle(contender), contender.period
+        updates()  # the first update makes the optimisers' state
+        operations[name] = matmul.operations(updates) / period
+        work[f"products of {name}"] = matmul.replay(matmul.products(updates), device)
+        peaks[name] = memory.peak(updates, device)
+    times = alternate({**work, "square": large}, rounds, least, warm)
     square = large_operations / times["square"] / 1e9
     rows = []
     for name, contender in contenders.items():
-        took, own = times[name], operations[name] / times[f"products of {name}"] / 1e9
+        took, own = times[name], operations[name] * contender.period / times[f"products of {name}"] / 1e9
         row = {**contender.columns, **spread("updates_per_second", 1 / took)}
         ratio = times[contender.against] / took if contender.against else None
         row |= dict.fromkeys(("ratio", "ratio_q1", "ratio_q3")) if ratio is None else spread("ratio", ratio)

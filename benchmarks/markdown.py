@@ -44,7 +44,8 @@ def machine(rows: Rows) -> str:
     row = rows[0]
     parts = f"{row['device']}, {row['cores']} cores, {row['threads']} threads, torch {row['torch']}, {row['date']}"
     rates = f"{number(row['square_gflops'])} GFLOPS in a square product of 2048"
-    own = ", ".join(f"{number(r['own_gflops'])} in {r['recipe']}'s own" for r in rows if r["implementation"] == "ramac")
+    levelled = [r for r in rows if r["implementation"] == "ramac" and r["recipe"] in ("radac", "rafmac")]
+    own = ", ".join(f"{number(r['own_gflops'])} in {r['recipe']}'s own" for r in levelled)
     return f"{parts};\n{rates}, {own}."
 
 
@@ -52,12 +53,15 @@ def recipes(rows: Rows) -> str:
     """Speed, ratio, share of the limit, memory."""
     header = ["recipe", "implementation and levels", "updates per second", "ratio to plain", "GFLOP an update"]
     header += ["% of the limit", "% of its own products' rate", "peak MB", "network evaluations"]
-    names = {"ramac": "ramac, its own 8"}
+    levelled = {row["recipe"] for row in rows if row["implementation"].startswith("plain ")}
+    own = {"ramac": "ramac, its own 8", "ramac captured": "ramac captured, its own 8"}
     body = []
     for row in rows:
         spreads = between(row, "updates_per_second"), between(row, "ratio"), number(row["gflop"])
         shares = between(row, "limit_percent"), between(row, "own_limit_percent"), number(row["peak_mb"])
-        implementation = names.get(row["implementation"], row["implementation"])
+        implementation = row["implementation"]
+        if row["recipe"] in levelled:
+            implementation = own.get(implementation, implementation)
         body.append([row["recipe"], implementation, *spreads, *shares, row["evaluations"]])
     return table(header, body)
 
@@ -102,6 +106,22 @@ def captured(rows: Rows) -> str:
         for row in rows
     ]
     return f"{machine}.\n\n{table(header, body)}"
+
+
+def peers(rows: Rows) -> str:
+    """Other people's code: its time over ours, eager and captured."""
+    header = ["code", "algorithm", "networks and data", "its time over ours, eager", "over ours, captured"]
+    header += ["by wall time"]
+    body = []
+    for row in rows:
+        times = [between(row, name) for name in ("eager", "captured")]
+        wall = ", ".join(number(row[f"{name}_wall"]) for name in ("eager", "captured"))
+        code = f"{row['peer']} {row['revision']}"
+        body.append([code, row["algorithm"], row["compared"], *times, wall])
+    row = rows[0]
+    modes = ", ".join(f"`trainer.compile={mode}`" for mode in dict.fromkeys(row["compile"] for row in rows))
+    machine = f"{row['device']}, one thread, torch {row['torch']}, {row['date']}; captured: {modes}."
+    return f"{machine}\n\n{table(header, body)}"
 
 
 def startup(rows: Rows) -> str:

@@ -22,6 +22,7 @@ TABLES: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "startup": ("startup", markdown.startup),
     "precision": ("precision", markdown.precision),
     "captured": ("captured_cpu", markdown.captured),
+    "peers": ("peers", markdown.peers),
     "captured on a GPU": ("captured_cuda", markdown.captured),
     "parts": ("parts", markdown.shares("part")),
     "operators": ("operators", markdown.shares("operator")),

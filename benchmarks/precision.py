@@ -9,7 +9,7 @@ from torch import Tensor
 from benchmarks.contenders import Row
 from benchmarks.options import Settings
 from benchmarks.timing import alternate, spread
-from benchmarks.updates import LEVELS, RECIPES, data, levels, plain_contender, ramac_trainer
+from benchmarks.updates import IMPLICIT, LEVELS, data, levels, plain_contender, ramac_trainer
 from ramac.system.runtime import matmul_precision
 from ramac.training.trainer import Trainer
 
@@ -51,7 +51,7 @@ def measure(settings: Settings) -> dict[str, list[Row]]:
     The plain implementation has 32 levels and the same precision.
     """
     logged, rows = data(device=settings.device), []
-    for recipe in RECIPES:
+    for recipe in IMPLICIT:
         plain = plain_contender(recipe, logged, {}).update
         work = {f"plain {name}": at(name, plain) for name in PRECISIONS}
         trainers = {count: ramac_trainer([f"recipe={recipe}", *levels(count)], logged) for count in (LEVELS, 8)}

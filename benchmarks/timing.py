@@ -14,20 +14,29 @@ def synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def seconds(work: Callable[[], Any], repeats: int) -> float:
-    """Wall time of one call, averaged over `repeats` calls in a row."""
+def processor_and_wall() -> np.ndarray:
+    """Processor time of all threads of this process, and wall time: [2]."""
+    return np.array([time.process_time(), time.perf_counter()])
+
+
+def seconds(work: Callable[[], Any], repeats: int, clock: Callable[[], Any] = time.perf_counter) -> Any:
+    """Time of one call by the clock, averaged over `repeats` calls in a row."""
     synchronise()
-    started = time.perf_counter()
+    started = clock()
     for _ in range(repeats):
         work()
     synchronise()
-    return (time.perf_counter() - started) / repeats
+    return (clock() - started) / repeats
 
 
 def alternate(
-    contenders: Mapping[str, Callable[[], Any]], rounds: int, least: float = 0.2, warm: int = 6
+    contenders: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    least: float = 0.2,
+    warm: int = 6,
+    clock: Callable[[], Any] = time.perf_counter,
 ) -> dict[str, np.ndarray]:
-    """Seconds per call of each contender in each round [rounds]; a turn lasts at least about `least` seconds.
+    """Time per call of each contender by the clock in each round [rounds, ...]; a turn lasts about `least` seconds.
 
     Every second round is in reverse order, so that no contender always follows the same one.
     """
@@ -38,7 +47,7 @@ def alternate(
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds):
         for name in list(contenders)[:: -1 if turn % 2 else 1]:
-            found[name].append(seconds(contenders[name], repeats[name]))
+            found[name].append(seconds(contenders[name], repeats[name], clock))
     return {name: np.array(values) for name, values in found.items()}
 
 

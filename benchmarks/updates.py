@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks import plain
 from benchmarks.contenders import Contender, Row
+from benchmarks.plain.common import Method
 from ramac.experiment.compose import compose
 from ramac.experiment.run import build_trainer
 from ramac.spec import Spec, transitions
@@ -18,7 +19,7 @@ from ramac.training.trainer import Trainer
 
 OBS_DIM, ACT_DIM, BATCH, LEVELS, TRANSITIONS = 17, 6, 256, 32, 100_000
 FIXED = ("task=bandit", "loss.td.gamma=0.99", "trainer.steps=1000000")  # a bandit's own gamma is 0: no next action
-RECIPES = {"radac": plain.radac, "rafmac": plain.rafmac}
+IMPLICIT = ("radac", "rafmac")  # recipes whose critic has levels
 
 
 def data(count: int = TRANSITIONS, device: str | torch.device = "cpu") -> TensorDict:
@@ -42,10 +43,12 @@ def ramac_trainer(overrides: Sequence[str], logged: TensorDict) -> Trainer:
 
 
 def ramac_contender(overrides: list[str], logged: TensorDict, columns: Row, against: str | None = None) -> Contender:
-    """Updates of ramac, each on a batch of its own."""
+    """Updates of ramac, each on a batch of its own, after the first ones, in which captured steps are traced."""
     trainer = ramac_trainer(overrides, logged)
     evaluations = described(evaluations_per_update(trainer))
-    return Contender(lambda: trainer.update(trainer.batch()), columns, against, evaluations)
+    for _ in range(2 * trainer.delay):
+        trainer.update(trainer.batch())
+    return Contender(lambda: trainer.update(trainer.batch()), columns, against, evaluations, trainer.delay)
 
 
 def by_name(logged: TensorDict) -> dict[str, Tensor]:
@@ -62,36 +65,38 @@ def by_name(logged: TensorDict) -> dict[str, Tensor]:
 def plain_contender(
     recipe: str, logged: TensorDict, columns: Row, count: int = LEVELS, batch: int = BATCH
 ) -> Contender:
-    """Updates of the plain implementation, each on a batch of its own; `count`: levels."""
+    """Updates of the plain implementation, each on a batch of its own; `count`: levels, where the critic has some."""
     device = logged.device or torch.device("cpu")
-    method, arrays = RECIPES[recipe](OBS_DIM, ACT_DIM, levels=count, device=device), by_name(logged)
+    sizes = {"levels": count} if recipe in IMPLICIT else {}
+    method, arrays = plain.METHODS[recipe](OBS_DIM, ACT_DIM, device=device, **sizes), by_name(logged)
 
     def update() -> Any:
         index = torch.randint(len(logged), (batch,), device=device)
         return method.update({key: value[index] for key, value in arrays.items()})
 
-    return Contender(update, columns, evaluations=described(plain_evaluations(method, update, batch)))
+    evaluations = described(plain_evaluations(method, update, batch))
+    return Contender(update, columns, evaluations=evaluations, period=method.delay)
 
 
-def plain_evaluations(method: plain.Plain, update: Callable[[], Any], batch: int) -> dict[str, float]:
-    """Evaluations of networks per transition in one update, as ramac counts its own: two critics are one ensemble."""
-    count: dict[str, float] = defaultdict(float)
+def plain_evaluations(method: Method, update: Callable[[], Any], batch: int) -> dict[str, float]:
+    """Evaluations of networks per transition and update, as ramac counts its own: two critics are one ensemble."""
+    total: dict[str, float] = defaultdict(float)
 
     def add(name: str, share: float) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            count[name + " (no gradient)" * (not torch.is_grad_enabled())] += share * len(output) / batch
+            suffix = " (no gradient)" * (not torch.is_grad_enabled())
+            total[name + suffix] += share * len(output) / batch / method.delay
 
         return hook
 
-    both = [*method.critics, *method.target_critics]
     handles = [
-        critic.trunk.register_forward_hook(add("critic", 1 / 2)) for critic in both if isinstance(critic, plain.IQN)
+        module.register_forward_hook(add(name, share)) for name, share, modules in method.counted for module in modules
     ]
-    handles += [actor.net.register_forward_hook(add("actor", 1)) for actor in (method.actor, method.target_actor)]
-    update()
+    for _ in range(method.delay):
+        update()
     for handle in handles:
         handle.remove()
-    return dict(count)
+    return dict(total)
 
 
 def described(count: Mapping[str, float]) -> str:

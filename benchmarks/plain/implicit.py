@@ -1,8 +1,7 @@
-"""RADAC and RAFMAC written straight from the paper, module by module, as a first version is written.
+"""RADAC and RAFMAC, straight from Fukazawa et al. 2026, with the settings of ramac's recipes.
 
-Nothing of ramac is used here. A critic is a module of its own, asked with state and action repeated for each level, so
-the whole network runs on B N rows; target networks move parameter by parameter; every loss makes its own forward pass.
-Sizes are those of ramac's entries, and so is the loss: tests/test_benchmarks.py holds both against each other.
+A critic is a module of its own, asked with state and action repeated for each level, so the whole network runs on B N
+rows; every loss makes its own forward pass.
 """
 
 import copy
@@ -12,9 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Batch = dict[
-    str, Tensor
-]  # observation [B, O], action [B, A], reward [B, 1], next_observation [B, O], terminated [B, 1]
+from benchmarks.plain.common import GAMMA, Batch, Counted, Optimiser, critic_counts, mlp, soft_update
 
 
 class ActionNet(nn.Module):
@@ -22,12 +19,7 @@ class ActionNet(nn.Module):
 
     def __init__(self, obs_dim: int, act_dim: int, width: int) -> None:
         super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(obs_dim + 9 * act_dim + 16, width), nn.SiLU(),
-            nn.Linear(width, width), nn.SiLU(),
-            nn.Linear(width, width), nn.SiLU(),
-            nn.Linear(width, act_dim),
-        )  # fmt: skip
+        self.net = mlp(obs_dim + 9 * act_dim + 16, (width,) * 3, act_dim)
 
     @staticmethod
     def waves(x: Tensor, count: int) -> Tensor:
@@ -87,7 +79,11 @@ class Flow(nn.Module):
         self.net = ActionNet(obs_dim, act_dim, width)
 
     def sample(self, observation: Tensor) -> Tensor:
-        x = torch.randn(len(observation), self.act_dim, device=observation.device, dtype=observation.dtype)
+        start = torch.randn(len(observation), self.act_dim, device=observation.device, dtype=observation.dtype)
+        return self.carry(start, observation)
+
+    def carry(self, x: Tensor, observation: Tensor) -> Tensor:
+        """From noise [B, A] to the action [B, A]."""
         step = 1 / self.steps
         for i in range(self.steps):
             t = torch.full((len(x),), i * step, device=x.device, dtype=x.dtype)
@@ -108,11 +104,7 @@ class IQN(nn.Module):
     def __init__(self, obs_dim: int, act_dim: int, width: int = 256, embedding: int = 64, cosines: int = 64) -> None:
         super().__init__()
         self.cosines = cosines
-        self.trunk = nn.Sequential(
-            nn.Linear(obs_dim + act_dim, width), nn.LayerNorm(width, elementwise_affine=False), nn.SiLU(),
-            nn.Linear(width, width), nn.LayerNorm(width, elementwise_affine=False), nn.SiLU(),
-            nn.Linear(width, embedding),
-        )  # fmt: skip
+        self.trunk = mlp(obs_dim + act_dim, (width, width), embedding, norm=True)
         self.embedding = nn.Sequential(nn.Linear(cosines, embedding), nn.ReLU())
         self.head = nn.Sequential(nn.Linear(embedding, width), nn.ReLU(), nn.Linear(width, 1))
 
@@ -140,6 +132,8 @@ def draw_levels(rows: int, count: int, like: Tensor) -> Tensor:
 class Plain:
     """Actor, two critics, their targets and their optimisers."""
 
+    delay = 1
+
     def __init__(
         self,
         actor: Diffusion | Flow,
@@ -147,70 +141,51 @@ class Plain:
         *,
         levels: int = 32,
         alpha: float = 0.1,
-        gamma: float = 0.99,
         kappa: float = 0.0,
         risk_weight: float = 0.5,
-        learning_rate: float = 1e-3,
         steps: int = 1_000_000,
-        clip: float = 5.0,
-        decay: float = 0.995,
     ) -> None:
         self.actor, self.critics = actor, nn.ModuleList(critics)
         self.target_actor, self.target_critics = copy.deepcopy(self.actor), copy.deepcopy(self.critics)
-        self.levels, self.alpha, self.gamma, self.kappa = levels, alpha, gamma, kappa
-        self.risk_weight, self.clip, self.decay = risk_weight, clip, decay
-        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), learning_rate)
-        self.critic_optimiser = torch.optim.Adam(self.critics.parameters(), learning_rate)
-        optimisers = self.actor_optimiser, self.critic_optimiser
-        self.schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps) for optimiser in optimisers]
+        self.levels, self.alpha, self.kappa, self.risk_weight = levels, alpha, kappa, risk_weight
+        self.actor_optimiser = Optimiser(self.actor, steps=steps)
+        self.critic_optimiser = Optimiser(self.critics, steps=steps)
+        nets: list[nn.Module] = [self.actor.net, self.target_actor.net]
+        self.counted: Counted = [("actor", 1, nets), critic_counts(self.critics, self.target_critics)]
 
-    def td_loss(self, batch: Batch) -> Tensor:
+    def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Quantile Huber loss against r + gamma (1 - terminated) min_i Z_i'(s', a'), sum over the critics."""
         with torch.no_grad():
             after = batch["next_observation"]
             action = self.target_actor.sample(after)
             level = draw_levels(len(after), self.levels, after)
             one, two = (critic(after, action, level) for critic in self.target_critics)
-            target = batch["reward"] + self.gamma * (1 - batch["terminated"]) * torch.minimum(one, two)
+            target = batch["reward"] + GAMMA * (1 - batch["terminated"]) * torch.minimum(one, two)
         level = draw_levels(len(after), self.levels, after)
         values = [critic(batch["observation"], batch["action"], level) for critic in self.critics]
         losses = [quantile_huber(value, level, target, self.kappa) for value in values]
-        return losses[0] + losses[1]
+        return {"td": losses[0] + losses[1]}
 
-    def actor_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def actor_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Behaviour cloning, and minus CVaR_alpha of the lower critic at the actor's own action."""
         observation = batch["observation"]
         action = self.actor.sample(observation)
         clone = self.actor.clone_loss(observation, batch["action"])
         level = self.alpha * draw_levels(len(observation), self.levels, observation)
         one, two = (critic(observation, action, level) for critic in self.critics)
-        return clone, -torch.minimum(one, two).mean()
-
-    def soft_update(self, target: nn.Module, source: nn.Module) -> None:
-        for old, new in zip(target.parameters(), source.parameters(), strict=True):
-            old.data.copy_(self.decay * old.data + (1 - self.decay) * new.data)
+        return {"bc": clone, "risk": -torch.minimum(one, two).mean()}
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One update of critics, actor and targets."""
-        loss = self.td_loss(batch)
-        self.critic_optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.critics.parameters(), self.clip)
-        self.critic_optimiser.step()
-
+        losses = self.critic_losses(batch)
+        self.critic_optimiser.minimise(losses["td"])
         self.critics.requires_grad_(False)  # as in Spinning Up: skips unused gradients
-        clone, risk = self.actor_losses(batch)
-        self.actor_optimiser.zero_grad()
-        (clone + self.risk_weight * risk / risk.detach().abs()).backward()
-        nn.utils.clip_grad_norm_(self.actor.parameters(), self.clip)
-        self.actor_optimiser.step()
+        losses |= self.actor_losses(batch)
+        self.actor_optimiser.minimise(losses["bc"] + self.risk_weight * losses["risk"])
         self.critics.requires_grad_(True)
-
-        for schedule in self.schedules:
-            schedule.step()
-        self.soft_update(self.target_actor, self.actor)
-        self.soft_update(self.target_critics, self.critics)
-        return {"td": loss.detach(), "bc": clone.detach(), "risk": risk.detach()}
+        soft_update(self.target_actor, self.actor)
+        soft_update(self.target_critics, self.critics)
+        return {name: loss.detach() for name, loss in losses.items()}
 
 
 def radac(obs_dim: int, act_dim: int, device: torch.device | str = "cpu", **options: Any) -> Plain:
