@@ -18,7 +18,7 @@ from ramac.errors import InputError, nearest
 from ramac.system.runtime import device_of, keep_memory
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("recipes", "cells", "acting", "dataset", "startup", "precision", "captured", "parts")
+PARTS = ("recipes", "cells", "acting", "dataset", "startup", "end_to_end", "precision", "captured", "parts")
 SHORT = ("recipes",)
 
 

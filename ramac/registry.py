@@ -3,6 +3,7 @@
 The keyword-only arguments of the constructor are the entry's typed configuration; the docstring is its help text.
 """
 
+import copy
 import importlib
 import os
 import pkgutil
@@ -65,33 +66,16 @@ class Registry(Mapping[str, type]):
         raise InputError(f"no {self.group} {spec!r}; choose from {', '.join(self)}{hint}")
 
     def parameters(self, name: str) -> dict[str, Parameter]:
-        """Keyword-only arguments of an entry, with evaluated annotations.
-
-        A constructor that takes `**more` passes it on: its base class's arguments come after its own.
-        """
-        found: dict[str, Parameter] = {}
-        for kind in self[name].__mro__:
-            if "__init__" in vars(kind):
-                arguments = signature(kind, eval_str=True).parameters.values()
-                found = found | {p.name: p for p in arguments if p.kind is p.KEYWORD_ONLY and p.name not in found}
-                if not any(p.kind is p.VAR_KEYWORD for p in arguments):
-                    break
-        return found
+        """Keyword-only arguments of an entry, with evaluated annotations."""
+        return arguments_of(self[name])
 
     def config(self, spec: str) -> DictConfig:
         """Typed node `{name: cvar, alpha: 0.1}` of `"cvar0.1"`."""
-        return self.defaults(*self.parse(spec))
+        return copy.deepcopy(self.defaults(*self.parse(spec)))
 
     def defaults(self, name: str, given: Mapping[str, Any]) -> DictConfig:
-        """Typed node of an entry's arguments, some `given`, the others at their defaults; Literal is an enumeration."""
-        fields: list[tuple[str, Any, Any]] = [("name", str, name)]
-        for p in self.parameters(name).values():
-            hint, value = p.annotation, given.get(p.name, MISSING if p.default is p.empty else p.default)
-            if get_origin(hint) is Literal:
-                choices: Any = Enum(p.name, {v: v for v in get_args(hint)}, type=str)
-                hint, value = choices, choices(value)
-            fields.append((p.name, hint, field(default_factory=lambda v=value: v)))
-        return OmegaConf.structured(make_dataclass(re.sub(r"\W", "_", name), fields))
+        """Typed node of an entry's arguments, some `given`, the others at their defaults. It is shared: copy it."""
+        return node_of(self[name], name, tuple(given.items()))
 
     def plain(self, node: Node) -> dict[str, Any]:
         """Plain `{name, arguments...}` of a specification, a composed node or a mapping read from a file."""
@@ -131,8 +115,7 @@ class Registry(Mapping[str, type]):
     def typed(self, values: Any) -> DictConfig:
         """Node of a mapping that was read from a file: known arguments of the right types. Raises InputError."""
         node: Mapping[str, Any] = cast("Mapping[str, Any]", values) if isinstance(values, Mapping) else {}
-        name = node.get("name")
-        if not isinstance(name, str):
+        if not isinstance(name := node.get("name"), str):
             raise InputError(f"{self.group} has no name of an entry; choose from {', '.join(self)}")
         name, given = (name, {}) if name in self else self.parse(name)
         self.refuse_unknown(name, node)
@@ -149,8 +132,7 @@ class Registry(Mapping[str, type]):
     def label(self, node: Node) -> str:
         """Short name of a configured entry: `cvar0.1`, `flow`, `flow20`.
 
-        A risk measure always shows its number (it is its identity); elsewhere a number is shown when it is not the
-        default.
+        A risk measure always shows its number, which is its identity; others where it is not the default.
         """
         load()
         plain = self.plain(node)
@@ -199,6 +181,31 @@ def make(group: str, entry: str, *args: Any, **kwargs: Any) -> Any:
     """Build a registry entry: `make("risk", "cvar0.1")`, `make("actor", "flow20", Spec.unit(3, 2))`."""
     known_group(group, GROUPS)
     return GROUPS[group].build({**GROUPS[group].plain(entry), **kwargs}, *args)
+
+
+def arguments_of(entry: type) -> dict[str, Parameter]:
+    """Keyword-only arguments of a class. `**more` is passed on: those of its base class come after its own."""
+    found: dict[str, Parameter] = {}
+    for kind in entry.__mro__:
+        if "__init__" in vars(kind):
+            arguments = signature(kind, eval_str=True).parameters.values()
+            found = found | {p.name: p for p in arguments if p.kind is p.KEYWORD_ONLY and p.name not in found}
+            if not any(p.kind is p.VAR_KEYWORD for p in arguments):
+                break
+    return found
+
+
+@cache  # a run asks for 45 nodes; to make them takes a tenth of a second
+def node_of(entry: type, name: str, given: tuple[tuple[str, Any], ...]) -> DictConfig:
+    """What `Registry.defaults` returns, of a class; Literal is an enumeration."""
+    fields: list[tuple[str, Any, Any]] = [("name", str, name)]
+    for p in arguments_of(entry).values():
+        hint, value = p.annotation, dict(given).get(p.name, MISSING if p.default is p.empty else p.default)
+        if get_origin(hint) is Literal:
+            choices: Any = Enum(p.name, {v: v for v in get_args(hint)}, type=str)
+            hint, value = choices, choices(value)
+        fields.append((p.name, hint, field(default_factory=lambda v=value: v)))
+    return OmegaConf.structured(make_dataclass(re.sub(r"\W", "_", name), fields))
 
 
 def label_of(registry: Registry, entry: type) -> str:
