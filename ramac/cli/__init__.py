@@ -182,7 +182,7 @@ def main() -> None:
         )  # Python's last collection looks through all modules: a second, more on a busy machine
         with importing():
             module = import_module(f"ramac.cli.{command}")
-            if "ramac.registry" in sys.modules:  # the command needs the entries
+            if "torch" in sys.modules:  # as a command has it that asks for entries, which are little beside it
                 import_module("ramac.registry").load()
         status = module.main(rest)
         sys.stdout.flush()  # here, where a full disk is told in one line
