@@ -144,7 +144,7 @@ def chosen(arguments: list[str]) -> tuple[str, list[str]]:
 def importing() -> Iterator[None]:
     """Import without garbage collection, and leave what was imported out of all later ones.
 
-    Python would look for garbage 2000 times while torch and TorchRL are imported, among objects that all stay: that is
+    Python would look for garbage 1000 times while torch and TorchRL are imported, among objects that all stay: that is
     two of five seconds. What is not frozen is looked through as soon as collection is on again.
     """
     enabled, before = gc.isenabled(), len(sys.modules)
