@@ -18,7 +18,10 @@ from ramac.errors import InputError, nearest
 from ramac.system.runtime import device_of, keep_memory
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("recipes", "cells", "acting", "dataset", "startup", "precision", "captured", "peers", "parts", "scale")
+PARTS = (
+    "recipes", "cells", "acting", "dataset", "startup", "end_to_end",
+    "precision", "captured", "peers", "parts", "scale",
+)  # fmt: skip
 SHORT = ("recipes",)
 
 

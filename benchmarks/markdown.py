@@ -129,6 +129,13 @@ def startup(rows: Rows) -> str:
     return table(["command", "seconds"], [[f"`{r['command']}`", between(r, "seconds")] for r in rows])
 
 
+def end_to_end(rows: Rows) -> str:
+    """Seconds of processor time of one run by stage; stages below a hundredth of a second are left out."""
+    return table(
+        ["stage", "seconds"], [[r["stage"], between(r, "seconds")] for r in rows if float(r["seconds"]) >= 0.01]
+    )
+
+
 def shares(name: str) -> Callable[[Rows], str]:
     """Table of milliseconds and percent of an update by `name`, largest first."""
     return lambda rows: matrix(rows, name, "cell", lambda row: with_percent(row, "milliseconds", "percent"))

@@ -20,6 +20,7 @@ TABLES: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "acting": ("acting", markdown.acting),
     "dataset": ("dataset", markdown.dataset),
     "startup": ("startup", markdown.startup),
+    "end_to_end": ("end_to_end", markdown.end_to_end),
     "precision": ("precision", markdown.precision),
     "captured": ("captured_cpu", markdown.captured),
     "peers": ("peers", markdown.peers),

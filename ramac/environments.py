@@ -121,6 +121,8 @@ def made(environment: str | EnvSpec, **options: Any) -> Iterator[gymnasium.Env]:
 def checked_observation(value: Any, space: gymnasium.Space) -> np.ndarray:
     """An observation as an array of the space's shape. Raises InputError."""
     found = np.asarray(value)
+    if found.dtype == space.dtype and found.shape == space.shape and found.dtype.kind in "fiub":  # nearly always
+        return found
     if found.dtype.kind not in "fiub":
         raise InputError(f"an observation must be an array of real numbers, got {clipped(value)}")
     if found.shape != space.shape:
@@ -137,10 +139,10 @@ def checked_step(found: Any, space: gymnasium.Space) -> tuple[Any, float, bool, 
         raise InputError(f"step must return observation, reward, terminated, truncated, info; got {count}")
     observation, reward, *ends, info = found
     checked_observation(observation, space)
-    if np.ndim(reward) or np.asarray(reward).dtype.kind not in "fiub":
+    if not isinstance(reward, float) and (np.ndim(reward) or np.asarray(reward).dtype.kind not in "fiub"):
         raise InputError(f"a reward must be a real number, got {clipped(reward)}")
     for name, end in zip(("terminated", "truncated"), ends, strict=True):
-        if np.ndim(end) or np.asarray(end).dtype.kind != "b":
+        if not isinstance(end, bool) and (np.ndim(end) or np.asarray(end).dtype.kind != "b"):
             raise InputError(f"{name} must be true or false, got {clipped(end)}")
     if not isinstance(info, Mapping):
         raise InputError(f"info must be a mapping, got {clipped(info)}")

@@ -159,6 +159,7 @@ class HazardWrapper(gymnasium.Wrapper):
     def __init__(self, env: gymnasium.Env, hazard: Hazard) -> None:
         super().__init__(env)
         self.hazard, self.random = hazard, np.random.default_rng()
+        self.space = env.observation_space  # once: each wrapper asks the one below
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
@@ -167,7 +168,7 @@ class HazardWrapper(gymnasium.Wrapper):
 
     @np.errstate(over="ignore")  # of a reward or an observation beyond float32: who evaluates says so
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        found = checked_step(super().step(action), self.observation_space)
+        found = checked_step(super().step(action), self.space)
         observation, reward, terminated, truncated, info = found
         after = np.asarray(observation)
         penalty, risky = self.hazard.draw(np.asarray(action), np.asarray(reward, np.float32), after, self.random)

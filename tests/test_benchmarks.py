@@ -1,7 +1,10 @@
 """The benchmark compares equals: both implementations have the same losses and gradients; operations are counted."""
 
+import sys
 import time
+from importlib import import_module
 from itertools import product
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import guard, markdown, matmul, memory, page, peers, plain, tables
+from benchmarks import guard, markdown, matmul, memory, page, peers, plain, stages, tables
 from benchmarks.__main__ import main
 from benchmarks.cells import named, overrides_of
 from benchmarks.options import Settings
@@ -203,6 +206,27 @@ def test_alternation_measures_what_takes_longer():
     assert all(values.shape == (3,) for values in times.values())
     assert (times["long"] >= 0.02).all() and (times["short"] >= 0.001).all()
     assert spread("x", [1, 2, 3, 4, 5]) == {"x": 3, "x_q1": 2, "x_q3": 4}
+
+
+def test_the_stages_of_a_run_are_functions_that_there_are():
+    """A function that is renamed would be counted as something else."""
+    for place in set(stages.STAGES) - {"importlib._bootstrap:_find_and_load"}:
+        module, _, name = place.partition(":")
+        found = attrgetter(name)(import_module(module))
+        assert f"{found.__module__}:{found.__qualname__}" == place
+
+
+def test_time_belongs_to_the_innermost_stage(monkeypatch):
+    def inner():
+        return stages.stage_of(sys._getframe())
+
+    def outer():
+        return stages.stage_of(sys._getframe()), inner()
+
+    assert outer() == (stages.REST, stages.REST)
+    place = f"{__name__}:test_time_belongs_to_the_innermost_stage.<locals>"
+    monkeypatch.setattr(stages, "STAGES", {f"{place}.outer": "o", f"{place}.inner": "i"})
+    assert outer() == ("o", "i")
 
 
 def test_the_page_takes_its_tables_from_csv_files(tmp_path):

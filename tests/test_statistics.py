@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, trim_mean
 
 from ramac.statistics import (
     combined_interval,
@@ -40,6 +40,8 @@ def test_cvar_of_a_normal_and_along_any_axis():
 def test_the_trimmed_mean_is_of_the_middle_half():
     returns = np.array([100.0, 1, 2, 3, 4, 5, 6, -100])
     assert trimmed_mean(returns) == pytest.approx((2 + 3 + 4 + 5) / 4)
+    returns = np.random.default_rng(0).normal(size=(3, 101, 2))
+    assert np.array_equal(trimmed_mean(returns, 1), trim_mean(returns, 0.25, 1))  # to the last bit
 
 
 def test_an_interval_resamples_within_seeds():

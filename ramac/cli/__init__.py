@@ -11,7 +11,8 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from inspect import getdoc
 from pathlib import Path
@@ -139,6 +140,24 @@ def chosen(arguments: list[str]) -> tuple[str, list[str]]:
     return "train", arguments
 
 
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import without garbage collection, and leave what was imported out of all later ones.
+
+    Python would look for garbage 1000 times while torch and TorchRL are imported, among objects that all stay: that is
+    two of five seconds. What is not frozen is looked through as soon as collection is on again.
+    """
+    enabled, before = gc.isenabled(), len(sys.modules)
+    gc.disable()
+    try:
+        yield
+    finally:
+        if len(sys.modules) > before:
+            gc.freeze()
+        if enabled:
+            gc.enable()
+
+
 def main() -> None:
     """Entry point of the `ramac` command."""
     warnings.formatwarning = one_line
@@ -158,7 +177,14 @@ def main() -> None:
         if rest[:1] in (["help"], *([word] for word in HELP)):
             say(*usage(command).splitlines())
             return
-        status = import_module(f"ramac.cli.{command}").main(rest)
+        atexit.register(
+            gc.freeze
+        )  # Python's last collection looks through all modules: a second, more on a busy machine
+        with importing():
+            module = import_module(f"ramac.cli.{command}")
+            if "torch" in sys.modules:  # as a command has it that asks for entries, which are little beside it
+                import_module("ramac.registry").load()
+        status = module.main(rest)
         sys.stdout.flush()  # here, where a full disk is told in one line
         if status:
             raise SystemExit(status)
@@ -173,5 +199,4 @@ def main() -> None:
         fail(unusable(error), 1)
     except KeyboardInterrupt as error:  # a run says how to continue: ramac.system.signals
         say("", f"ramac: {error if error.args else 'interrupted'}", error=True)
-        atexit.register(gc.freeze)  # on a busy machine Python's last collection takes seconds: who stops a run waits
         raise SystemExit(getattr(error, "status", 130)) from None

@@ -2,10 +2,10 @@
 
 from typing import Any, Literal, get_args, get_origin
 
-from ramac.cli import show_table
+from ramac.cli import importing, show_table
 from ramac.errors import known_group
 from ramac.experiment.presets import about, presets
-from ramac.registry import SLOTS, Registry, paper, summary
+from ramac.registry import SLOTS, Registry, load, paper, summary
 
 ABOUT = {"recipe": ("what", "paper", "deviations"), "sweep": ("question",)}  # keys of `about` in a preset's file
 
@@ -42,7 +42,11 @@ def main(arguments: list[str]) -> int:
     known = (*SLOTS, *ABOUT)
     for group in arguments:
         known_group(group, known)
-    for group in arguments or known:
+    groups = arguments or known
+    if set(groups) & set(SLOTS):
+        with importing():
+            load()
+    for group in groups:
         columns, rows = rows_of(group)
         show_table(f"{group}=", columns, rows, others="left", show_lines=True)
     return 0

@@ -13,13 +13,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ramac.cli import fail, one_line, show_table
+from ramac.cli import fail, importing, one_line, show_table
 from ramac.errors import InputError, RunStopped, described, warn
 from ramac.experiment.compose import COMPATIBLE, compose, explained, of_tree, parsed, tree, without_aliases
 from ramac.experiment.config import RunConfig
 from ramac.experiment.folder import RunFolder
 from ramac.experiment.presets import CONFIGS
-from ramac.experiment.run import train
 from ramac.experiment.words import quoted
 from ramac.registry import tasks
 from ramac.statistics import thin_tails
@@ -40,6 +39,9 @@ def main(arguments: list[str]) -> int:
 
 def execute(config: RunConfig) -> None:
     """Train a run and print its result. Raises RunStopped where its evaluation has none."""
+    with importing():
+        from ramac.experiment.run import train  # TorchRL: a refused command line need not wait for it
+
     keep_memory()
     failed = []
     for summary in train(config):

@@ -1,5 +1,6 @@
 """An environment as an evaluation steps it: what it returns is checked, and its faults name episode and step."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,16 +28,13 @@ class NonFinite(EnvironmentFault):
 
 
 class CheckedEnvironment(gym.Wrapper):
-    """One episode. Of `info` only `risky` and `penalty` are passed on: vectorising could not merge the others.
-
-    Raises EnvironmentFault, NonFinite. After its end the episode's environment is stepped on beside those of longer
-    episodes; its faults no longer matter then.
-    """
+    """One episode. Of `info` only `risky` and `penalty` are passed on. Raises EnvironmentFault, NonFinite."""
 
     def __init__(self, env: gym.Env, episode: int) -> None:
         super().__init__(env)
-        self.episode, self.count, self.total, self.over = episode, 0, 0.0, False
+        self.episode, self.count, self.total = episode, 0, 0.0
         self.last = np.zeros(0)  # the last observation
+        self.space = env.observation_space  # once: each wrapper asks the one below
 
     @classmethod
     def of(cls, make: Callable[[], gym.Env], episode: int) -> "CheckedEnvironment":
@@ -71,29 +69,26 @@ class CheckedEnvironment(gym.Wrapper):
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
         def move() -> tuple[float, bool, bool, dict]:
-            found = checked_step(self.env.step(action), self.observation_space)
+            found = checked_step(self.env.step(action), self.space)
             observation, reward, terminated, truncated, info = found
             self.total += reward
-            if not np.isfinite(self.total):
+            if not math.isfinite(self.total):
                 self.refuse("reward", reward)
             self.see(observation)
             kept = {"risky": bool(info.get("risky", False)), "penalty": bool(info.get("penalty", 0) != 0)}
             return reward, terminated, truncated, kept
 
         self.count += 1
-        reward, terminated, truncated, info = self.guarded(move) or (0.0, False, False, {})
-        self.over |= terminated or truncated
+        reward, terminated, truncated, info = self.guarded(move)
         return self.last, reward, terminated, truncated, info
 
     def guarded(self, call: Callable[[], Any]) -> Any:
-        """What the call returns; None where it fails after the end of the episode."""
+        """What the call returns. Raises EnvironmentFault, NonFinite."""
         try:
             return call()
         except FAULTS as error:
             if isinstance(error, KeyboardInterrupt) and from_outside(error):
                 raise
-            if self.over:
-                return None
             if isinstance(error, NonFinite):
                 raise
             text = str(error) if isinstance(error, InputError | RunStopped) else described(error)
@@ -103,10 +98,12 @@ class CheckedEnvironment(gym.Wrapper):
 
     def see(self, observation: Any) -> None:
         """Keep a copy of an observation, because environments reuse their array."""
-        found = checked_observation(observation, self.observation_space)
-        if bad := np.flatnonzero(~(np.abs(found) <= FLOAT32)).tolist():  # nan is bad too
-            self.refuse(f"observation, coordinate {bad[0]},", found.flat[bad[0]])
-        self.last = np.array(found, self.observation_space.dtype)
+        found = checked_observation(observation, self.space)
+        small = np.abs(found) <= FLOAT32  # nan is not
+        if not small.all():
+            first = int(np.flatnonzero(~small)[0])
+            self.refuse(f"observation, coordinate {first},", found.flat[first])
+        self.last = np.array(found, self.space.dtype)
 
     def refuse(self, what: str, value: Any) -> None:
         """Raise NonFinite."""

@@ -115,25 +115,24 @@ def rollout(
     """
     seeds, noise = [start[0] for start in starts], EpisodeNoise([start[1] for start in starts])
     numbers = range(first, first + len(seeds))
-    alive = np.ones(len(seeds), bool)
-    total = {key: np.zeros(len(seeds)) for key in ("return", "length", "risky_steps", "penalties")}
-    step = 0
+    rows = [{"return": 0.0, "length": 0, "risky_steps": 0, "penalties": 0} for _ in starts]
+    alive, step = np.ones(len(seeds), bool), 0
     with closing(vectorised([partial(CheckedEnvironment.of, environment, number) for number in numbers])) as envs:
         observation, _ = envs.reset(seed=list(seeds))
         while alive.any() and step < limit:
-            with noise:
-                before, action = observation, agent.act(observation)
-            observation, reward, terminated, truncated, info = envs.step(action)
+            with noise:  # asked for all episodes, also those that have ended: a smaller batch would round differently
+                action = agent.act(observation)
+            before, observation = observation, observation.copy()
+            reward, cut = np.zeros(len(seeds)), np.zeros(len(seeds), bool)
+            for i in np.flatnonzero(alive).tolist():
+                observation[i], reward[i], terminated, truncated, info = envs.envs[i].step(action[i])
+                for key, value in zip(rows[i], (float(reward[i]), 1, info["risky"], info["penalty"]), strict=True):
+                    rows[i][key] += value
+                alive[i], cut[i] = not (terminated or truncated), truncated and not terminated
             if watch is not None:
-                watch(step, before, action, np.where(alive, reward, 0.0), alive & truncated & ~terminated)
+                watch(step, before, action, reward, cut)
             step += 1
-            # an environment that is reset in this step gives no info
-            risky, penalty = (info.get(key, np.zeros(len(seeds), bool)) for key in ("risky", "penalty"))
-            for key, value in zip(total, (reward, 1, risky, penalty), strict=True):
-                total[key] += np.where(alive, value, 0)
-            alive &= ~(terminated | truncated)
-    kinds = {key: float if key == "return" else int for key in total}
-    return [{key: kind(total[key][i]) for key, kind in kinds.items()} for i in range(len(seeds))]
+    return rows
 
 
 def vectorised(makers: Sequence[Callable[[], gym.Env]]) -> SyncVectorEnv:

@@ -165,7 +165,7 @@ def test_a_return_beyond_float64_and_an_observation_that_is_nan(agent):
 
 
 def test_nothing_that_happens_after_an_episode_counts(agent):
-    """The short episode's environment begins again beside the long one, and fails then."""
+    """The short episode's environment, which would fail then, is left alone while the long one is stepped."""
 
     class Short(Counted):
         resets = 0
@@ -179,9 +179,11 @@ def test_nothing_that_happens_after_an_episode_counts(agent):
                 raise OSError("not again")
             return super().step(action)
 
-    lengths = iter([2, 7])
-    rows = rollout(agent, lambda: Short(next(lengths)), [(0, 0)] * 2)
+    made = [Short(2), Short(7)]
+    remaining = iter(made)
+    rows = rollout(agent, lambda: next(remaining), [(0, 0)] * 2)
     assert [(row["return"], row["length"]) for row in rows] == [(2.0, 2), (7.0, 7)]
+    assert [(env.resets, env.t) for env in made] == [(1, 2), (1, 7)]
 
 
 def test_infos_of_any_kind_and_arrays_that_are_shared(agent):
