@@ -44,7 +44,7 @@ def watched(words: Sequence[str], folder: str) -> Row:
     before = os.times()
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=-3, stderr=-3) as process:
         while process.poll() is None:
-            for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            for line in Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines():
                 key, _, value = line.partition(":")
                 if key in peak:
                     peak[key] = max(peak[key], int(value.split()[0]) // 1000)

@@ -186,8 +186,9 @@ def affine(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
 class Ensemble(nn.Sequential):
     """`E` networks of one shape: [E, R, inputs] -> [E, R, outputs].
 
-    One member after the other instead of a batched matmul: a member's activations fit into the processor's cache, and
-    the bias is not written out first (a head on 8192 rows, forward and backward, 2 cores: 11 ms instead of 17).
+    On a processor one member after the other instead of a batched matmul: a member's activations fit into its cache,
+    and the bias is not written out first (a head on 8192 rows, forward and backward, 2 cores: 11 ms instead of 17). A
+    GPU is faster with the batched one: docs/results/speed.md.
     """
 
     def members(self) -> list[Callable[[Tensor], Tensor]]:
@@ -196,7 +197,15 @@ class Ensemble(nn.Sequential):
         return [partial(chain, each) for each in zip(*layers)]  # noqa: B905
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.is_cuda:
+            return self.batched(x)
         return torch.stack([member(rows) for member, rows in zip(self.members(), x.unbind(), strict=True)])
+
+    def batched(self, x: Tensor) -> Tensor:
+        """All members at once: [E, R, inputs] -> [E, R, outputs]."""
+        for layer in self:
+            x = torch.baddbmm(layer.bias, x, layer.weight) if isinstance(layer, EnsembleLinear) else layer(x)
+        return x
 
 
 def chain(layers: Iterable[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:

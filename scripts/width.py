@@ -189,7 +189,7 @@ def table(root: Path) -> None:
         folders = [folder for folder in folders if (folder / "summary.json").exists()]
         if not folders:
             continue
-        found = [json.loads((folder / "summary.json").read_text()) for folder in folders]
+        found = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in folders]
         returns = [episodes_of(folder)["return"].to_numpy() for folder in folders]
         cells = []
         for statistic in (np.mean, partial(cvar, alpha=0.1)):

@@ -127,3 +127,9 @@ def test_members_of_an_ensemble_are_separate_networks():
         hidden = torch.nn.functional.silu(torch.nn.functional.layer_norm(hidden, (16,)))
         plain = hidden @ second.weight[member] + second.bias[member]
         assert torch.allclose(critic.features(pair)[member], plain, atol=1e-5)
+
+
+def test_all_members_at_once_are_the_members_one_by_one():
+    trunk = critics.build({"name": "qr", "hidden": (16,)}, SPEC).trunk
+    x = torch.randn(2, 8, 2)
+    assert torch.allclose(trunk.batched(x), trunk(x), atol=1e-5)

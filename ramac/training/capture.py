@@ -8,13 +8,13 @@ from tensordict import TensorDict
 from torch import Tensor
 from torch.testing import assert_close
 
-from ramac.training.graph import Compiled, CUDAGraph, Flat, Operators, trace
+from ramac.training.graph import CUDAGraph, Flat, Operators, compiled, trace
 
 if TYPE_CHECKING:
     from ramac.training.trainer import Trainer
 
 Mode = Literal["auto", "off", "flat", "inductor", "cudagraph"]
-WAYS: dict[str, Callable[..., Operators]] = {"flat": Flat, "inductor": Compiled, "cudagraph": CUDAGraph}
+WAYS: dict[str, Callable[..., Operators]] = {"flat": Flat, "inductor": compiled, "cudagraph": CUDAGraph}
 PAYS = 2000  # gradient steps from which a trace pays: docs/results/speed.md
 
 

@@ -73,7 +73,7 @@ class Flat:
 class Compiled:
     """Operators fused and compiled by torch's inductor; equal up to rounding. Its cache is on disk."""
 
-    def __init__(self, graph: GraphModule, inputs: Sequence[Tensor]) -> None:
+    def __init__(self, graph: GraphModule) -> None:
         self.operators = torch.compile(graph, fullgraph=True, dynamic=False, options={"fallback_random": True})
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
@@ -81,13 +81,22 @@ class Compiled:
             return self.operators(*tensors)
 
 
+def compiled(graph: GraphModule, inputs: Sequence[Tensor]) -> Operators:
+    """`Compiled`; on a GPU it does a step, and is recorded: launching its kernels one by one takes longer than they."""
+    operators = Compiled(graph)
+    if not inputs[0].is_cuda:
+        return operators
+    operators(*inputs)
+    return CUDAGraph(operators, inputs)
+
+
 class CUDAGraph:
     """Operators recorded on a GPU and launched as one."""
 
-    def __init__(self, graph: GraphModule, inputs: Sequence[Tensor]) -> None:
+    def __init__(self, operators: Operators, inputs: Sequence[Tensor]) -> None:
         self.inputs, self.recorded = [value.clone() for value in inputs], torch.cuda.CUDAGraph()
         with torch.no_grad(), torch.cuda.graph(self.recorded):
-            self.outputs = graph(*self.inputs)
+            self.outputs = operators(*self.inputs)
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
         for static, value in zip(self.inputs, tensors, strict=True):
