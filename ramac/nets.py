@@ -162,7 +162,7 @@ def integrate_adaptively(
 
 
 class EnsembleLinear(nn.Module):
-    """`E` linear layers, initialised as `nn.Linear`, evaluated one at a time."""
+    """`E` linear layers, initialised as `nn.Linear`."""
 
     def __init__(self, ensemble: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -177,6 +177,10 @@ class EnsembleLinear(nn.Module):
         """
         return [partial(affine, *each) for each in zip(self.weight.unbind(), self.bias.unbind(), strict=True)]
 
+    def batched(self, x: Tensor) -> Tensor:
+        """All layers at once: [E, R, inputs] -> [E, R, outputs]."""
+        return torch.baddbmm(self.bias[: len(x)], x, self.weight[: len(x)])
+
 
 def affine(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     """x W + b: [R, outputs]."""
@@ -184,7 +188,7 @@ def affine(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
 
 
 class Ensemble(nn.Sequential):
-    """`E` networks of one shape: [E, R, inputs] -> [E, R, outputs].
+    """`E` networks of one shape: [E, R, inputs] -> [E, R, outputs], or the first of them for rows of fewer.
 
     On a processor one member after the other instead of a batched matmul: a member's activations fit into its cache,
     and the bias is not written out first (a head on 8192 rows, forward and backward, 2 cores: 11 ms instead of 17). A
@@ -199,12 +203,12 @@ class Ensemble(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         if x.is_cuda:
             return self.batched(x)
-        return torch.stack([member(rows) for member, rows in zip(self.members(), x.unbind(), strict=True)])
+        return torch.stack([member(rows) for rows, member in zip(x.unbind(), self.members(), strict=False)])
 
     def batched(self, x: Tensor) -> Tensor:
         """All members at once: [E, R, inputs] -> [E, R, outputs]."""
         for layer in self:
-            x = torch.baddbmm(layer.bias, x, layer.weight) if isinstance(layer, EnsembleLinear) else layer(x)
+            x = layer.batched(x) if isinstance(layer, EnsembleLinear) else layer(x)
         return x
 
 

@@ -64,12 +64,12 @@ class Critic(TensorDictModuleBase):
         level = midpoints(edges(101, features)).expand(features.shape[1], -1)
         return crossed(self.quantile(features, level))
 
-    def features(self, tensordict: TensorDictBase) -> Tensor:
-        """`observation` [*b, O], `action` [*b, A] -> trunk output [E, B, F] with B = prod(*b)."""
+    def features(self, tensordict: TensorDictBase, members: int | None = None) -> Tensor:
+        """`observation` [*b, O], `action` [*b, A] -> trunk output [E, B, F], B = prod(*b), of the first `members`."""
         observation = self.scaling.observe(tensordict["observation"])
         pair = torch.cat([observation, self.scaling.to_unit(tensordict["action"])], dim=-1)
         rows = pair.reshape(math.prod(pair.shape[:-1]), pair.shape[-1])
-        return self.trunk(rows.expand(self.ensemble, *rows.shape))
+        return self.trunk(rows.expand(members or self.ensemble, *rows.shape))
 
     def draws(self, features: Tensor) -> Tensor:
         """Stratified draws [B, K] for a risk estimate that cannot be exact.
@@ -106,14 +106,14 @@ class Critic(TensorDictModuleBase):
         """rho(Z(`observation`, `action`)) of each member: [*b, E]."""
         return self.scaling.to_return(self.standard_risk(tensordict, risk))
 
-    def standard_risk(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
-        """rho of standardised Z(`observation`, `action`) of each member: [*b, E].
+    def standard_risk(self, tensordict: TensorDictBase, risk: RiskMeasure, members: int | None = None) -> Tensor:
+        """rho of standardised Z(`observation`, `action`) of each member: [*b, E], of the first `members` (null: all).
 
         In a TensorDict [B, C] the C actions of one state are compared at the same random levels.
         """
         self.sharing = math.prod(tensordict["action"].shape[1:-1])
-        value = self.measure(self.features(tensordict), risk).movedim(0, 1)
-        return value.reshape(*tensordict["action"].shape[:-1], self.ensemble)
+        value = self.measure(self.features(tensordict, members), risk).movedim(0, 1)
+        return value.reshape(*tensordict["action"].shape[:-1], value.shape[-1])
 
     def standard_risk_of_lowest(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
         """rho of the lowest member's standardised Z, level by level: [*b]. Not above the lowest member's rho."""

@@ -47,7 +47,7 @@ class Value(Term):
         if self.members == "quantile_min":
             rho = other = agent.critic.standard_risk_of_lowest(pair, agent.risk)
         else:
-            each = agent.critic.standard_risk(pair, agent.risk)  # [B, E]
+            each = agent.critic.standard_risk(pair, agent.risk, 1 if self.members == "first" else None)  # [B, E]
             if self.members == "random":
                 index = torch.randint(each.shape[-1], (1,), device=each.device)
                 rho, other = each.index_select(-1, index), each.index_select(-1, (index + 1) % each.shape[-1])
