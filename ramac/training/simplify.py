@@ -86,11 +86,13 @@ def merge_equal(module: GraphModule) -> None:
     changed = {place for node in module.graph.nodes for each in aliased(node, written=True) for place in memory[each]}
     writes: Counter[Any] = Counter()
     known: dict[Any, Node] = {}
+    kept: dict[Node, Node] = {}  # what stands for a node that was erased
     for node in list(module.graph.nodes):
+        base, shown = layout.get(node, (node, None))
         if node.op == "get_attr":
             key: Any = id(getattr(module, node.target))
-        elif node in layout:
-            key = layout[node]
+        elif base is not node:  # the same memory in the same shape is the same value, whatever was written
+            key = kept.get(base, base), shown
         elif node.op == "call_function" and pure(node) and not memory[node] & changed:
             read = frozenset((place, writes[place]) for each in node.all_input_nodes for place in memory[each])
             key = node.target, repr(node.args), repr(node.kwargs), read
@@ -98,10 +100,13 @@ def merge_equal(module: GraphModule) -> None:
             key = node
         writes.update(place for each in aliased(node, written=True) for place in memory[each])
         if (first := known.setdefault(key, node)) is not node:
+            kept[node] = first
             replace(node, first)
+        elif base is node:
+            known[node, shown] = node  # a view of all of it is itself
 
 
-def layouts(module: GraphModule) -> dict[Node, Any]:
+def layouts(module: GraphModule) -> dict[Node, tuple[Node, Any]]:
     """The tensor whose memory each view and what it is taken from show, and how: equal ones are the same."""
     base: dict[Node, Node] = {}
     value: dict[Node, Any] = {}
@@ -114,7 +119,10 @@ def layouts(module: GraphModule) -> dict[Node, Any]:
             value[node] = node.target(*torch.fx.map_arg(node.args, value.get), **node.kwargs)
     shown = {node: each for node, each in value.items() if isinstance(each, Tensor)}
     return {
-        node: (base[node], each.dtype, each.shape, each.stride(), each.storage_offset(), each.is_conj(), each.is_neg())
+        node: (
+            base[node],
+            (each.dtype, each.shape, each.stride(), each.storage_offset(), each.is_conj(), each.is_neg()),
+        )
         for node, each in shown.items()
     }
 

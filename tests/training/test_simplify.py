@@ -60,6 +60,11 @@ def reads_by_views(weight: Tensor, x: Tensor) -> list[Tensor]:
     return [*found, x @ weight.t(), weight[0] * weight[1]]
 
 
+def runs_a_network_twice(weight: Tensor, x: Tensor) -> list[Tensor]:
+    first, again = ((x / 2).view(3, 3) @ weight.t() for _ in range(2))
+    return [first.tanh(), again.tanh() + x.view(9).view(3, 3)]
+
+
 def leaves_results(weight: Tensor, x: Tensor) -> list[Tensor]:
     x.exp().sum().sqrt()
     weight.add_(1).cos()
@@ -72,6 +77,7 @@ def leaves_results(weight: Tensor, x: Tensor) -> list[Tensor]:
         (changes_its_weight, {"mul": 2, "cos": 2, "add_": 1}),
         (changes_a_result, {"exp": 3, "mul_": 1}),
         (reads_by_views, {"t": 1, "mm": 2, "unbind": 0, "mul_": 1}),
+        (runs_a_network_twice, {"div": 1, "view": 0, "t": 0, "mm": 1, "tanh": 1}),
         (leaves_results, {"exp": 0, "sqrt": 0, "cos": 0, "add_": 1, "add": 1}),
     ],
 )
