@@ -17,7 +17,7 @@ FIRST = 10  # gradient steps in which everything is captured, whatever the delay
 
 
 def measure(settings: Settings) -> dict[str, list[Row]]:
-    """Table `captured`: a row per recipe and way; `capture_seconds`: what the first steps take longer than eager ones."""
+    """A row per recipe and way; `capture_seconds`: what the first steps take longer than eager ones."""
     with TemporaryDirectory() as folder:  # so that inductor finds nothing compiled
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
         return {f"captured_{settings.device.type}": measured(settings)}

@@ -42,7 +42,9 @@ def watched(words: Sequence[str], folder: str) -> Row:
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     peak = {"RssAnon": 0, "RssFile": 0}
     before = os.times()
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=-3, stderr=-3) as process:
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         while process.poll() is None:
             for line in Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines():
                 key, _, value = line.partition(":")

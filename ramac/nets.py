@@ -203,7 +203,8 @@ class Ensemble(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         if x.is_cuda:
             return self.batched(x)
-        return torch.stack([member(rows) for rows, member in zip(x.unbind(), self.members(), strict=False)])
+        members = self.members()[: len(x)]
+        return torch.stack([member(rows) for rows, member in zip(x.unbind(), members, strict=True)])
 
     def batched(self, x: Tensor) -> Tensor:
         """All members at once: [E, R, inputs] -> [E, R, outputs]."""

@@ -177,9 +177,8 @@ def main() -> None:
         if rest[:1] in (["help"], *([word] for word in HELP)):
             say(*usage(command).splitlines())
             return
-        atexit.register(
-            gc.freeze
-        )  # Python's last collection looks through all modules: a second, more on a busy machine
+        # Python's last collection looks through all modules: a second, more on a busy machine
+        atexit.register(gc.freeze)
         with importing():
             module = import_module(f"ramac.cli.{command}")
             if "torch" in sys.modules:  # as a command has it that asks for entries, which are little beside it

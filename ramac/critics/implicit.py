@@ -45,8 +45,9 @@ class IQN(Critic):
         # levels [B, N] are common to the members, [E, B, N] their own
         order = torch.arange(self.cosines, device=level.device, dtype=level.dtype)
         cosine = (math.pi * order * level.unsqueeze(-1)).cos().flatten(-3, -2)
-        value, parts = [], zip(features.unbind(), self.level_embedding.members(), self.head.members(), strict=False)
-        for member, (state, embed, head) in enumerate(parts):
+        members = zip(self.level_embedding.members(), self.head.members(), strict=True)
+        value = []
+        for member, (state, (embed, head)) in enumerate(zip(features.unbind(), members, strict=False)):
             embedded = embed(cosine if level.dim() == 2 else cosine[member]).relu_().unflatten(0, level.shape[-2:])
             value.append(head((state.unsqueeze(-2) * embedded).flatten(0, 1)))
         return torch.stack(value).unflatten(1, level.shape[-2:]).squeeze(-1)

@@ -49,7 +49,7 @@ def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def mean_and_std(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the columns of values [T, n] in float64: [n].
 
-    They are those of NumPy to the last bit, without its copy of all values: it adds row to row where n > 1.
+    In C order they are those of NumPy to the last bit, without its copy of all values: it adds row to row where n > 1.
     """
     if values.ndim == 1 or values.shape[1] == 1:  # NumPy adds in pairs
         return values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64)

@@ -24,9 +24,9 @@ def empty(shape: Sequence[int], kind: Any) -> np.ndarray:
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
     if size < LARGE:
         return np.empty(shape, kind)
-    folder = tempfile.gettempdir()
-    tell(folder)
+    folder = "the folder for temporary files"
     try:
+        tell(folder := tempfile.gettempdir())
         if size > (free := shutil.disk_usage(folder).free):  # a hole in a file would end the process when it is written
             raise InputError(
                 f"an array of {size / 1e9:.1f} GB is kept on disk, and {folder} has {free / 1e9:.1f} GB free;"

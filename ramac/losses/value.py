@@ -46,15 +46,16 @@ class Value(Term):
         """rho of standardised Z of `observation` and `action`, of the members that count: [B]. Also its scale: []."""
         if self.members == "quantile_min":
             rho = other = agent.critic.standard_risk_of_lowest(pair, agent.risk)
+        elif self.members == "first":
+            rho = other = agent.critic.standard_risk(pair, agent.risk, 1).squeeze(-1)
         else:
-            each = agent.critic.standard_risk(pair, agent.risk, 1 if self.members == "first" else None)  # [B, E]
+            each = agent.critic.standard_risk(pair, agent.risk)  # [B, E]
             if self.members == "random":
                 index = torch.randint(each.shape[-1], (1,), device=each.device)
                 rho, other = each.index_select(-1, index), each.index_select(-1, (index + 1) % each.shape[-1])
                 rho = rho.squeeze(-1)
             else:
-                rho = {"min": each.amin(-1), "mean": each.mean(-1), "first": each[..., 0]}[self.members]
-                other = rho
+                rho = other = each.amin(-1) if self.members == "min" else each.mean(-1)
         return rho, self.scale(other.detach(), agent)
 
     def scale(self, rho: Tensor, agent: Agent) -> Tensor:

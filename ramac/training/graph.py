@@ -58,7 +58,7 @@ class Flat:
             delattr(graph, name)
             vars(graph)[name] = tensor
         for node in graph.graph.nodes:
-            if isinstance(node.target, OpOverload):
+            if isinstance(node.target, OpOverload) and node.target.namespace == "aten":
                 name = node.target.overloadpacket.__name__
                 node.target = next((getattr(place, name) for place in BINDINGS if hasattr(place, name)), node.target)
         graph.recompile()
@@ -94,6 +94,7 @@ class CUDAGraph:
     """Operators recorded on a GPU and launched as one."""
 
     def __init__(self, operators: Operators, inputs: Sequence[Tensor]) -> None:
+        self.operators = operators  # keeps the constants that the recording reads
         self.inputs, self.recorded = [value.clone() for value in inputs], torch.cuda.CUDAGraph()
         with torch.no_grad(), torch.cuda.graph(self.recorded):
             self.outputs = operators(*self.inputs)

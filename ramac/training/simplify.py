@@ -7,16 +7,30 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.fx import GraphModule, Node
 
 ATEN = torch.ops.aten
+# these return or write memory of their inputs, and their schemas do not say so
+UNDECLARED = {
+    ATEN._unsafe_view, ATEN.unsafe_split, ATEN.unsafe_split_with_sizes, ATEN.unsafe_chunk, ATEN.lift,
+    ATEN.native_batch_norm, ATEN.cudnn_batch_norm, ATEN.miopen_batch_norm, ATEN._cudnn_rnn, ATEN.as_strided,
+}  # fmt: skip
 
 
 def simplify(module: GraphModule) -> None:
-    """Compute each result once, and nothing that nobody reads."""
+    """Compute each result once, and nothing that nobody reads.
+
+    Raises ValueError for operators that change the shape of their input in place.
+    """
+    kinds = {node.target for node in module.graph.nodes if isinstance(node.target, OpOverload)}
+    for kind in kinds:
+        if torch.Tag.inplace_view in kind.tags:
+            raise ValueError(f"{kind} changes the shape of its input in place")
     erase_autograd(module)
-    merge_equal(module)
-    erase_unused(module)
+    if not {kind.overloadpacket for kind in kinds} & UNDECLARED:
+        merge_equal(module)
+        erase_unused(module)
     module.recompile()
 
 
@@ -41,21 +55,21 @@ def pure(node: Node) -> bool:
     if node.target is operator.getitem:
         return True
     kind = node.target
-    if not isinstance(kind, torch._ops.OpOverload) or kind.namespace != "aten" or not kind._schema.returns:
+    if not isinstance(kind, OpOverload) or kind.namespace != "aten" or not kind._schema.returns:
         return False
     return not kind._schema.is_mutable and torch.Tag.nondeterministic_seeded not in kind.tags
 
 
 def view(node: Node) -> bool:
     """Whether an operator returns its input's memory in another shape."""
-    return isinstance(node.target, torch._ops.OpOverload) and node.target.is_view
+    return isinstance(node.target, OpOverload) and node.target.is_view
 
 
 def aliased(node: Node, written: bool) -> Iterator[Node]:
     """Inputs of an operator whose memory it returns or writes; only what it writes, where `written`."""
     if node.target is operator.getitem:
         yield from () if written else node.all_input_nodes
-    if not isinstance(node.target, torch._ops.OpOverload):
+    if not isinstance(node.target, OpOverload):
         return
     arguments = node.target._schema.arguments
     for index, argument in enumerate(arguments):

@@ -86,14 +86,48 @@ class OfValues(Term):
         return action.square().sum(-1) if action.sum().item() > 0 else action.abs().sum(-1)
 
 
-def test_what_cannot_be_captured_stays_eager_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+class Counts(OfValues):
+    """One whose Python number changes from step to step: a trace keeps its first value."""
+
+    count = 0
+
+    def forward(self, tensordict, agent, target):
+        self.count += 1
+        return self.count * tensordict.get(("policy", "action")).square().sum(-1)
+
+
+class Reshapes(OfValues):
+    """One that changes the shape of a view in place."""
+
+    def forward(self, tensordict, agent, target):
+        return tensordict.get(("policy", "action")).detach().t_().square().sum(0)
+
+
+@pytest.mark.parametrize(
+    ("term", "reason"), [(OfValues, "RuntimeError"), (Counts, "AssertionError"), (Reshapes, "ValueError: aten.t_")]
+)
+def test_what_cannot_be_captured_stays_eager_and_says_why(
+    term: type[Term], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(losses, "entries", {name: losses[name] for name in losses})
-    losses.register("of_values")(OfValues)
+    losses.register("of_values")(term)
     eager, expected = trained("loss=[td,bc,of_values]", "off")
-    with pytest.warns(UserWarning, match="the gradient step cannot be captured, it stays eager: RuntimeError"):
+    with pytest.warns(UserWarning, match=f"the gradient step cannot be captured, it stays eager: {reason}"):
         flat, found = trained("loss=[td,bc,of_values]", "flat")
     assert found == expected
     assert same(eager, flat)
+
+
+def test_a_copy_of_a_trainer_and_a_batch_of_another_size_do_their_steps() -> None:
+    trainer, _ = trained("recipe=td3bc", "flat")
+    other = copy.deepcopy(trainer)
+    assert not other.captured.operators
+    batch = trainer.batch()
+    random = torch.get_rng_state()
+    expected = {str(key): value.item() for key, value in trainer.update(batch).items()}
+    torch.set_rng_state(random)
+    assert {str(key): value.item() for key, value in other.update(batch).items()} == expected
+    trainer.update(batch[:3])
 
 
 def test_a_scheduled_learning_rate_that_is_a_number_stays_eager() -> None:
