@@ -1,6 +1,7 @@
 """The operators of a gradient step as a graph of torch.fx, and the ways to run them."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from ramac.training.simplify import keep_views, simplify
 
 Operators = Callable[..., Sequence[Tensor]]  # the tensors of a batch -> metrics []
 BINDINGS = [getattr(torch._C, name) for name in ("_VariableFunctions", "_nn", "TensorBase")]  # as torch.add has them
+
+DRAWS = ("rand", "randn", "rand_like", "randn_like", "randint")  # of a size that is known
 
 
 def trace(step: Operators, inputs: Sequence[Tensor], *, plain: bool) -> GraphModule:
@@ -71,14 +74,38 @@ class Flat:
 
 
 class Compiled:
-    """Operators fused and compiled by torch's inductor; equal up to rounding. Its cache is on disk."""
+    """Operators fused and compiled by torch's inductor; equal up to rounding. Its cache is on disk.
+
+    Raises ValueError for random draws that depend on values.
+    """
 
     def __init__(self, graph: GraphModule) -> None:
-        self.operators = torch.compile(graph, fullgraph=True, dynamic=False, options={"fallback_random": True})
+        self.draws = take_draws(graph)
+        self.operators = torch.compile(graph, fullgraph=True, dynamic=False)
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
         with torch.no_grad():
-            return self.operators(*tensors)
+            return self.operators(*tensors, *(draw() for draw in self.draws))
+
+
+def take_draws(graph: GraphModule) -> list[Callable[[], Tensor]]:
+    """Make inputs of a graph's random draws, because inductor changes their order: returns what draws them."""
+    draws = []
+    last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
+    for node in list(graph.graph.nodes):
+        kind = node.target
+        if not isinstance(kind, OpOverload) or torch.Tag.nondeterministic_seeded not in kind.tags:
+            continue
+        if kind.overloadpacket.__name__ not in DRAWS:
+            raise ValueError(f"{kind} draws numbers that depend on values")
+        example = torch.fx.map_arg(node.args, lambda each: torch.empty_like(each.meta["val"]))
+        draws.append(partial(kind, *example, **node.kwargs))
+        with graph.graph.inserting_after(last):
+            last = graph.graph.placeholder(f"draw_{len(draws)}")
+        node.replace_all_uses_with(last)
+        graph.graph.erase_node(node)
+    graph.recompile()
+    return draws
 
 
 def compiled(graph: GraphModule, inputs: Sequence[Tensor]) -> Operators:
