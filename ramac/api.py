@@ -179,7 +179,7 @@ def check_critic(
 def check_policy(run: str | Path, **settings: Any) -> Result:
     """The regret of a run's policy where the best one is known: `check_policy(RUN, alpha=0.1, episodes=5000)`.
 
-    Rows are the objectives. Raises InputError.
+    Settings: alpha, episodes, seed, arguments of the task. Rows are the objectives. Raises InputError.
     """
     from ramac.experiment.regret import regret_of
 
