@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ramac.data import as_log
-from ramac.errors import InputError, warn
+from ramac.errors import warn
 from ramac.experiment.compose import compose
 from ramac.experiment.config import flat
 from ramac.experiment.grid.folder import GridFolder
@@ -22,8 +22,8 @@ from ramac.experiment.grid.status import status
 from ramac.experiment.resume import config_to_resume
 from ramac.experiment.run import train as train_run
 from ramac.experiment.words import text_of
+from ramac.experiment.writers.tables import episodes_of
 from ramac.system.runtime import restored
-from ramac.system.untrusted import opened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,18 +76,6 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     import pandas as pd  # half a second, which a program without results need not wait for
 
     return pd.DataFrame(list(rows))
-
-
-def episodes_of(folder: Path) -> "pd.DataFrame":
-    """Rows of the episodes.csv in a folder. Raises InputError."""
-    import pandas as pd
-
-    path = folder / "episodes.csv"
-    try:
-        with opened(path, folder) as file:
-            return pd.read_csv(file)
-    except ValueError as error:
-        raise error if isinstance(error, InputError) else InputError(f"{path} cannot be read: {error}") from error
 
 
 def result_of(summaries: list[dict[str, Any]]) -> Result:
@@ -191,7 +179,7 @@ def check_critic(
 def check_policy(run: str | Path, **settings: Any) -> Result:
     """The regret of a run's policy where the best one is known: `check_policy(RUN, alpha=0.1, episodes=5000)`.
 
-    Rows are the objectives. Raises InputError.
+    Settings: alpha, episodes, seed, arguments of the task. Rows are the objectives. Raises InputError.
     """
     from ramac.experiment.regret import regret_of
 

@@ -1,7 +1,7 @@
 """What ends a run or a command in one line without a traceback, and what ends nothing."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 
@@ -42,6 +42,18 @@ def known_group(group: str, groups: Iterable[str]) -> None:
     known = list(groups)
     if group not in known:
         raise InputError(f"no group {group!r}; choose from {', '.join(known)}{nearest(group, known)}")
+
+
+def known_setting(key: str, command: str, allowed: Collection[str]) -> None:
+    """Refuse a setting that a command does not have; `task.` in `allowed` stands for all keys that begin so.
+
+    Raises InputError.
+    """
+    if key in allowed or any(key.startswith(name) for name in allowed if name.endswith(".")):
+        return
+    known = list(dict.fromkeys(name.rstrip(".") for name in allowed))
+    hint = nearest(key.partition(".")[0], known)
+    raise InputError(f"{command} has no setting {key!r}; choose from {', '.join(known)}{hint}")
 
 
 def nearest(value: str, choices: Iterable[str]) -> str:

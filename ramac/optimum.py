@@ -66,18 +66,18 @@ def best_means(process: Process) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 @dataclass(frozen=True)
 class Optimum:
-    """What the best policy of an objective reaches: mean (None for `static`) and CVaR of the whole return by level."""
+    """What the best policy of an objective reaches: mean (None for `static`) and CVaR of the whole return."""
 
     mean: float | None
-    cvar: dict[float, float]
+    cvar: float
 
     @classmethod
-    def of(cls, process: Process, objective: str, alphas: tuple[float, ...]) -> "Optimum":
-        """The optimum of `objective`. `nested` maximises CVaR at the last of `alphas`; all are reported.
+    def of(cls, process: Process, objective: str, alpha: float) -> "Optimum":
+        """The optimum of `objective`, with CVaR at level `alpha`.
 
         mean: E of the return. nested: in each state the action whose return to go has the best CVaR, given the same
         rule afterwards, as a distributional critic with a risk measure does. static: CVaR of the whole return, by
-        policies that know the reward so far; one induction serves all levels.
+        policies that know the reward so far.
         """
         value, mean = np.minimum(process.surplus + process.terminal[:, None], 0), process.terminal
         means = best_means(process)
@@ -92,9 +92,8 @@ class Optimum:
             if objective == "mean":
                 action, _ = next(means)
             else:
-                action = first_best(process.cvar(ahead, alphas[-1])[process.after] + process.reward)
+                action = first_best(process.cvar(ahead, alpha)[process.after] + process.reward)
             value = process.take(ahead, action)
             mean = np.take_along_axis(centre[process.after] + process.reward, action[:, None], 1)[:, 0]
-        law = process.start @ value
-        cvar = {alpha: float(process.cvar(law, alpha)) for alpha in alphas}
+        cvar = float(process.cvar(process.start @ value, alpha))
         return cls(None if objective == "static" else float(process.start @ mean), cvar)

@@ -24,9 +24,10 @@ import torch
 from torch import Tensor, nn
 
 import ramac
+from benchmarks.timing import alternate
 from benchmarks.updates import data, ramac_trainer
 from ramac import nets
-from ramac.api import episodes_of
+from ramac.experiment.writers.tables import episodes_of
 from ramac.registry import Registry
 from ramac.statistics import cvar, interval
 
@@ -55,7 +56,7 @@ COSTS = (
 )
 HOPPER, BANDIT, SEEDS = "task=hopper-medium-expert", "task=bandit", (0, 1, 2)
 SMALL = ["trainer.steps=1000", "trainer.batch_size=64"]  # a quarter of the time of 256
-RUNS: list[tuple[str, list[str], tuple[str, ...]]] = [  # name, words, variants; in the order of what they decide
+RUNS: list[tuple[str, list[str], tuple[str, ...]]] = [  # study, words, variants; in the order of what they decide
     ("bandit-clone", ["recipe=bc", BANDIT, "trainer.steps=4000"], ("default", "no fourier", "relu actor")),
     ("hopper-td3bc", ["recipe=td3bc", HOPPER, "trainer.steps=5000"], ("default", "no layer norm")),
     ("bandit-rafmac", ["recipe=rafmac", BANDIT, *SMALL], ("default", "no layer norm")),
@@ -113,19 +114,6 @@ def words_of(name: str) -> list[str]:
     return ["trainer.precision=medium"] if name == "medium" else []
 
 
-def processor_times(work: dict[str, Callable[[], Any]], rounds: int, steps: int) -> dict[str, np.ndarray]:
-    """Processor seconds per call of each contender in each round [rounds]; every second round is in reverse order."""
-    found: dict[str, list[float]] = {name: [] for name in work}
-    for turn in range(-1, rounds):  # the round -1 warms up: everything is captured in it
-        for name in list(work)[:: -1 if turn % 2 else 1]:
-            begin = time.process_time()
-            for _ in range(steps):
-                work[name]()
-            if turn >= 0:
-                found[name].append((time.process_time() - begin) / steps)
-    return {name: np.array(values) for name, values in found.items()}
-
-
 def cost(rounds: int) -> None:
     """Print processor time over that of the default in the same round: medians and quartiles."""
     torch.set_num_threads(1)
@@ -139,7 +127,7 @@ def cost(rounds: int) -> None:
             if name == "no fourier" and not any(isinstance(m, nets.ConditionalNet) for m in trainer.agent.modules()):
                 continue
             work[name] = lambda trainer=trainer: trainer.update(trainer.batch())
-        times = processor_times(work, rounds, 6)
+        times = alternate(work, rounds, clock=time.process_time)
         cells = [f"{1e3 * np.median(times['default']):.1f} ms"]
         for name in COLUMNS[1:]:
             low, middle, high = np.quantile(times.get(name, np.nan) / times["default"], [0.25, 0.5, 0.75])
@@ -154,9 +142,9 @@ def folder_of(root: Path, study: str, name: str, seed: int) -> Path:
 
 def train(root: Path) -> None:
     """Train and evaluate what is missing."""
-    for study, words, names in RUNS:
+    for study, words, variants in RUNS:
         for seed in SEEDS:
-            for name in names:
+            for name in variants:
                 folder = folder_of(root, study, name, seed)
                 if (folder / "summary.json").exists():
                     continue
@@ -184,8 +172,8 @@ def end_of_curve(folder: Path) -> str:
 def table(root: Path) -> None:
     """Print mean and CVaR_0.1 of 100 episodes a seed with intervals, and what else tells a variant from the default."""
     print("| runs | variant | mean | by seed | CVaR_0.1 | by seed | outside % | last loss |" + "\n" + "|---" * 8 + "|")
-    for study, variant_name in dict.fromkeys((study, name) for study, _, names in RUNS for name in names):
-        folders = [folder_of(root, study, variant_name, seed) for seed in SEEDS]
+    for study, name in dict.fromkeys((study, name) for study, _, variants in RUNS for name in variants):
+        folders = [folder_of(root, study, name, seed) for seed in SEEDS]
         folders = [folder for folder in folders if (folder / "summary.json").exists()]
         if not folders:
             continue
@@ -198,13 +186,25 @@ def table(root: Path) -> None:
             cells += [" / ".join(f"{statistic(one):.3g}" for one in returns)]
         outside = [one["mass_off_support"] if "mass_off_support" in one else one["ood"]["rate"] for one in found]
         cells += [" / ".join(f"{100 * share:.0f}" for share in outside), " / ".join(map(end_of_curve, folders))]
-        print(f"| {study} | {variant_name} | " + " | ".join(cells) + " |")
+        print(f"| {study} | {name} | " + " | ".join(cells) + " |")
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the words say; exit status 2, with a line of usage, where they say something else."""
+    match arguments:
+        case ["cost"]:
+            cost(21)
+        case ["cost", rounds] if rounds.isdigit():
+            cost(int(rounds))
+        case ["train", folder]:
+            train(Path(folder))
+        case ["table", folder]:
+            table(Path(folder))
+        case _:
+            print("usage: python -m scripts.width cost [ROUNDS] | train FOLDER | table FOLDER", file=sys.stderr)
+            return 2
+    return 0
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "cost":
-        cost(int(sys.argv[2]) if len(sys.argv) > 2 else 21)
-    elif sys.argv[1] == "train":
-        train(Path(sys.argv[2]))
-    elif sys.argv[1] == "table":
-        table(Path(sys.argv[2]))
+    sys.exit(main(sys.argv[1:]))

@@ -66,14 +66,14 @@ def test_the_best_mean_of_trading_is_reached_by_its_policy():
         q += u
         x = x * np.exp(-0.2) + np.sqrt((1 - np.exp(-0.4)) / 4) * random.standard_normal(len(x))
     total += q * (x + 1) - 0.5 * q**2
-    found = Optimum.of(tasks.build("trading").process(1), "mean", (0.1,))
+    found = Optimum.of(tasks.build("trading").process(1), "mean", 0.1)
     assert found.mean == pytest.approx(1.704, abs=0.001)
     assert found.mean == pytest.approx(total.mean(), abs=4 * total.std() / 200)
-    assert found.cvar[0.1] == pytest.approx(cvar(total, 0.1), abs=0.12)
+    assert found.cvar == pytest.approx(cvar(total, 0.1), abs=0.12)
 
 
-def test_the_best_mean_of_trading_is_that_of_the_issue_within_its_grid_error():
-    """1.715; the spacings of 0.2, 0.5 and half of them, continued as the square of the spacing."""
+def test_the_best_mean_of_trading_is_that_of_finer_grids_within_its_grid_error():
+    """1.715 (docs/results/problems.md); steps of 0.2, 0.5 and half of them, continued as the square of the spacing."""
     means = []
     for fineness in (1, 2):
         process = tasks.build("trading").process(fineness)
@@ -87,17 +87,18 @@ def test_the_best_mean_of_trading_is_that_of_the_issue_within_its_grid_error():
 def test_the_best_static_cvar_of_trading():
     """0 by not trading at low levels, the best mean at level 1, and never below what the other policies reach."""
     process = tasks.build("trading").process(1)
-    alphas = (0.05, 0.1, 0.5, 1.0)
-    static, mean = (Optimum.of(process, objective, alphas) for objective in ("static", "mean"))
-    nested = Optimum.of(process, "nested", (0.05, 0.1, 1.0, 0.5))
-    assert static.mean is None
-    assert (static.cvar[0.05], static.cvar[0.1]) == (0, 0)
-    assert static.cvar[0.5] == pytest.approx(0.48, abs=0.01)
-    assert static.cvar[1.0] == pytest.approx(mean.mean, abs=0.001)
-    assert mean.cvar[1.0] == pytest.approx(mean.mean, abs=0.001)
+    static, mean, nested = (
+        {alpha: Optimum.of(process, objective, alpha) for alpha in (0.05, 0.1, 0.5, 1.0)}
+        for objective in ("static", "mean", "nested")
+    )
+    assert static[0.1].mean is None
+    assert (static[0.05].cvar, static[0.1].cvar) == (0, 0)
+    assert static[0.5].cvar == pytest.approx(0.48, abs=0.01)
+    assert static[1.0].cvar == pytest.approx(mean[1.0].mean, abs=0.001)
+    assert mean[1.0].cvar == pytest.approx(mean[1.0].mean, abs=0.001)
     for other in (mean, nested):
-        assert all(static.cvar[alpha] >= other.cvar[alpha] - 1e-9 for alpha in alphas)
-    assert static.cvar[0.5] > 3 * nested.cvar[0.5]
+        assert all(best.cvar >= other[alpha].cvar - 1e-9 for alpha, best in static.items())
+    assert static[0.5].cvar > 3 * nested[0.5].cvar
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.1, 0.25, 0.5, 1.0])
@@ -113,19 +114,19 @@ def test_the_chain_against_all_its_policies(alpha):
     means = {pair: np.dot(*one) for pair, one in laws.items()}
     tails = {pair: tail_mean(one[1], one[0], alpha) for pair, one in laws.items()}
     process = tasks.build("chain").process(1)
-    mean, nested, static = (Optimum.of(process, name, (alpha,)) for name in ("mean", "nested", "static"))
-    assert static.cvar[alpha] == pytest.approx(max(tails.values()))
-    assert (mean.mean, mean.cvar[alpha]) == pytest.approx((max(means.values()), tails[True, True]))
+    mean, nested, static = (Optimum.of(process, name, alpha) for name in ("mean", "nested", "static"))
+    assert static.cvar == pytest.approx(max(tails.values()))
+    assert (mean.mean, mean.cvar) == pytest.approx((max(means.values()), tails[True, True]))
     gamble = tail_mean([10, -10], [0.8, 0.2], alpha) > 1
-    assert (nested.mean, nested.cvar[alpha]) == pytest.approx((means[gamble, gamble], tails[gamble, gamble]))
+    assert (nested.mean, nested.cvar) == pytest.approx((means[gamble, gamble], tails[gamble, gamble]))
     if alpha == 0.1:
-        assert static.cvar[alpha] == pytest.approx(6 * max(tails[False, False], tails[True, True]))
+        assert static.cvar == pytest.approx(6 * max(tails[False, False], tails[True, True]))
 
 
 def test_the_bandit_with_a_context_against_thresholds():
     """Policies that choose the ring where the context is below L - 1; the hazard strikes with 5 % (1 + context)."""
     task = tasks.build({**tasks.plain("bandit"), "context": True})
-    mean, nested, static = (Optimum.of(task.process(2), name, (0.1,)) for name in ("mean", "nested", "static"))
+    mean, nested, static = (Optimum.of(task.process(2), name, 0.1) for name in ("mean", "nested", "static"))
 
     def weights(length):
         struck = 0.05 * length**2 / 4
@@ -134,12 +135,12 @@ def test_the_bandit_with_a_context_against_thresholds():
     best = max(np.dot(weights(length), (5, 9, -50)) for length in np.linspace(0, 2, 2001))
     assert mean.mean == pytest.approx(best, abs=0.001)
     tails = [mixture_cvar(0.1, weights(length), (5, 9, -50)) for length in np.linspace(0, 0.2, 11)]
-    assert static.cvar[0.1] == pytest.approx(max(tails), abs=0.005)
+    assert static.cvar == pytest.approx(max(tails), abs=0.005)
     centre = mixture_cvar(0.1, (1,), (5,))
     lengths = np.linspace(0, 0.3, 31)
     length = max(x for x in lengths if mixture_cvar(0.1, (1 - 0.05 * x, 0.05 * x), (9, -50)) > centre)
-    assert nested.cvar[0.1] == pytest.approx(mixture_cvar(0.1, weights(length), (5, 9, -50)), abs=0.03)
-    assert nested.cvar[0.1] < static.cvar[0.1] - 0.05
+    assert nested.cvar == pytest.approx(mixture_cvar(0.1, weights(length), (5, 9, -50)), abs=0.03)
+    assert nested.cvar < static.cvar - 0.05
 
 
 def test_other_tasks_have_no_known_best_policy():

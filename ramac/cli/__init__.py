@@ -19,7 +19,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, NoReturn
 
-from ramac.errors import InputError, RunStopped, nearest
+from ramac.errors import InputError, RunStopped, known_setting, nearest
 from ramac.text import LONGEST, console, for_terminal, harmless_streams, printable, say, shortened
 
 COMMANDS = tuple(module.name for module in iter_modules(__path__))
@@ -62,12 +62,9 @@ def settings(words: Sequence[str], command: str, allowed: Collection[str]) -> tu
         key, equals, value = word.partition("=")
         if not equals:
             plain.append(word)
-        elif key in allowed or any(key.startswith(name) for name in allowed if name.endswith(".")):
-            found[key] = value_of(key, value)
         else:
-            known = [name.rstrip(".") for name in allowed]
-            hint = nearest(key.partition(".")[0], known)
-            raise InputError(f"{command} has no setting {key!r}; choose from {', '.join(dict.fromkeys(known))}{hint}")
+            known_setting(key, command, allowed)
+            found[key] = value_of(key, value)
     return plain, found
 
 

@@ -18,13 +18,13 @@ from ramac.errors import InputError
 from ramac.evaluation.critic_check import failures
 from ramac.evaluation.readouts import readouts
 from ramac.experiment.calibrate import calibrate, examine
-from ramac.experiment.regret import known_answers, regret_of
+from ramac.experiment.regret import SETTINGS, optima_of, regret_of
 from ramac.registry import critics
 from ramac.statistics import ENOUGH
 from ramac.system.runtime import keep_memory
 from ramac.text import say, styled
 
-POLICY = ("task", "task.", "run", "alpha", "episodes", "seed")  # settings of doctor task=NAME
+POLICY = ("run", *SETTINGS)  # settings of doctor task=NAME
 WORDS = {"mean": "mean", "nested": "nested CVaR", "static": "static CVaR"}
 
 
@@ -56,12 +56,14 @@ def check_policy(arguments: list[str]) -> None:
         raise InputError(f"doctor task=NAME takes settings, got {words[0]!r}; a run is named by run={words[0]}")
     runs = [word.partition("=")[2] for word in arguments if word.startswith("run=")]  # text: 010
     given.pop("run", None)
+    if runs and not runs[-1]:
+        raise InputError("run must be a run folder, got ''")
     if runs:
         show_regret(regret_of(Path(runs[-1]), given))
         return
     if alone := [key for key in ("episodes", "seed") if key in given]:
         raise InputError(f"{alone[0]}= goes with run=RUN: without a run no episode is played")
-    show_optima(known_answers(given))
+    show_optima(optima_of(given))
 
 
 def show_optima(report: dict[str, Any]) -> None:

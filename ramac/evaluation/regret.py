@@ -16,18 +16,18 @@ from ramac.tasks import Task
 FINENESS = (1, 2)  # of the two grids: the optimum is the finer one's, its grid error the distance between both
 
 
-def optima(task: Task, alpha: float) -> dict[str, dict[str, Any]]:
+def optima(task: Task, alpha: float, owner: str = "this task") -> dict[str, dict[str, Any]]:
     """By objective what its best policy reaches: `mean` (None for static) and `cvar` at `alpha`, and their grid errors.
 
-    Raises InputError where the best policy is not known.
+    `owner`: whose hazard it is, where there is one. Raises InputError where the best policy is not known.
     """
     coarse, fine = map(task.process, FINENESS)
     if not isinstance(getattr(task, "hazard", None), NoHazard | None):
-        raise InputError("the best policy is known without hazards only; leave out hazard=")
+        raise InputError(f"the best policy is known without hazards only, and {owner} sets one")
     found = {}
     for objective in OBJECTIVES:
-        rough, best = (Optimum.of(process, objective, (alpha,)) for process in (coarse, fine))
-        row = {"cvar": best.cvar[alpha], "cvar_error": abs(best.cvar[alpha] - rough.cvar[alpha])}
+        rough, best = (Optimum.of(process, objective, alpha) for process in (coarse, fine))
+        row = {"cvar": best.cvar, "cvar_error": abs(best.cvar - rough.cvar)}
         if best.mean is not None and rough.mean is not None:
             row |= {"mean": best.mean, "mean_error": abs(best.mean - rough.mean)}
         found[objective] = row
@@ -40,7 +40,7 @@ def regret(agent: Agent, task: Task, evaluation: Evaluation, seed: int, alpha: f
     A row by objective: `optimum`, `grid_error`, `reached` with a 95 % interval over episodes, and `regret`, the optimum
     minus what was reached. The regret against `nested` may be negative. Raises as `optima` and `Evaluation.run`.
     """
-    best = optima(task, alpha)
+    best = optima(task, alpha, "this run's configuration")
     returns = np.array([row["return"] for row in evaluation.run(agent, task, seed)])
     statistic = {"mean": np.mean, "cvar": partial(cvar, alpha=alpha)}
     rows = []

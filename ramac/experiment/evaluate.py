@@ -35,7 +35,7 @@ def changed(registry: Registry, node: Mapping[str, Any] | None, settings: Mappin
     group = registry.group
     given = {key.partition(".")[2]: value for key, value in settings.items() if key.startswith(f"{group}.")}
     if group in settings:
-        label = str(settings[group])
+        label = "" if settings[group] is None else str(settings[group])
     elif node is not None:
         label = node["name"]
     elif given:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ramac.errors import InputError
+from ramac.errors import InputError, known_setting
 from ramac.evaluation import regret
 from ramac.evaluation.regret import optima
 from ramac.experiment.evaluate import changed, request
@@ -18,21 +18,24 @@ from ramac.tasks import configured
 
 ALPHA = 0.1  # the paper's
 EPISODES = 2000  # 200 of them in the tail
+SETTINGS = ("task", "task.", "alpha", "episodes", "seed")
 
 
 def level(settings: Mapping[str, Any], risk: Mapping[str, Any] | str = "neutral") -> float:
     """The CVaR level asked for, else that of a run's risk measure where it is a CVaR, else 0.1. Raises InputError."""
-    given = settings.get("alpha")
-    if given is None:
+    if "alpha" not in settings:
         own = risks.build(risk).cvar_level
         return ALPHA if own is None or own == 1 else float(own)
+    given = settings["alpha"]
     try:
-        return float(CVaR(alpha=given).alpha)
+        if not isinstance(given, bool):
+            return float(CVaR(alpha=given).alpha)
     except (TypeError, ValueError):
-        raise InputError(f"alpha must be a number in (0, 1], got {given!r}") from None
+        pass
+    raise InputError(f"alpha must be a number in (0, 1], got {'nothing' if given is None else repr(given)}")
 
 
-def known_answers(settings: Mapping[str, Any]) -> dict[str, Any]:
+def optima_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The optima of `task`, by objective: `settings` are task, its arguments, and alpha. Raises InputError."""
     node, alpha = changed(tasks, None, settings), level(settings)
     return {"task": tasks.label(node), "alpha": alpha, "optima": optima(configured({"task": node}), alpha)}
@@ -41,12 +44,17 @@ def known_answers(settings: Mapping[str, Any]) -> dict[str, Any]:
 def regret_of(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Play a run's policy and write `regret.json` into its folder; returns its content.
 
-    `settings`: alpha, and those of `ramac eval` that are no other hazard. Raises InputError before an episode is
+    `settings`: `SETTINGS`; `task` may have other arguments than the run's. Raises InputError before an episode is
     played.
     """
+    for key in settings:
+        known_setting(key, "doctor", SETTINGS)
     folder = RunFolder(run)
     refuse_unsafe(run)  # the regret would be written through them
     config, alpha = folder.config, level(settings, folder.config.risk)
+    node = changed(tasks, config.task, settings)
+    if node["name"] != config.task["name"]:
+        raise InputError(f"{run} is a run of task={config.task['name']}, not of task={node['name']}; leave out task=")
     asked = {"episodes": EPISODES, **{key: value for key, value in settings.items() if key != "alpha"}}
     agent, task, evaluation = request(folder, config, asked)
     if not os.access(run, os.W_OK):

@@ -75,6 +75,7 @@ def restored() -> Iterator[None]:
     """Leave the process as it was: torch's generators, threads, deterministic mode, matmul precision, warnings."""
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     mode, workspace = torch.get_deterministic_debug_mode(), os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    form = warnings.formatwarning  # which `catch_warnings` leaves as a sweep has set it
     with torch.random.fork_rng(), warnings.catch_warnings():
         try:
             yield
@@ -82,6 +83,7 @@ def restored() -> Iterator[None]:
             torch.set_num_threads(threads)
             torch.set_float32_matmul_precision(precision)
             torch.set_deterministic_debug_mode(mode)
+            warnings.formatwarning = form
             if workspace is None:
                 os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
 

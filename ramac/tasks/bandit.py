@@ -74,7 +74,7 @@ class BanditEnv(gymnasium.Env):
 
 @tasks.register("bandit")
 class Bandit(Task):
-    """2-D risky bandit: safe centre (mean 5), risky ring (mean 6.05, CVaR_0.1 about -20.5), made in memory.
+    """2-D risky bandit: safe centre (mean 5), risky ring (mean 6.05, CVaR_0.1 about -21.0), made in memory.
 
     `context`: the observation is uniform in [-1, 1] instead of 0, and the ring's hazard strikes with 5 % (1 + context).
     Paper: Fukazawa et al. 2026, RAMAC, figure of eight panels; its code is not public, the numbers are read off it.

@@ -5,11 +5,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from ramac.data import Log
-from ramac.errors import at_least, at_most
 from ramac.optimum import Process
 from ramac.registry import tasks
-from ramac.tasks import LoggedTask
+from ramac.tasks.generated import GeneratedTask
 
 START, LUCKY, UNLUCKY, CROSSROADS, END = range(5)
 LUCK, PRIZE = 0.9, 10.0  # probability of the lucky state, which pays the prize
@@ -22,11 +20,11 @@ ID = "ramac/Chain-v0"
 gymnasium.register(ID, "ramac.tasks.chain:ChainEnv", max_episode_steps=HORIZON + 1)
 
 
-def follow(state: np.ndarray, action: np.ndarray, luck: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """State [B] before END, action [B] (above 0: the gamble) and uniform draws [B] -> next state and reward [B]."""
-    chance, crossroads = np.where(luck < LUCK, LUCKY, UNLUCKY), np.where(state == CROSSROADS, END, CROSSROADS)
+def follow(state: np.ndarray, action: np.ndarray, uniform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """State [B] before END, action [B] (above 0: the gamble) and draws in [0, 1) [B] -> next state and reward [B]."""
+    chance, crossroads = np.where(uniform < LUCK, LUCKY, UNLUCKY), np.where(state == CROSSROADS, END, CROSSROADS)
     arrived = np.where(state == START, chance, crossroads)
-    gamble = np.where(luck < WIN, STAKE, -STAKE)
+    gamble = np.where(uniform < WIN, STAKE, -STAKE)
     paid = np.where(state == LUCKY, PRIZE, 0.0)
     return arrived, np.where(state == CROSSROADS, np.where(action > 0, gamble, SAFE), paid)
 
@@ -48,38 +46,26 @@ class ChainEnv(gymnasium.Env):
 
 
 @tasks.register("chain")
-class Chain(LoggedTask):
-    """Five states, one choice: the best CVaR of the whole return is six times that of CVaR at every state.
+class Chain(GeneratedTask):
+    """Five states, one choice: the best CVaR of the whole return at level 0.1 is six times that of CVaR at every state.
 
     From the start, luck (90 %) pays 10 on the way to the crossroads, bad luck nothing. There an action up to 0 is safe
     and pays 1; one above 0 wins 10 (80 %) or loses 10. The crossroads do not tell the luck. CVaR_0.1 of the whole
     return wants the gamble after bad luck only. Logged actions are half around -0.6, half around 0.6.
     """
 
-    environment_id = ID
+    environment_id, length = ID, HORIZON
 
-    def __init__(
-        self, *, transitions: int = 30_000, data_seed: int = 0, steps: int = 3_000, gamma: float = 1.0, **more: Any
-    ) -> None:  # gamma 1: the optimum is of the undiscounted return
-        super().__init__(gamma=gamma, **more)
-        at_least(HORIZON, transitions=transitions)
-        at_most(10**7, transitions=transitions)
-        at_least(0, data_seed=data_seed)
-        self.transitions, self.data_seed = transitions, data_seed
+    def __init__(self, *, transitions: int = 30_000, steps: int = 3_000, **more: Any) -> None:
+        super().__init__(transitions=transitions, steps=steps, **more)
 
-    def clean(self) -> tuple[Log, str]:
-        if self.source is not None:
-            return super().clean()
-        random, count = np.random.default_rng(self.data_seed), self.transitions // HORIZON
+    def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         action = random.choice(MODES, (count, HORIZON)) + SPREAD * random.standard_normal((count, HORIZON))
-        action, luck = action.clip(-1, 1).astype(np.float32), random.random((count, HORIZON))
-        state, reward = np.full((count, HORIZON + 1), START), np.empty((count, HORIZON), np.float32)
+        action, uniform = action.clip(-1, 1).astype(np.float32), random.random((count, HORIZON))
+        state, reward = np.full((count, HORIZON + 1), START), np.empty((count, HORIZON))
         for t in range(HORIZON):
-            state[:, t + 1], reward[:, t] = follow(state[:, t], action[:, t], luck[:, t])
-        seen, size = np.eye(5, dtype=np.float32)[state], count * HORIZON
-        now, then, ended = seen[:, :-1].reshape(size, 5), seen[:, 1:].reshape(size, 5), state[:, 1:].ravel() == END
-        log = Log(now, action.reshape(size, 1), reward.ravel(), then, ended, np.arange(0, size, HORIZON))
-        return log, f"the chain, made in memory from seed {self.data_seed}"
+            state[:, t + 1], reward[:, t] = follow(state[:, t], action[:, t], uniform[:, t])
+        return np.eye(5, dtype=np.float32)[state], action, reward
 
     def process(self, fineness: int) -> Process:
         won, lost = END + 1, END + 2  # the end after the gamble

@@ -6,11 +6,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from ramac.data import Log
-from ramac.errors import at_least, at_most
 from ramac.optimum import Process, best_means
 from ramac.registry import tasks
-from ramac.tasks import LoggedTask
+from ramac.tasks.generated import GeneratedTask
 
 LEVEL, REVERSION, VOLATILITY, STEP, HORIZON = 1.0, 2.0, 1.0, 0.1, 10
 LIMIT, COST, PENALTY = 2.0, 0.005, 0.5  # of a trade, per square of a trade, per square of the last inventory
@@ -103,34 +101,9 @@ def best_trades() -> np.ndarray:
     return np.stack(trades).reshape(HORIZON, -1, len(q))
 
 
-def episodes(count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Observations [count, HORIZON + 1, 3], trades [count, HORIZON] and rewards of the mixture of behaviours."""
-    best, noise = best_trades(), random.standard_normal((2, HORIZON, count))
-    behaviour, anything = (
-        random.choice(3, count, p=(0.5, 0.25, 0.25)),
-        random.uniform(-RANDOM, RANDOM, (HORIZON, count)),
-    )
-    observation = np.empty((HORIZON + 1, count, 3))
-    trade, reward = np.empty((2, HORIZON, count))
-    price, inventory = np.full(count, LEVEL), np.zeros(count)
-    for t in range(HORIZON):
-        observation[t] = np.stack([price, inventory, np.full(count, t)], -1)
-        place = (np.rint((price - LEVEL) / 0.2 + best.shape[1] // 2), np.rint(inventory / 0.5 + best.shape[2] // 2))
-        near = (p.clip(0, n - 1).astype(int) for p, n in zip(place, best.shape[1:], strict=True))
-        choice = best[(t, *near)] + NOISE * noise[0, t], SMALL * noise[0, t], anything[t]
-        # in float32 as it is stored, so that rewards are those of the stored trades
-        trade[t] = np.choose(behaviour, choice).clip(-LIMIT, LIMIT).astype(np.float32)
-        reward[t] = payment(price, trade[t])
-        inventory = inventory + trade[t]
-        price = LEVEL + KEPT * (price - LEVEL) + DEVIATION * noise[1, t]
-    observation[HORIZON] = np.stack([price, inventory, np.full(count, HORIZON)], -1)
-    reward[-1] += settlement(price, inventory)
-    return observation.swapaxes(0, 1), trade.T, reward.T
-
-
 @tasks.register("trading")
-class Trading(LoggedTask):
-    """Ten trades of an asset whose price returns to its level; mean and CVaR want opposite policies.
+class Trading(GeneratedTask):
+    """Ten trades of an asset whose price returns to its level; the best mean trades, the best CVaR_0.1 does not.
 
     Ornstein-Uhlenbeck price (kappa 2, sigma 1, level 1, steps of 0.1), reward -S u - 0.005 u^2, at the end + q S -
     0.5 q^2. The data are made in memory: half of the episodes trade for the best mean, with noise of 0.3; a quarter
@@ -138,28 +111,33 @@ class Trading(LoggedTask):
     Paper: the problem is that of arXiv 2507.03900 (static spectral risk); the data are our own.
     """
 
-    environment_id = ID
+    environment_id, length = ID, HORIZON
 
-    def __init__(
-        self, *, transitions: int = 100_000, data_seed: int = 0, steps: int = 10_000, gamma: float = 1.0, **more: Any
-    ) -> None:  # gamma 1: the optimum is of the undiscounted return
-        super().__init__(gamma=gamma, **more)
-        at_least(HORIZON, transitions=transitions)
-        at_most(10**7, transitions=transitions)
-        at_least(0, data_seed=data_seed)
-        self.transitions, self.data_seed = transitions, data_seed
+    def __init__(self, *, transitions: int = 100_000, steps: int = 10_000, **more: Any) -> None:
+        super().__init__(transitions=transitions, steps=steps, **more)
 
     def process(self, fineness: int) -> Process:
         return grid(0.2 / fineness, 0.5 / fineness)
 
-    def clean(self) -> tuple[Log, str]:
-        if self.source is not None:
-            return super().clean()
-        count = self.transitions // HORIZON
-        seen, trade, reward = episodes(count, np.random.default_rng(self.data_seed))
-        seen = seen.astype(np.float32)
-        now, then = seen[:, :-1].reshape(-1, 3), seen[:, 1:].reshape(-1, 3)
-        ended = np.arange(len(now)) % HORIZON == HORIZON - 1
-        start = np.arange(0, len(now), HORIZON)
-        action, paid = (part.reshape(len(now), -1).astype(np.float32) for part in (trade, reward))
-        return Log(now, action, paid[:, 0], then, ended, start), f"trading, made in memory from seed {self.data_seed}"
+    def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        best, noise = best_trades(), random.standard_normal((2, HORIZON, count))
+        behaviour, anything = (
+            random.choice(3, count, p=(0.5, 0.25, 0.25)),
+            random.uniform(-RANDOM, RANDOM, (HORIZON, count)),
+        )
+        observation = np.empty((HORIZON + 1, count, 3))
+        trade, reward = np.empty((2, HORIZON, count))
+        price, inventory = np.full(count, LEVEL), np.zeros(count)
+        for t in range(HORIZON):
+            observation[t] = np.stack([price, inventory, np.full(count, t)], -1)
+            place = (np.rint((price - LEVEL) / 0.2 + best.shape[1] // 2), np.rint(inventory / 0.5 + best.shape[2] // 2))
+            near = (p.clip(0, n - 1).astype(int) for p, n in zip(place, best.shape[1:], strict=True))
+            choice = best[(t, *near)] + NOISE * noise[0, t], SMALL * noise[0, t], anything[t]
+            # in float32 as it is stored, so that rewards are those of the stored trades
+            trade[t] = np.choose(behaviour, choice).clip(-LIMIT, LIMIT).astype(np.float32)
+            reward[t] = payment(price, trade[t])
+            inventory = inventory + trade[t]
+            price = LEVEL + KEPT * (price - LEVEL) + DEVIATION * noise[1, t]
+        observation[HORIZON] = np.stack([price, inventory, np.full(count, HORIZON)], -1)
+        reward[-1] += settlement(price, inventory)
+        return observation.swapaxes(0, 1), trade.T, reward.T

@@ -55,8 +55,10 @@ def test_not_trading_has_no_regret_of_static_cvar(monkeypatch):
 def test_a_hazard_of_the_users_has_no_known_optimum():
     task = tasks.build("chain")
     task.use(hazard=hazards.build("velocity"))
-    with pytest.raises(InputError, match="known without hazards only"):
+    with pytest.raises(InputError, match="known without hazards only, and this task sets one"):
         optima(task, 0.1)
+    with pytest.raises(InputError, match="known without hazards only, and this run's configuration sets one"):
+        regret(Always(0.0), task, Evaluation(episodes=1), 0, 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,12 @@ def test_what_is_known_of_a_task_is_printed(capsys):
         (["task=chain", "task.contxt=1"], "no setting 'task.contxt'; task=chain has"),
         (["task=chain", "alpha=0"], r"alpha must be a number in \(0, 1\], got 0"),
         (["task=chain", "alpha=x"], r"alpha must be a number in \(0, 1\], got 'x'"),
-        (["task=chain", "critic=iqn"], "doctor has no setting 'critic'; choose from task, run, alpha, episodes, seed"),
+        (["task=chain", "alpha=true"], r"alpha must be a number in \(0, 1\], got True"),
+        (["task=chain", "alpha="], r"alpha must be a number in \(0, 1\], got nothing"),
+        (["task="], "no task ''; choose from bandit, chain"),
+        (["run="], "run must be a run folder, got ''"),
+        (["task=chain", "critic=iqn"], "doctor has no setting 'critic'; choose from run, task, alpha, episodes, seed$"),
+        (["task=chain", "tas=1"], "no setting 'tas'; choose from .*; did you mean 'task'\\?"),
         (["task=chain", "episodes=3"], "episodes= goes with run=RUN"),
         (["task=chain", "my-run"], "doctor task=NAME takes settings, got 'my-run'; a run is named by run=my-run"),
         (["task=chain", "run=nowhere"], "nowhere is no run folder"),
@@ -113,6 +120,12 @@ def test_wrong_words_are_refused(words, message, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_another_task_must_fit_the_run(run):
-    with pytest.raises(InputError, match="the policy takes observations of 5 numbers, task=trading"):
+def test_another_task_than_the_run_s_is_refused(run):
+    with pytest.raises(InputError, match="010 is a run of task=chain, not of task=trading; leave out task="):
         doctor.main(["task=trading", f"run={run}", "episodes=5"])
+
+
+@pytest.mark.parametrize("setting", ["video", "name", "hazard"])
+def test_what_has_no_effect_on_the_regret_is_refused(run, setting):
+    with pytest.raises(InputError, match=f"doctor has no setting {setting!r}; choose from task, alpha, episodes, seed"):
+        ramac.check_policy(run, **{setting: "1"})

@@ -27,7 +27,7 @@ def played(env, choose, seed=0):
 
 
 def trading_rewards(now, action, then, ended):
-    """The issue's formula, written out."""
+    """The formula of docs/problems.md, written out."""
     price, u, inventory, last = now[:, 0], action[:, 0], then[:, 1], then[:, 0]
     return -price * u - 0.005 * u**2 + ended * (inventory * last - 0.5 * inventory**2)
 

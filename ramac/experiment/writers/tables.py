@@ -5,13 +5,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ramac.errors import InputError
 from ramac.experiment.writers import Writer
 from ramac.registry import loggers
 from ramac.system.files import named
-from ramac.system.untrusted import read_csv
+from ramac.system.untrusted import opened, read_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 METRIC: tuple[str, ...] = ("step", "name", "value")  # columns of metrics.csv
 EPISODE: tuple[str, ...] = (
@@ -51,6 +54,18 @@ class Table:
         """Close the file. `write` has flushed every row; one that it could not write is tried again here, in vain."""
         with suppress(OSError):
             self.file.close()
+
+
+def episodes_of(folder: Path) -> "pd.DataFrame":
+    """Rows of the episodes.csv in a folder. Raises InputError."""
+    import pandas as pd  # half a second, which a program without results need not wait for
+
+    path = folder / "episodes.csv"
+    try:
+        with opened(path, folder) as file:
+            return pd.read_csv(file)
+    except ValueError as error:
+        raise error if isinstance(error, InputError) else InputError(f"{path} cannot be read: {error}") from error
 
 
 def read_episodes(path: Path, root: Path) -> dict[int, list[dict[str, Any]]]:
