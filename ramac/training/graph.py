@@ -98,7 +98,7 @@ def take_draws(graph: GraphModule) -> list[Callable[[], Tensor]]:
             continue
         if kind.overloadpacket.__name__ not in DRAWS:
             raise ValueError(f"{kind} draws numbers that depend on values")
-        example = torch.fx.map_arg(node.args, lambda each: torch.empty_like(each.meta["val"]))
+        example = torch.fx.map_arg(node.args, lambda each: like(each.meta["val"]))
         draws.append(partial(kind, *example, **node.kwargs))
         with graph.graph.inserting_after(last):
             last = graph.graph.placeholder(f"draw_{len(draws)}")
@@ -115,6 +115,11 @@ def compiled(graph: GraphModule, inputs: Sequence[Tensor]) -> Operators:
         return operators
     operators(*inputs)
     return CUDAGraph(operators, inputs)
+
+
+def like(value: Tensor) -> Tensor:
+    """A tensor like one that a trace describes."""
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device)
 
 
 class CUDAGraph:
