@@ -20,7 +20,7 @@ from ramac.agent import levels_of
 from ramac.critics.quantile import QR
 from ramac.data import Log, from_arrays
 from ramac.evaluation.fqe import DECAY, DRAWS, LEVELS, mixture
-from ramac.nets import Ensemble, EnsembleLinear
+from ramac.nets import Ensemble
 from ramac.registry import tasks
 from ramac.risk import stratified
 from ramac.spec import Scaling
@@ -116,13 +116,6 @@ def problems() -> dict[str, Problem]:
     }
 
 
-def batched(self: Ensemble, x: Tensor) -> Tensor:
-    """`Ensemble.forward` as batched products: faster for many small members."""
-    for layer in self:
-        x = torch.baddbmm(layer.bias, x, layer.weight) if isinstance(layer, EnsembleLinear) else layer(x)
-    return x
-
-
 class Fit:
     """Inputs of one repetition's fits, standardised: a log, next actions of the policy, bootstrap samples."""
 
@@ -199,7 +192,7 @@ def judged(value: np.ndarray, truth: float, alpha: float, kind: str) -> tuple[bo
 def main(repetitions: int) -> None:
     """Print a row of Markdown per problem, measure and way to make an interval."""
     torch.set_num_threads(1)
-    Ensemble.forward = batched
+    Ensemble.forward = Ensemble.batched  # faster for many small members
     print("| problem | | truth | way | covered | half-width | bias | deviation |\n|---|---|---|---|---|---|---|---|")
     for name, problem in problems().items():
         found = []

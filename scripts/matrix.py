@@ -18,7 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LIBRARIES = ("hydra-core", "omegaconf", "minari", "gymnasium", "tensordict", "torchrl", "diffusers")
 TESTS = (
-    *("tests/test_registry.py", "tests/test_spec.py", "tests/test_nets.py", "tests/data/test_log.py"),
+    "tests/test_registry.py",
+    "tests/test_spec.py",
+    "tests/test_nets.py",
+    "tests/test_solvers.py",
+    "tests/data/test_log.py",
     "tests/experiment/test_loggers.py",
     "tests/test_agent.py::test_returns_are_the_quantiles_in_reward_units_from_the_worst_up",
     "tests/test_agent.py::test_every_critic_reads_single_pairs_and_batches",

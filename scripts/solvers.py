@@ -16,7 +16,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 import ramac
-from ramac.nets import TOLERANCE
+from ramac.solvers import TOLERANCE
 from ramac.tasks.bandit import shares
 
 FIXED = [

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from ramac.actors import Actor, Denoised, noise
-from ramac.nets import TOLERANCE, ConditionalNet, check_solver, integrate
+from ramac.nets import ConditionalNet
 from ramac.registry import actors
+from ramac.solvers import TOLERANCE, check_solver, integrate
 from ramac.spec import Spec
 
 

@@ -8,9 +8,10 @@ from torch.nn.functional import softplus
 
 from ramac.critics import Critic
 from ramac.errors import at_least, at_most
-from ramac.nets import TOLERANCE, Ensemble, EnsembleLinear, Fourier, check_solver, integrate
+from ramac.nets import Ensemble, EnsembleLinear, Fourier
 from ramac.registry import critics
 from ramac.risk import RiskMeasure, normal_score
+from ramac.solvers import TOLERANCE, check_solver, integrate
 from ramac.spec import Spec
 
 LATE = 0.98  # where integration stops: v = (E[Z | x_t] - x_t) / (1 - t) has no value at 1

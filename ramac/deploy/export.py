@@ -17,8 +17,8 @@ from ramac.errors import InputError, nearest
 from ramac.experiment.config import RunConfig
 from ramac.experiment.evaluate import agent_of
 from ramac.experiment.folder import RunFolder
-from ramac.nets import ADAPTIVE, TABLEAUX
 from ramac.registry import actors, critics, label_of, losses, risks
+from ramac.solvers import ADAPTIVE, TABLEAUX
 from ramac.system.files import alone, refuse_taken, whole
 from ramac.system.runtime import versions
 
