@@ -1,10 +1,12 @@
 """Ensembles of networks."""
 
+import pytest
 import torch
 from tensordict import TensorDict
 
 from ramac.nets import EnsembleLinear, EnsembleReLU
 from ramac.registry import critics
+from ramac.risk.distortions import CVaR
 from trials.skewed import SPEC
 
 
@@ -42,3 +44,14 @@ def test_all_members_at_once_are_the_members_one_by_one():
     trunk = critics.build({"name": "qr", "hidden": (16,)}, SPEC).trunk
     x = torch.randn(2, 8, 2)
     assert torch.allclose(trunk.batched(x), trunk(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mean", "qr", "iqn", "fqf", "c51", "flow"])
+def test_the_first_member_alone_is_the_first_of_all(name):
+    critic, risk = critics.build({"name": name}, SPEC), CVaR(alpha=0.3)
+    pair = TensorDict({"observation": torch.randn(8, 1), "action": torch.rand(8, 1)}, [8])
+    torch.manual_seed(0)
+    every = critic.standard_risk(pair, risk)
+    torch.manual_seed(0)
+    assert torch.equal(critic.standard_risk(pair, risk, 1), every[:, :1])
+    assert len(critic.features(pair)) == 2

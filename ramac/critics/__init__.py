@@ -37,6 +37,7 @@ class Critic(TensorDictModuleBase):
         self.data_spec, self.ensemble = spec, ensemble
         self.scaling = Scaling(spec)
         self.trunk = ensemble_mlp(ensemble, spec.obs_dim + spec.act_dim, hidden, outputs)
+        self.counted = ensemble  # members that `features` evaluates
         self.sharing = 1  # consecutive rows whose risk estimates share their random levels
 
     def default_level(self, features: Tensor) -> Tensor:
@@ -64,12 +65,15 @@ class Critic(TensorDictModuleBase):
         level = midpoints(edges(101, features)).expand(features.shape[1], -1)
         return crossed(self.quantile(features, level))
 
-    def features(self, tensordict: TensorDictBase, members: int | None = None) -> Tensor:
-        """`observation` [*b, O], `action` [*b, A] -> trunk output [E, B, F], B = prod(*b), of the first `members`."""
+    def features(self, tensordict: TensorDictBase) -> Tensor:
+        """`observation` [*b, O], `action` [*b, A] -> trunk output [E, B, F] with B = prod(*b).
+
+        Of the first `counted` members; an entry's own may ignore that.
+        """
         observation = self.scaling.observe(tensordict["observation"])
         pair = torch.cat([observation, self.scaling.to_unit(tensordict["action"])], dim=-1)
         rows = pair.reshape(math.prod(pair.shape[:-1]), pair.shape[-1])
-        return self.trunk(rows.expand(members or self.ensemble, *rows.shape))
+        return self.trunk(rows.expand(self.counted, *rows.shape))
 
     def draws(self, features: Tensor) -> Tensor:
         """Stratified draws [B, K] for a risk estimate that cannot be exact.
@@ -112,7 +116,12 @@ class Critic(TensorDictModuleBase):
         In a TensorDict [B, C] the C actions of one state are compared at the same random levels.
         """
         self.sharing = math.prod(tensordict["action"].shape[1:-1])
-        value = self.measure(self.features(tensordict, members), risk).movedim(0, 1)
+        self.counted = members or self.ensemble
+        try:
+            features = self.features(tensordict)[:members]
+        finally:
+            self.counted = self.ensemble
+        value = self.measure(features, risk).movedim(0, 1)
         return value.reshape(*tensordict["action"].shape[:-1], value.shape[-1])
 
     def standard_risk_of_lowest(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
