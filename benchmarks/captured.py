@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.contenders import Row
 from benchmarks.options import Settings
@@ -18,8 +19,8 @@ FIRST = 10  # gradient steps in which everything is captured, whatever the delay
 
 def measure(settings: Settings) -> dict[str, list[Row]]:
     """A row per recipe and way; `capture_seconds`: what the first steps take longer than eager ones."""
-    with TemporaryDirectory() as folder:  # so that inductor finds nothing compiled
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+    # an empty folder, so that inductor finds nothing compiled
+    with TemporaryDirectory() as folder, patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder):
         return {f"captured_{settings.device.type}": measured(settings)}
 
 
