@@ -12,11 +12,13 @@ from tensordict.nn import TensorDictModuleBase  # pyright: ignore[reportMissingT
 from torch import Tensor
 
 from ramac.actors import Actor, central
-from ramac.critics import Critic
+from ramac.critics import Critic, levels_of
 from ramac.errors import InputError
 from ramac.registry import actors, critics, risks
-from ramac.risk import RiskMeasure, edges, midpoints
+from ramac.risk import RiskMeasure
+from ramac.risk.context import Context
 from ramac.spec import Spec
+from ramac.system.arrays import as_torch_takes
 from ramac.system.runtime import seeded
 from ramac.system.weights import Allowance
 
@@ -64,12 +66,18 @@ class Agent(TensorDictModuleBase):
     """Actor, critic and risk measure, trained, averaged and saved together; a policy of TorchRL.
 
     Called on a TensorDict, it acts as `acting` says. The other public methods take and give numpy arrays.
+
+    Networks read what the risk measure needs at the end of an observation, in the order of `risk.context`: for
+    `horizon=episode` the reward so far and the discount gamma^t, then the dials. Observations [*b, O] may come without
+    them, or without the dials. What is missing is given by name, `act(observation, alpha=0.1)`, or as an entry of that
+    name of a TensorDict, or is in `context.values`: at first the start of an episode, and the first end of each dial.
     """
 
     def __init__(self, actor: Actor, critic: Critic, risk: RiskMeasure, acting: "Acting | None" = None) -> None:
         super().__init__()
         self.actor, self.critic, self.risk = actor, critic, risk
         self.acting = acting or Acting()
+        self.context = Context(risk)
         self.in_keys, self.out_keys = ["observation"], ["action"]
 
     @property
@@ -77,27 +85,42 @@ class Agent(TensorDictModuleBase):
         """TorchRL's specification of what the policy writes: `action` in its box."""
         return self.actor.spec
 
+    @property
+    def obs_dim(self) -> int:
+        """Numbers of an observation without those that the risk measure reads."""
+        return self.actor.data_spec.obs_dim - len(self.context)
+
+    @property
+    def spec_of_data(self) -> Spec:
+        """The spec without dials, which `build` adds."""
+        return self.actor.data_spec.shortened(len(self.context.dials))
+
     @classmethod
     def build(cls, parts: Mapping[str, Any], spec: Spec) -> "Agent":
         """Agent of `parts["actor"]`, `["critic"]`, `["risk"]` (names or configuration nodes)."""
-        risk = risks.build(parts["risk"])
-        acting = Acting.of(parts)
+        risk, acting = risks.build(parts["risk"]), Acting.of(parts)
+        spec = Context(risk).extend(spec)
         with Allowance():
             agent = cls(actors.build(parts["actor"], spec), critics.build(parts["critic"], spec), risk, acting)
-        if not agent.critic.distributional and risk.cvar_level != 1:
+        if not agent.critic.distributional and not risk.is_mean:
             name = risks.label(parts["risk"])
+            if risk.whole is not risk:
+                raise InputError(f"risk={name} is the mean of a utility, which a critic of the mean alone cannot read")
             warnings.warn(f"this critic learns the mean only: risk={name} reads as the mean", stacklevel=2)
         return agent
 
     @torch.no_grad()
-    def act(self, observation: Any, deterministic: bool | None = None, seed: int | None = None) -> np.ndarray:
+    def act(
+        self, observation: Any, deterministic: bool | None = None, seed: int | None = None, **context: Any
+    ) -> np.ndarray:
         """observation [*b, O] -> action [*b, A] inside the box.
 
         `deterministic`: True is the actor's central action, False a sample, None what `acting` says. With a seed the
-        draws leave torch's global generators alone, without one they come from them.
-        Raises InputError, and FloatingPointError when the weights give a non-finite action.
+        draws leave torch's global generators alone, without one they come from them. `context`: numbers or arrays [*b]
+        that the risk measure reads. Raises InputError, and FloatingPointError when the weights give a non-finite
+        action.
         """
-        state = self.tensor("observation", observation)
+        state = self.complete(self.tensor("observation", observation), context)
         with seeded(seed, state.device):
             found = self(TensorDict({"observation": state}, state.shape[:-1]), mode=deterministic)
         return self.finite("the policy's action", cast("Tensor", found["action"]), state)
@@ -109,9 +132,17 @@ class Agent(TensorDictModuleBase):
         `mode`: the actor's central action. None is what TorchRL's `set_exploration_type` says, or what `acting` says.
         """
         mode = central() or self.acting.mode if mode is None else mode
-        if self.acting.candidates == 1 or mode:
-            return self.actor(tensordict, mode=mode)
         state = cast("Tensor", tensordict["observation"])
+        if self.context.names:
+            found: dict[str, Any] = {}
+            for name in self.context.names:
+                found[name] = tensordict.get(name, None)  # pyright: ignore[reportUnknownMemberType]
+            state = self.complete(state, {name: value for name, value in found.items() if value is not None})
+        if self.acting.candidates == 1 or mode:
+            if state is tensordict["observation"]:
+                return self.actor(tensordict, mode=mode)
+            action = self.actor(TensorDict({"observation": state}, state.shape[:-1]), mode=mode)["action"]
+            return tensordict.set("action", action)  # pyright: ignore[reportUnknownMemberType]
         rows = torch.split(state.reshape(-1, state.shape[-1]), max(1, ROWS // self.acting.candidates))
         action = torch.cat([self.choose(part) for part in rows]).reshape(*state.shape[:-1], -1)
         return tensordict.set("action", action)  # pyright: ignore[reportUnknownMemberType]
@@ -123,39 +154,42 @@ class Agent(TensorDictModuleBase):
         action: Any,
         levels: int | Sequence[float] | np.ndarray | None = 32,  # as many as iqn draws
         members: bool = False,
+        **context: Any,
     ) -> np.ndarray:
         """Quantiles of the discounted return Z(s, a) [*b, N] in reward units, each the mean over the ensemble.
 
         observation [*b, O], action [*b, A]; with `members` the members' own, [*b, E, N]. `levels`: N numbers in
         [0, 1], 0 being the worst outcome, or N for the midpoints of N equal cells, or None for the critic's own N.
-        Raises InputError, and FloatingPointError when the weights give a non-finite return.
+        `context`: as in `act`. Raises InputError, and FloatingPointError when the weights give a non-finite return.
         """
-        level = levels_of(self.critic.levels if levels is None else levels).to(self.actor.scaling.half_width)
+        level = levels_of(self.critic.levels if levels is None else levels, ROWS).to(self.actor.scaling.half_width)
 
         def read(pairs: TensorDict) -> Tensor:
             value = self.critic(pairs, level.expand(len(pairs), -1))["value"]
             return value if members else value.mean(-2)
 
-        return self.read("return", observation, action, len(level), read)
+        return self.read("return", observation, action, context, len(level), read)
 
     @torch.no_grad()
-    def risk_of(self, observation: Any, action: Any) -> np.ndarray:
+    def risk_of(self, observation: Any, action: Any, **context: Any) -> np.ndarray:
         """The lowest member's rho(Z(s, a)) [*b] in reward units, by the agent's risk measure.
 
         observation [*b, O], action [*b, A]. A critic that estimates rho at random levels draws them from torch's
-        global generators. Raises InputError, and FloatingPointError when the weights give a non-finite value.
+        global generators. `context`: as in `act`. Raises InputError, and FloatingPointError when the weights give a
+        non-finite value.
         """
-        return self.read("risk", observation, action, self.critic.risk_levels, self.lowest_risk)
+        return self.read("risk", observation, action, context, self.critic.risk_levels, self.lowest_risk)
 
     def lowest_risk(self, pairs: TensorDict) -> Tensor:
         """rho of the lowest member [*b] for pairs of `observation` [*b, O] and `action` [*b, A]."""
         return self.critic.risk(pairs, self.risk).amin(-1)
 
     def read(
-        self, name: str, observation: Any, action: Any, size: int, function: Callable[[TensorDict], Tensor]
-    ) -> np.ndarray:
+        self, name: str, observation: Any, action: Any, context: Mapping[str, Any], size: int,
+        function: Callable[[TensorDict], Tensor],
+    ) -> np.ndarray:  # fmt: skip
         """`function` of pairs [B], which takes `size` values each, over the leading dimensions of both arrays."""
-        state, taken = self.tensor("observation", observation), self.tensor("action", action)
+        state, taken = self.complete(self.tensor("observation", observation), context), self.tensor("action", action)
         shape = state.shape[:-1]
         if taken.shape[:-1] != shape:
             found = f"{list(state.shape)} and {list(taken.shape)}"
@@ -165,17 +199,22 @@ class Agent(TensorDictModuleBase):
         found = torch.cat([function(TensorDict({"observation": s, "action": a}, [len(s)])) for s, a in parts])
         return self.finite(f"the critic's {name}", found.reshape((*shape, *found.shape[1:])), state)
 
+    def complete(self, observation: Tensor, given: Mapping[str, Any]) -> Tensor:
+        """observation [*b, O] with all numbers of the context. Raises InputError."""
+        return self.context.complete(observation, self.actor.data_spec.obs_dim, given)
+
     def tensor(self, name: str, value: Any) -> Tensor:
         """An `observation` [*b, O] or an `action` [*b, A], on the agent's device. Raises InputError."""
         try:
             array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
         except (ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"an {name} must be an array of numbers: {error}") from error
-        size = {"observation": self.actor.data_spec.obs_dim, "action": self.actor.data_spec.act_dim}[name]
+        spec = self.actor.data_spec
+        widths = {"observation": self.context.widths(spec.obs_dim), "action": {spec.act_dim}}[name]
         if array.dtype.kind not in "fiub":
             raise InputError(f"an {name} must be an array of real numbers, got {array.dtype}")
-        if array.shape[-1:] != (size,):
-            raise InputError(f"an {name} must have shape [..., {size}], got {list(array.shape)}")
+        if array.ndim == 0 or array.shape[-1] not in widths:
+            raise InputError(f"an {name} must have shape [..., {min(widths)}], got {list(array.shape)}")
         if not np.isfinite(array).all():
             raise InputError(f"an {name} is nan or infinite in {int((~np.isfinite(array)).sum())} places")
         half_width = self.actor.scaling.half_width  # of the networks' type, on their device
@@ -208,32 +247,3 @@ class Agent(TensorDictModuleBase):
         else:
             chosen = rho.argmax(-1, keepdim=True)
         return pairs["action"].take_along_dim(chosen.unsqueeze(-1), 1).squeeze(1)
-
-
-def levels_of(levels: int | Sequence[float] | np.ndarray) -> Tensor:
-    """The levels themselves, or the midpoints of so many equal cells: [N] float64. Raises InputError."""
-    if isinstance(levels, int | np.integer):
-        if not 1 <= levels <= ROWS:
-            raise InputError(f"levels must be a number from 1 to {ROWS}, or levels in [0, 1], got {levels}")
-        return midpoints(edges(int(levels), torch.empty(0, dtype=torch.float64)))
-    try:
-        found = np.asarray(levels, np.float64)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"levels must be numbers in [0, 1]: {error}") from error
-    if found.ndim != 1 or not 1 <= len(found) <= ROWS:
-        raise InputError(f"levels must have shape [N], N from 1 to {ROWS}, got {list(found.shape)}")
-    if not ((found >= 0) & (found <= 1)).all():
-        raise InputError(f"levels must be in [0, 1], got {found[~((found >= 0) & (found <= 1))][0]}")
-    return torch.as_tensor(found)
-
-
-def as_torch_takes(array: np.ndarray) -> np.ndarray:
-    """A copy of real numbers [*b] in a type and layout that torch has.
-
-    It has no other byte orders, negative strides or read-only memory. Types of torch are kept; long double and unsigned
-    integers of more than a byte become float64.
-    """
-    kind = array.dtype.newbyteorder("=")
-    if kind.itemsize > {"f": 8, "u": 1}.get(kind.kind, 8):
-        kind = np.dtype(np.float64)
-    return np.array(array, kind, order="C")

@@ -27,7 +27,7 @@ def save(agent: Agent, parts: Mapping[str, Any], folder: Path, step: int | None 
     """
     folder.mkdir(parents=True, exist_ok=True)
     description: dict[str, Any] = {group: registry.plain(parts[group]) for group, registry in PARTS.items()}
-    description |= {**asdict(agent.acting), "spec": asdict(agent.actor.data_spec), "versions": versions(PACKAGES)}
+    description |= {**asdict(agent.acting), "spec": asdict(agent.spec_of_data), "versions": versions(PACKAGES)}
     if step is not None:
         description["step"] = step
     write_tensors(folder / "agent.safetensors", agent.state_dict())

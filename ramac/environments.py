@@ -38,6 +38,33 @@ class EpisodeLimit(gymnasium.Wrapper[Any, Any, Any, Any]):
         return super().step(action)
 
 
+class RewardSoFar(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment whose observations [O] end with sum_t gamma^t r_t so far, and gamma^t: [O + 2]."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], gamma: float) -> None:
+        super().__init__(env)
+        self.gamma, self.so_far, self.discount = gamma, 0.0, 1.0
+        space = cast("Box", env.observation_space)
+        low, high = np.append(space.low, [-np.inf, 0]), np.append(space.high, [np.inf, 1])
+        kind: Any = np.promote_types(space.low.dtype, np.float32)
+        self.observation_space = Box(low.astype(kind), high.astype(kind), dtype=kind)
+
+    def completed(self, observation: Any) -> np.ndarray:
+        """The observation [O] with both numbers: [O + 2]."""
+        return np.append(observation, [self.so_far, self.discount]).astype(self.observation_space.dtype)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = super().reset(seed=seed, options=options)
+        self.so_far, self.discount = 0.0, 1.0
+        return self.completed(observation), info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = super().step(action)
+        self.so_far += self.discount * float(reward)
+        self.discount *= self.gamma
+        return self.completed(observation), reward, terminated, truncated, info
+
+
 def with_own_dtype(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
     """The environment, given float32 actions in the type of its box, which rounding does not leave."""
     box = env.action_space

@@ -10,47 +10,20 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import field, make_dataclass
-from enum import Enum
 from functools import cache
 from importlib.metadata import entry_points
 from inspect import Parameter, getdoc, signature
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin
+from typing import Any, TypeVar, cast
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ramac.arguments import defaults, number_or_range, parameters
 from ramac.errors import InputError, known_group, nearest
 
 SUFFIX = re.compile(r"([a-zA-Z_][\w-]*?)(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 Entry = TypeVar("Entry", bound=type)
 Node = str | Mapping[str, Any]  # `cvar0.1`, or {name: cvar, alpha: 0.1}; a DictConfig is a Mapping
-
-
-@cache
-def parameters(entry: type) -> dict[str, Parameter]:
-    """`Registry.parameters`. A constructor that takes `**more` passes it on: its base class's come after its own."""
-    found: dict[str, Parameter] = {}
-    for kind in entry.__mro__:
-        if "__init__" in vars(kind):
-            arguments = signature(kind, eval_str=True).parameters.values()
-            found = found | {p.name: p for p in arguments if p.kind is p.KEYWORD_ONLY and p.name not in found}
-            if not any(p.kind is p.VAR_KEYWORD for p in arguments):
-                break
-    return found
-
-
-@cache
-def defaults(entry: type, name: str, given: tuple[tuple[str, Any], ...]) -> DictConfig:
-    """`Registry.defaults`, made once: it takes milliseconds, and a run asks for fifty of them."""
-    fields: list[tuple[str, Any, Any]] = [("name", str, name)]
-    for p in parameters(entry).values():
-        hint, value = p.annotation, dict(given).get(p.name, MISSING if p.default is p.empty else p.default)
-        if get_origin(hint) is Literal:
-            choices: Any = Enum(p.name, {v: v for v in get_args(hint)}, type=str)
-            hint, value = choices, choices(value)
-        fields.append((p.name, hint, field(default_factory=lambda v=value: v)))
-    return OmegaConf.structured(make_dataclass(re.sub(r"\W", "_", name), fields))
 
 
 class Registry(Mapping[str, type]):
@@ -121,7 +94,7 @@ class Registry(Mapping[str, type]):
         name = plain.pop("name")
         if missing := [key for key, value in plain.items() if value == MISSING]:
             raise InputError(f"{self.group}={name} needs {missing[0]}: {self.group}.{missing[0]}=VALUE")
-        entry = self[name]
+        entry = getattr(self[name], "configured", self[name])
         kinds = [parameter.kind for parameter in signature(entry).parameters.values()]
         taken = sum(kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds)
         try:
@@ -150,7 +123,11 @@ class Registry(Mapping[str, type]):
             if "${" in str(value):
                 raise InputError(f"{self.group}={name}: {key}={value!r} is an interpolation, not a value")
         try:
-            return cast("DictConfig", OmegaConf.merge(self.defaults(name, given), node, {"name": name}))
+            found = cast("DictConfig", OmegaConf.merge(self.defaults(name, given), node, {"name": name}))
+            for key, parameter in self.parameters(name).items() if getattr(self[name], "ranged", False) else ():
+                if parameter.annotation is float and not OmegaConf.is_missing(found, key):
+                    found[key] = number_or_range(f"{self.group}={name}: {key}", self.plain(found)[key])
+            return found
         except OmegaConfBaseException as error:
             text = ": ".join(filter(None, [getattr(error, "full_key", None), str(error)]))
             raise InputError(f"{self.group}={name}: {text.splitlines()[0]}") from error
@@ -169,7 +146,10 @@ class Registry(Mapping[str, type]):
             return name
         default = self.parameters(name)[key].default
         value = plain.get(key, default)  # a preset need not name it
-        return name if self.group != "risk" and value == default else f"{name}{value:g}"
+        ending = "-episode" if plain.get("horizon") == "episode" else ""
+        if isinstance(value, tuple):
+            return name + "to".join(f"{end:g}" for end in cast("tuple[float, ...]", value)) + ending
+        return name if self.group != "risk" and value == default else f"{name}{value:g}{ending}"
 
     def __getitem__(self, name: str) -> type:
         load()

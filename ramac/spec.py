@@ -70,6 +70,16 @@ class Spec:
             raise ValueError("spec: obs_std and return_std must be positive")
         return spec
 
+    def extended(self, mean: Sequence[float], std: Sequence[float]) -> "Spec":
+        """A copy whose observations end with more numbers, of these means and deviations."""
+        mean, std = (*self.obs_mean, *mean), (*self.obs_std, *std)
+        return replace(self, obs_dim=len(mean), obs_mean=mean, obs_std=std)
+
+    def shortened(self, count: int) -> "Spec":
+        """A copy without the last `count` numbers of an observation."""
+        size = self.obs_dim - count
+        return replace(self, obs_dim=size, obs_mean=self.obs_mean[:size], obs_std=self.obs_std[:size])
+
     def of_returns(self, returns: np.ndarray, beyond: np.ndarray | float = 0.0) -> "Spec":
         """A copy with the statistics of these discounted returns-to-go [T]; the deviation of constant returns is 1.
 

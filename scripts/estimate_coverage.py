@@ -16,7 +16,7 @@ import torch
 from scipy.stats import t as student
 from torch import Tensor
 
-from ramac.agent import levels_of
+from ramac.critics import levels_of
 from ramac.critics.quantile import QR
 from ramac.data import Log, from_arrays
 from ramac.evaluation.fqe import DECAY, DRAWS, LEVELS, mixture
@@ -174,7 +174,7 @@ def fitted(problem: Problem, fits: list[Fit]) -> Tensor:
                 average.lerp_(online, 1 - DECAY if step else 1.0)
     first = torch.stack([fit.first for fit in fits]).repeat_interleave(count, 0)
     with torch.no_grad():
-        level = levels_of(LEVELS).float().expand(first.shape[1], -1)
+        level = levels_of(LEVELS, LEVELS).float().expand(first.shape[1], -1)
         return target.quantile(target.trunk(first), level).view(len(fits), count, -1, LEVELS)
 
 

@@ -1,14 +1,16 @@
 """Critics: the distribution of the discounted return Z(s, a), by an ensemble of `E` members evaluated as one."""
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 
-from ramac.errors import at_least, at_most
+from ramac.errors import InputError, at_least, at_most
 from ramac.nets import ensemble_mlp
 from ramac.risk import RiskMeasure, edges, midpoints, stratified
 from ramac.spec import Scaling, Spec
@@ -115,6 +117,7 @@ class Critic(TensorDictModuleBase):
 
         In a TensorDict [B, C] the C actions of one state are compared at the same random levels.
         """
+        risk = self.of_rows(risk, tensordict)
         self.sharing = math.prod(tensordict["action"].shape[1:-1])
         self.counted = members or self.ensemble
         try:
@@ -126,9 +129,17 @@ class Critic(TensorDictModuleBase):
 
     def standard_risk_of_lowest(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
         """rho of the lowest member's standardised Z, level by level: [*b]. Not above the lowest member's rho."""
+        risk = self.of_rows(risk, tensordict)
         self.sharing = math.prod(tensordict["action"].shape[1:-1])
         standard = self.measure_lowest(self.features(tensordict), risk)
         return standard.reshape(tensordict["action"].shape[:-1])
+
+    def of_rows(self, risk: RiskMeasure, tensordict: TensorDictBase) -> RiskMeasure:
+        """The measure of each of the B rows, where it reads numbers at the end of `observation` [*b, O]."""
+        if not (count := len(risk.context)):
+            return risk
+        context = tensordict["observation"][..., -count:].reshape(-1, count)
+        return risk.at(context.to(self.scaling.return_std.dtype), self.scaling)
 
     def warning(self) -> str | None:
         """One sentence that the user should know after training; None where there is nothing to say."""
@@ -154,3 +165,20 @@ def quantile_huber(value: Tensor, level: Tensor, target: Tensor, kappa: float) -
     size = error.abs()
     huber = torch.where(size < kappa, error.square() / (2 * kappa), size - kappa / 2)
     return (weight * huber).mean((-2, -1))
+
+
+def levels_of(levels: int | Sequence[float] | np.ndarray, most: int) -> Tensor:
+    """The levels themselves, or the midpoints of so many equal cells: [N] float64, N <= `most`. Raises InputError."""
+    if isinstance(levels, int | np.integer):
+        if not 1 <= levels <= most:
+            raise InputError(f"levels must be a number from 1 to {most}, or levels in [0, 1], got {levels}")
+        return midpoints(edges(int(levels), torch.empty(0, dtype=torch.float64)))
+    try:
+        found = np.asarray(levels, np.float64)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"levels must be numbers in [0, 1]: {error}") from error
+    if found.ndim != 1 or not 1 <= len(found) <= most:
+        raise InputError(f"levels must have shape [N], N from 1 to {most}, got {list(found.shape)}")
+    if not ((found >= 0) & (found <= 1)).all():
+        raise InputError(f"levels must be in [0, 1], got {found[~((found >= 0) & (found <= 1))][0]}")
+    return torch.as_tensor(found)

@@ -76,7 +76,7 @@ class Expectile(Critic):
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
         mean, e, loss = self.shortfall(features)
-        if risk.cvar_level == 1:
+        if risk.is_mean:
             return mean.squeeze(-1)
         if risk.cvar_level is not None:
             # below the lowest slope of L the expectiles determine only the worst atom

@@ -86,7 +86,7 @@ class Flow(Critic):
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
         u = self.draws(features)
-        if risk.cvar_level == 1:  # the mean needs no integration: E[Z | x_0]
+        if risk.is_mean:  # the mean needs no integration: E[Z | x_0]
             x = normal_score(u).expand(features.shape[0], -1, -1)
             return self.end(features, x, x.new_zeros(1, 1, 1)).mean(-1)
         return risk.of_quantiles(lambda level: self.quantile(features, level), u)

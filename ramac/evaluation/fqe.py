@@ -21,6 +21,7 @@ from ramac.errors import InputError
 from ramac.evaluation.calibration import of_episodes
 from ramac.losses.temporal import TD
 from ramac.registry import critics, trainers
+from ramac.risk import RiskMeasure
 from ramac.statistics import combined_interval, cvar, cvar_terms
 from ramac.system.runtime import progress_bar, seeded
 
@@ -48,7 +49,7 @@ class FittedQ(TD):
     def next_pair(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> TensorDict:
         return tensordict.get("next").select("observation", "action")
 
-    def aggregate(self, value: Tensor, target: Agent) -> Tensor:
+    def aggregate(self, value: Tensor, risk: RiskMeasure) -> Tensor:
         """Returns per member [B, E, N] -> targets of the members [E, B, N]. No minimum: pessimism would be a bias."""
         return value.movedim(-2, 0)
 

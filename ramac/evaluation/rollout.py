@@ -14,10 +14,12 @@ import numpy as np
 from gymnasium.vector import SyncVectorEnv
 
 from ramac.agent import ROWS, Agent
+from ramac.environments import RewardSoFar
 from ramac.errors import InputError, at_least, at_most, described
 from ramac.evaluation.checked import CheckedEnvironment, EnvironmentFault, NonFinite
 from ramac.registry import evaluations
 from ramac.risk.distortions import CVaR
+from ramac.risk.episode import Episode
 from ramac.statistics import cvar, interval, tails, trimmed_mean
 from ramac.system.noise import EpisodeNoise
 from ramac.system.runtime import seeded
@@ -113,11 +115,18 @@ def rollout(
     A start: the seeds of the environment and of the policy's noise. `first`: number of the first episode; `limit`: most
     steps. Raises EnvironmentFault, and NonFinite for a reward or an observation.
     """
+    make = environment
+    if isinstance(agent.risk, Episode):
+        gamma = agent.risk.gamma.item()
+
+        def make() -> gym.Env:
+            return RewardSoFar(environment(), gamma)
+
     seeds, noise = [start[0] for start in starts], EpisodeNoise([start[1] for start in starts])
     numbers = range(first, first + len(seeds))
     rows = [{"return": 0.0, "length": 0, "risky_steps": 0, "penalties": 0} for _ in starts]
     alive, step = np.ones(len(seeds), bool), 0
-    with closing(vectorised([partial(CheckedEnvironment.of, environment, number) for number in numbers])) as envs:
+    with closing(vectorised([partial(CheckedEnvironment.of, make, number) for number in numbers])) as envs:
         observation, _ = envs.reset(seed=list(seeds))
         while alive.any() and step < limit:
             with noise:  # asked for all episodes, also those that have ended: a smaller batch would round differently

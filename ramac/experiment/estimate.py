@@ -22,12 +22,12 @@ from ramac.experiment.config import SEEDS
 from ramac.experiment.fits import FITS, LIMITS, STEPS
 from ramac.experiment.folder import RunFolder
 from ramac.experiment.paths import refuse_lost
+from ramac.experiment.problem import problem_of
 from ramac.experiment.resume import moved, refuse_other_data
 from ramac.registry import critics, label_of, risks
 from ramac.statistics import ENOUGH
 from ramac.system.files import alone, write_json
 from ramac.system.paths import refuse_unsafe
-from ramac.tasks import configured
 
 CRITIC = "qr"  # the most accurate in docs/results/critics.md
 UNFINISHED = 0.1  # of the initial error: an estimate this near to its first guess says little
@@ -91,7 +91,11 @@ def rank(agents: Mapping[int, Agent], reports: Mapping[int, Mapping[str, Any]], 
     for step, found in reports.items():
         policy, ood = found["policy"], found["distance"]["ood"]
         standard = (torch.tensor(policy["quantiles"], dtype=torch.float64) - mean) / std  # as critics see returns
-        row = {"step": step, "score": mean + std * agents[step].risk.of_samples(standard).item(), **levels(policy)}
+        row = {
+            "step": step,
+            "score": mean + std * agents[step].risk.whole.of_samples(standard).item(),
+            **levels(policy),
+        }
         rows.append({**row, "action_rms": found["distance"]["action_rms"], "ood": None if ood is None else ood["rate"]})
     rows.sort(key=lambda row: row["score"], reverse=True)
     chosen = rows[0]["step"]
@@ -142,11 +146,11 @@ def of_run(
         config.estimate["fits"] if fits is None else chosen.count,
     )
     last = config.trainer["steps"] if folder.summary_file.exists() else folder.step or max(folder.kept, default=0)
-    agents, task = checkpoints(run, last), configured(config.plain)
+    agents = checkpoints(run, last)
     if not os.access(run, os.W_OK):
         raise InputError(f"{run} cannot be written to")
     folder.warn_unfinished()
-    logged = task.dataset()
+    logged = problem_of(config)[1]
     refuse_other_data(folder, logged)
     with alone(folder.estimate_file):
         return judge(run, agents, logged, config.gamma, config.evaluation["alphas"], chosen, quiet=quiet)

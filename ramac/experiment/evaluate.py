@@ -73,7 +73,7 @@ def agent_of(folder: RunFolder, settings: Mapping[str, Any]) -> Agent:
 def refuse_other_sizes(agent: Agent, task: Task, label: str) -> None:
     """Refuse an environment whose observations or actions do not fit the policy. Raises InputError."""
     env, spec = task.environment(), agent.actor.data_spec
-    spaces = {"observations": (env.observation_space, spec.obs_dim), "actions": (env.action_space, spec.act_dim)}
+    spaces = {"observations": (env.observation_space, agent.obs_dim), "actions": (env.action_space, spec.act_dim)}
     for what, (space, need) in spaces.items():
         if space.shape != (need,):
             raise InputError(f"the policy takes {what} of {need} numbers, task={label} {space.shape}")

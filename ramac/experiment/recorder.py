@@ -118,7 +118,7 @@ class Recorder:
         # the entropic measure counts per standard deviation; float32 would lose differences at a large mean
         mean, std = policy.critic.data_spec.return_mean, policy.critic.data_spec.return_std
         returns = torch.tensor([row["return"] for row in self.episodes], dtype=torch.float64)
-        value = mean + std * policy.risk.of_samples((returns - mean) / std).item()
+        value = mean + std * policy.risk.whole.of_samples((returns - mean) / std).item()
         if self.best and not value > self.best["risk"]:
             return False
         self.best = {"step": step, "risk": value}

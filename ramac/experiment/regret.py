@@ -24,7 +24,7 @@ SETTINGS = ("task", "task.", "alpha", "episodes", "seed")
 def level(settings: Mapping[str, Any], risk: Mapping[str, Any] | str = "neutral") -> float:
     """The CVaR level asked for, else that of a run's risk measure where it is a CVaR, else 0.1. Raises InputError."""
     if "alpha" not in settings:
-        own = risks.build(risk).cvar_level
+        own = risks.build(risk).whole.cvar_level
         return ALPHA if own is None or own == 1 else float(own)
     given = settings["alpha"]
     try:

@@ -15,8 +15,8 @@ from ramac.experiment import progress as states
 from ramac.experiment.config import RunConfig, flat
 from ramac.experiment.folder import RunFolder, Taken, numbered
 from ramac.experiment.paths import located, refuse_lost
+from ramac.experiment.problem import problem_of
 from ramac.system.files import whole
-from ramac.tasks import configured
 
 NEUTRAL = ("threads", "device", "save_every", "save_last")  # the numbers do not depend on them
 SETTINGS = (*NEUTRAL, "data", "task.horizon")  # may change: data that have moved, and where evaluation cuts an episode
@@ -40,7 +40,7 @@ def config_to_resume(run: str | Path, changes: Mapping[str, Any]) -> RunConfig:
     if other.data != config.data:
         if digest_of(folder) is None:
             raise InputError(f"{folder} has no training state, so no data to compare with: begin anew with run_dir=NEW")
-        refuse_other_data(folder, configured(other.plain).dataset())
+        refuse_other_data(folder, problem_of(other)[1])
     refuse_lost(other, folder.path, "resume")
     if config.difference(other):
         with folder.hold(), whole(folder.config_file) as part:

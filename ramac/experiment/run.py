@@ -20,12 +20,14 @@ from ramac.evaluation.rollout import Evaluation, try_out
 from ramac.experiment import progress as states
 from ramac.experiment.config import RunConfig
 from ramac.experiment.folder import RunFolder, claim
+from ramac.experiment.problem import problem_of
 from ramac.experiment.progress import Clock, Progress
 from ramac.experiment.recorder import Recorder
 from ramac.experiment.resume import finished, refuse_taken
 from ramac.experiment.writers import refuse_missing
 from ramac.losses import build_terms
 from ramac.registry import evaluations, losses, trainers
+from ramac.risk.episode import Episode
 from ramac.spec import Spec
 from ramac.system.runtime import device_of, numerics, process_settings, progress_bar
 from ramac.system.signals import Signals
@@ -34,6 +36,7 @@ from ramac.tasks import Task, configured
 from ramac.text import say
 from ramac.training.gradients import refuse_idle
 from ramac.training.nan_guard import NanGuard
+from ramac.training.renewal import renew_utility
 from ramac.training.trainer import Trainer
 
 
@@ -74,12 +77,6 @@ def dry_build(config: RunConfig, log: Log | None = None) -> None:
         raise InputError(f"evaluation.average={evaluation.average} is over episodes; this task has no environment")
 
 
-def problem_of(config: RunConfig, log: Log | None = None) -> tuple[Task, Dataset]:
-    """The task and its data, or `log`. Raises InputError."""
-    task = configured(config.plain, log)
-    return task, task.dataset()
-
-
 @dataclass
 class Build:
     """The parts of a run, made and checked; nothing is written yet."""
@@ -94,6 +91,10 @@ class Build:
         """Build everything, on the run's device. Raises InputError."""
         task, data = problem or problem_of(config)
         trainer = build_trainer(config, data.spec, data.transitions, device_of(config.device))
+        if isinstance(trainer.agent.risk, Episode):
+            start, device = torch.from_numpy(data.log.start), device_of(config.device)
+            logged = torch.from_numpy(data.log.logged_returns(config.gamma))[start]
+            renew_utility(trainer, data.transitions["observation"][start].to(device), logged.to(device), config.gamma)
         refuse_idle(trainer)
         return cls(task, evaluations.build(config.evaluation), data, trainer)
 

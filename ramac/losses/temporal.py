@@ -13,6 +13,7 @@ from ramac.losses import Term, draw
 from ramac.losses.term import AddsBonus, SetsNextValue, adds_bonus, sets_next_value
 from ramac.nets import mlp
 from ramac.registry import losses
+from ramac.risk import RiskMeasure
 from ramac.spec import Scaling, Spec
 
 DROP = 0.08  # of the highest returns by `tqc` (TQC: 2 of 25 quantiles)
@@ -109,7 +110,7 @@ class TD(Term):
             best = best + self.candidates * torch.arange(len(best), device=best.device)
             pair, bonus = pair[best], bonus[best]
         value = target.critic.standard_values(pair)[1].movedim(0, 1)  # [B, E, N]
-        return self.aggregate(value, target) + bonus
+        return self.aggregate(value, target.critic.of_rows(target.risk, pair)) + bonus
 
     def returns(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         """Equally weighted samples of standardised r + gamma (1 - terminated) Z'(s', a'): [B, M]."""
@@ -119,14 +120,17 @@ class TD(Term):
             return reward
         return reward + self.gamma * going * self.next_returns(tensordict, agent, target)
 
-    def aggregate(self, value: Tensor, target: Agent) -> Tensor:
-        """Equally weighted returns per member [B, E, N] -> of the ensemble [B, M]; M = N, for `tqc` less than E N."""
+    def aggregate(self, value: Tensor, risk: RiskMeasure) -> Tensor:
+        """Equally weighted returns per member [B, E, N] -> of the ensemble [B, M]; M = N, for `tqc` less than E N.
+
+        `risk` is that of the rows.
+        """
         if self.aggregation == "quantile_min":
             return value.amin(-2)
         if self.aggregation == "mean":
             return value.mean(-2)
         if self.aggregation == "risk_min":
-            lowest = target.risk.of_samples(value).argmin(-1)
+            lowest = risk.of_samples(value.movedim(-2, 0)).argmin(0)
             return value.gather(-2, lowest[..., None, None].expand(*lowest.shape, 1, value.shape[-1])).squeeze(-2)
         pooled = value.flatten(-2).sort(-1).values
         return pooled[..., : max(1, pooled.shape[-1] - round(self.drop * pooled.shape[-1]))]

@@ -4,14 +4,18 @@ Every measure reads four representations: weighted atoms (`forward`: categorical
 (`of_samples`), quantiles in the middle of cells (`of_cells`), and a quantile function (`of_quantiles`).
 """
 
+import copy
 import math
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
 
+from ramac.spec import Scaling
+
 DENSE = 3  # levels u^3: of exponents 2 to 5 the least error on the bandit's ring; docs/results/critics.md
+CELLS = 32  # of a mixture: a spectral measure of a normal within 0.01 (tests/risk/test_episode.py)
 PARTS = 16  # of a cell whose levels weigh differently: CVaR_0.01 of a normal by 32 quantiles within 0.01
 
 # the standard normal's distribution function and quantile function; torch.special has no types
@@ -20,10 +24,75 @@ ndtri = cast("Callable[[Tensor], Tensor]", torch.special.ndtri)  # pyright: igno
 
 
 class RiskMeasure(nn.Module):
-    """A risk measure rho; an entry defines `forward`, or is a `Distortion` and defines `level` and `distort`."""
+    """A risk measure rho; an entry defines `forward`, or is a `Distortion` and defines `level` and `distort`.
 
-    cvar_level: float | None = None  # alpha of a CVaR (1: the mean), for closed forms
+    A number of a measure may be a range of a configuration, `alpha=[0.05,1]`: a dial. Then it is an input of actor and
+    critic, drawn anew for each transition, and `at` gives each row its own. So formulas read numbers from attributes of
+    their names, which are floats, or Tensors [B, 1] that broadcast with [*b, B, N].
+    """
+
+    ranged: ClassVar[bool] = True  # for the registry: numbers of these entries may be ranges
     averse: bool = True  # False: high outcomes decide, and `of_quantiles` reads most levels there
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dials: dict[str, tuple[float, float]] = {}  # ends by name; the attribute itself is the first end
+
+    @classmethod
+    def configured(
+        cls, *, horizon: Literal["state", "episode"] = "state", renewals: int = 20, **arguments: Any
+    ) -> "RiskMeasure":
+        """The measure of a configuration. Raises ValueError.
+
+        `horizon`: of the return to go in each state, or of the whole return of an episode (`ramac.risk.episode`), whose
+        utility is renewed `renewals` times in a run.
+        """
+        dials = {name: cast("tuple[float, float]", ends) for name, ends in arguments.items() if isinstance(ends, tuple)}
+        first, last = (cls(**arguments | {name: ends[i] for name, ends in dials.items()}) for i in (0, 1))
+        for name, (low, high) in dials.items():
+            if low == high:
+                raise ValueError(f"{name}=[{low:g},{high:g}] is one number, and no range; write {name}={low:g}")
+        if first.averse != last.averse:
+            text = ", ".join(f"{name}=[{low:g},{high:g}]" for name, (low, high) in dials.items())
+            raise ValueError(f"{text} reaches from risk-averse to risk-seeking, whose levels are read differently")
+        first.dials = dials
+        from ramac.risk.episode import RENEWALS, Episode  # it needs this class
+
+        if horizon == "episode":
+            return Episode(first, last, renewals)
+        if renewals != RENEWALS:
+            raise ValueError(f"renewals={renewals} has no effect with horizon=state; set horizon=episode")
+        return first
+
+    @property
+    def cvar_level(self) -> float | Tensor | None:
+        """alpha of a CVaR (1: the mean), for closed forms."""
+        return None
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """Names of the numbers that it reads at the end of an observation: its dials."""
+        return tuple(self.dials)
+
+    @property
+    def whole(self) -> "RiskMeasure":
+        """The measure of whole returns, which an evaluation reads."""
+        return self
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether rho is the mean, in every row."""
+        return isinstance(self.cvar_level, int | float) and self.cvar_level == 1 and not self.dials
+
+    def at(self, context: Tensor, scaling: Scaling) -> "RiskMeasure":
+        """The measure of each row, with numbers of shape [B, 1], by its `context` [B, C] in their order."""
+        return self.dialled({name: context[:, i : i + 1] for i, name in enumerate(self.dials)})
+
+    def dialled(self, values: Mapping[str, Any]) -> Self:
+        """A copy with these values of its dials, and none left."""
+        found = copy.copy(self)
+        vars(found).update(values, dials={})
+        return found
 
     def forward(self, value: Tensor, edges: Tensor) -> Tensor:
         """Exact rho of weighted atoms: value [*b, N], sorted; edges [N+1] or [*b, N+1] of their probabilities -> [*b].
@@ -74,6 +143,16 @@ class Distortion(RiskMeasure):
             leaf = tau.detach().requires_grad_()
             return torch.autograd.grad(self.distort(leaf).sum(), leaf)[0]
 
+    def mixture(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels u < 1 [K] and masses [K], or [B, K], of a mixture of CVaR: rho = sum_k mass_k CVaR_u_k + rest * mean.
+
+        The weight of each of 32 equal cells is its mean. Only a falling weight has no negative mass.
+        Paper: Kusuoka 2001, On Law Invariant Coherent Risk Measures.
+        """
+        edge = edges(CELLS, like)
+        weight = closed(self.distort(inside(edge[1:-1]))).diff(dim=-1) * CELLS
+        return edge[1:-1], -weight.diff(dim=-1) * edge[1:-1]
+
     def forward(self, value: Tensor, edges: Tensor) -> Tensor:
         inner = self.distort(inside(edges[..., 1:-1]))
         return (value * closed(inner).diff(dim=-1)).sum(-1)
@@ -87,7 +166,9 @@ class Distortion(RiskMeasure):
         t = torch.linspace(0, 1, PARTS + 1, device=edges.device, dtype=edges.dtype)
         part = t**3 * (10 - 15 * t + 6 * t**2)  # small parts at both ends
         fine = torch.lerp(ends(edges[..., :-1]).unsqueeze(-1), ends(edges[..., 1:]).unsqueeze(-1), part)
-        weight, part = self.distort(inside(fine)).diff(dim=-1), part.diff()
+        flat = self.distort(inside(fine).flatten(-2))
+        weight = flat.reshape(*flat.shape[:-1], 2, PARTS + 1).diff(dim=-1)
+        part = part.diff()
         extra = weight - part * (weight / part).amin(-1, keepdim=True)  # [*b, 2, PARTS]
         score, own = ndtri(fine), normal_score(midpoints(edges))
         density = (-score.square() / 2).exp() / math.sqrt(2 * math.pi)

@@ -23,7 +23,8 @@ class Entropic(RiskMeasure):
 
     def forward(self, value: Tensor, edges: Tensor) -> Tensor:
         probability = edges.diff(dim=-1).clamp_min(torch.finfo(edges.dtype).tiny)
-        return -torch.logsumexp(probability.log() - self.beta * value, -1) / self.beta
+        total = torch.logsumexp(probability.log() - self.beta * value, -1, keepdim=True)
+        return (-total / self.beta).squeeze(-1)
 
 
 @risks.register("expectile", suffix="level")
@@ -46,4 +47,4 @@ class Expectile(RiskMeasure):
         part = (value * edges.diff(dim=-1)).cumsum(-1)
         weighed = self.level * part[..., -1:] + (1 - 2 * self.level) * part
         mean = weighed / (self.level + (1 - 2 * self.level) * below)
-        return mean.amin(-1) if self.level <= 0.5 else mean.amax(-1)
+        return mean.amin(-1) if self.averse else mean.amax(-1)

@@ -13,7 +13,9 @@ from ramac.risk import Distortion, between, finite, interpolate, midpoints, ndtr
 class Neutral(Distortion):
     """The mean: beta(u) = u, g(tau) = tau."""
 
-    cvar_level = 1.0
+    @property
+    def cvar_level(self) -> float:
+        return 1.0
 
     def level(self, u: Tensor) -> Tensor:
         return u
@@ -38,13 +40,21 @@ class CVaR(Distortion):
 
     def __init__(self, *, alpha: float = 0.1) -> None:  # 0.1: RAMAC, ORAAC, CODAC
         super().__init__()
-        self.alpha = self.cvar_level = tail(alpha)
+        self.alpha = tail(alpha)
+
+    @property
+    def cvar_level(self) -> float | Tensor:
+        return self.alpha
 
     def level(self, u: Tensor) -> Tensor:
         return self.alpha * u
 
     def distort(self, tau: Tensor) -> Tensor:
         return (tau / self.alpha).clamp(max=1)
+
+    def mixture(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        level = like.new_zeros(1) + self.alpha  # itself: one number, or one of each row
+        return level, torch.ones_like(level)
 
 
 @risks.register("var", suffix="alpha")
@@ -60,7 +70,7 @@ class VaR(Distortion):
         self.alpha = tail(alpha)
 
     def level(self, u: Tensor) -> Tensor:
-        return torch.full_like(u, self.alpha)
+        return torch.zeros_like(u) + self.alpha
 
     def distort(self, tau: Tensor) -> Tensor:
         return (tau >= self.alpha).to(tau.dtype)
@@ -70,11 +80,11 @@ class VaR(Distortion):
 
     def forward(self, value: Tensor, edges: Tensor) -> Tensor:
         middle = midpoints(edges)
-        level = torch.full_like(value[..., :1], self.alpha).clamp(middle[..., :1], middle[..., -1:])
+        level = (torch.zeros_like(value[..., :1]) + self.alpha).clamp(middle[..., :1], middle[..., -1:])
         return interpolate(value, middle, level).squeeze(-1)
 
     def of_cells(self, value: Tensor, edges: Tensor) -> Tensor:
-        return between(value, midpoints(edges), torch.full_like(value[..., :1], self.alpha)).squeeze(-1)
+        return between(value, midpoints(edges), torch.zeros_like(value[..., :1]) + self.alpha).squeeze(-1)
 
 
 @risks.register("wang", suffix="eta")
@@ -142,8 +152,23 @@ class CPW(Distortion):
         return self.weight(tau) if self.convention == "cdf" else 1 - self.weight(1 - tau, tau)
 
 
+class Copies(Distortion):
+    """Base of the expected worst of some independent returns: beta(u) = 1 - (1-u)^(1/k), g(tau) = 1 - (1-tau)^k."""
+
+    @property
+    def copies(self) -> float | Tensor:
+        """k >= 1, how many returns there are."""
+        raise NotImplementedError(f"{type(self).__name__} must define copies")
+
+    def level(self, u: Tensor) -> Tensor:
+        return 1 - (1 - u) ** (1 / self.copies)
+
+    def distort(self, tau: Tensor) -> Tensor:
+        return 1 - (1 - tau) ** self.copies
+
+
 @risks.register("dual_power", suffix="nu")
-class DualPower(Distortion):
+class DualPower(Copies):
     """Expected worst of nu >= 1 independent returns: beta(u) = 1 - (1-u)^(1/nu), g(tau) = 1 - (1-tau)^nu.
 
     The same as MINVAR with parameter nu - 1. Paper: Cherny & Madan 2009, New Measures for Performance Evaluation.
@@ -155,26 +180,28 @@ class DualPower(Distortion):
             raise ValueError(f"nu must be at least 1, got {nu}")
         self.nu = nu
 
-    def level(self, u: Tensor) -> Tensor:
-        return 1 - (1 - u) ** (1 / self.nu)
-
-    def distort(self, tau: Tensor) -> Tensor:
-        return 1 - (1 - tau) ** self.nu
+    @property
+    def copies(self) -> float | Tensor:
+        return self.nu
 
 
 @risks.register("power", suffix="eta")
-class Power(DualPower):
+class Power(Copies):
     """Expected worst (eta < 0) or best (eta > 0) of k = 1 + |eta| returns: beta(u) = 1 - (1-u)^(1/k), or u^(1/k).
 
     Paper: Dabney et al. 2018, Implicit Quantile Networks.
     """
 
     def __init__(self, *, eta: float = -2.0) -> None:  # -2: IQN
-        super().__init__(nu=1 + abs(finite("eta", eta)))
-        self.eta = eta
+        super().__init__()
+        self.eta, self.averse = finite("eta", eta), eta < 0
+
+    @property
+    def copies(self) -> float | Tensor:
+        return 1 + abs(self.eta)
 
     def level(self, u: Tensor) -> Tensor:
-        return super().level(u) if self.eta < 0 else u ** (1 / self.nu)
+        return super().level(u) if self.averse else u ** (1 / self.copies)
 
     def distort(self, tau: Tensor) -> Tensor:
-        return super().distort(tau) if self.eta < 0 else tau**self.nu
+        return super().distort(tau) if self.averse else tau**self.copies

@@ -23,11 +23,16 @@ class Spectral(Distortion):
             raise ValueError(f"k must be positive, got {k}; risk=neutral is the mean")
         self.k = k
 
+    @property
+    def total(self) -> float | Tensor:
+        """e^-k - 1"""
+        return self.k.neg().expm1() if isinstance(self.k, Tensor) else math.expm1(-self.k)
+
     def level(self, u: Tensor) -> Tensor:
-        return (-torch.log1p(u * math.expm1(-self.k)) / self.k).clamp(0, 1)
+        return (-torch.log1p(u * self.total) / self.k).clamp(0, 1)
 
     def distort(self, tau: Tensor) -> Tensor:
-        return torch.expm1(-self.k * tau) / math.expm1(-self.k)
+        return torch.expm1(-self.k * tau) / self.total
 
 
 @risks.register("mean_cvar", suffix="alpha")
@@ -46,11 +51,16 @@ class MeanCVaR(Distortion):
     def level(self, u: Tensor) -> Tensor:
         c, alpha = self.mean_weight, self.alpha
         kink = c * alpha + 1 - c  # g(alpha)
-        above = alpha + (u - kink).clamp_min(0) / max(c, torch.finfo(u.dtype).tiny)
+        tiny = torch.finfo(u.dtype).tiny
+        above = alpha + (u - kink).clamp_min(0) / (c.clamp_min(tiny) if isinstance(c, Tensor) else max(c, tiny))
         return torch.where(u <= kink, u / (c + (1 - c) / alpha), above.clamp(max=1))
 
     def distort(self, tau: Tensor) -> Tensor:
         return self.mean_weight * tau + (1 - self.mean_weight) * (tau / self.alpha).clamp(max=1)
+
+    def mixture(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        level = like.new_zeros(1) + self.alpha
+        return level, torch.zeros_like(level) + 1 - self.mean_weight
 
 
 class Stressed(Distortion):
@@ -60,7 +70,12 @@ class Stressed(Distortion):
         super().__init__()
         if not finite("stress", stress) >= 0:
             raise ValueError(f"stress must be at least 0, got {stress}")
-        self.power = 1 + stress
+        self.stress = stress
+
+    @property
+    def power(self) -> float | Tensor:
+        """1 + stress"""
+        return 1 + self.stress
 
 
 @risks.register("maxvar", suffix="stress")

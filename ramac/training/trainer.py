@@ -1,7 +1,7 @@
 """The training loop: sample a batch, step the critic, step the actor, update the target networks."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -80,6 +80,7 @@ class Trainer:
         self.make_optimisers(groups, list(self.loss.multipliers().values()))
         self.multiplier_rates = {group: self.step.new_zeros((), dtype=torch.float64) for group in self.optimisers}
         self.metrics = TensorDict()
+        self.hooks = list[tuple[int, Callable[[], None]]]()  # called after every so many gradient steps
 
     def release(self) -> None:
         """Let go of the data. Cycles of references keep a trainer until Python looks for such, some runs later."""
@@ -161,6 +162,9 @@ class Trainer:
             if group == "critic" or actor_too:
                 scheduler.step()
         self.step_count += 1
+        for every, hook in self.hooks:
+            if self.step_count % every == 0:
+                hook()
         return self.metrics.copy()
 
     def batch(self) -> TensorDict:

@@ -48,7 +48,7 @@ def test_td_equals_the_plain_formula(batch):
 def test_aggregation_equals_the_plain_formula(aggregation):
     value = torch.randn(6, 3, 10).sort(-1).values  # [B, E, N], equally likely
     loss = losses.build({"name": "td", "aggregation": aggregation} | ({"drop": 0.1} if aggregation == "tqc" else {}))
-    found = loss.aggregate(value, agent(risk="cvar0.2"))
+    found = loss.aggregate(value, agent(risk="cvar0.2").risk)
     for b in range(6):
         members = value[b].tolist()
         if aggregation == "quantile_min":
@@ -66,7 +66,7 @@ def test_risk_min_ranks_members_in_standardised_returns():
     """Entropic, beta 1 per deviation of the returns, 3: of N(-2, 10^2) and N(-30, 1) the wide one is the safer."""
     score = torch.special.ndtri((torch.arange(200) + 0.5) / 200)
     value = (torch.stack([-2 + 10 * score, -30 + score]).unsqueeze(0) - 2) / 3
-    found = losses.build({"name": "td", "aggregation": "risk_min"}).aggregate(value, agent(risk="entropic1"))
+    found = losses.build({"name": "td", "aggregation": "risk_min"}).aggregate(value, agent(risk="entropic1").risk)
     assert torch.equal(found[0], value[0, 1])
 
 

@@ -1,0 +1,34 @@
+"""Where an episode stands, at the end of each observation: the discounted reward so far and the discount."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ramac.data import Dataset, Log
+from ramac.data.columns import moments
+
+NAMES = ("reward_so_far", "discount")
+
+
+def with_reward_so_far(log: Log, gamma: float) -> Log:
+    """The log with sum_{i<t} gamma^i r_i and gamma^t as two more numbers of each observation: [T, O + 2]."""
+    step = np.arange(len(log.reward)) - np.repeat(log.start, log.lengths)
+    discount = np.float64(gamma) ** step
+    earned = np.concatenate([[0.0], np.cumsum(discount * log.reward)])
+    before = np.repeat(earned[log.start], log.lengths)  # of earlier episodes
+    now, then = np.stack([earned[:-1] - before, discount], -1), np.stack([earned[1:] - before, discount * gamma], -1)
+    kind = log.observation.dtype
+    found = {
+        "observation": np.concatenate([log.observation, now.astype(kind)], 1),
+        "next_observation": np.concatenate([log.next_observation, then.astype(kind)], 1),
+        "names": None if log.names is None else (*log.names, *NAMES),
+    }
+    return replace(log, **found)
+
+
+def of_episodes(data: Dataset, gamma: float) -> Dataset:
+    """The data with `with_reward_so_far`; the spec's returns stay those to go."""
+    log = with_reward_so_far(data.log, gamma)
+    mean, std = (part[-2:].astype(np.float64).tolist() for part in moments(log.observation))
+    held_out = None if data.held_out is None else with_reward_so_far(data.held_out, gamma)
+    return replace(data, log=log, spec=data.spec.extended(mean, std), held_out=held_out)
