@@ -160,6 +160,7 @@ class CompositeLoss(LossModule):
         for key, value in read.items():
             check_entry(key, value, tensordict.batch_size)
         batch = TensorDict(read, tensordict.batch_size)
+        self.agent.risk.relabel(batch, self.agent.actor.data_spec.obs_dim)
         self.agent.context.draw(batch, self.agent.actor.data_spec.obs_dim)
         batch.set("step", self.step.expand(tensordict.batch_size))
         asked = [key for term in terms.values() for key in term.in_keys]

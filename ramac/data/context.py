@@ -26,9 +26,16 @@ def with_reward_so_far(log: Log, gamma: float) -> Log:
     return replace(log, **found)
 
 
+def widest_shift(log: Log, gamma: float) -> float:
+    """How far rewards so far are moved in training: two deviations of the discounted returns of whole episodes."""
+    return 2 * float(log.logged_returns(gamma)[log.start].std())
+
+
 def of_episodes(data: Dataset, gamma: float) -> Dataset:
-    """The data with `with_reward_so_far`; the spec's returns stay those to go."""
+    """The data with `with_reward_so_far`; the spec knows rewards so far as training shifts them."""
     log = with_reward_so_far(data.log, gamma)
     mean, std = (part[-2:].astype(np.float64).tolist() for part in moments(log.observation))
+    so_far = np.std(log.observation[:, -2], dtype=np.float64)
+    std[0] = float(np.hypot(so_far, widest_shift(data.log, gamma) / 3**0.5)) or 1.0  # of a uniform shift
     held_out = None if data.held_out is None else with_reward_so_far(data.held_out, gamma)
     return replace(data, log=log, spec=data.spec.extended(mean, std), held_out=held_out)

@@ -15,6 +15,7 @@ from tensordict import TensorDict
 
 from ramac.agent import Agent
 from ramac.data import Dataset, Log
+from ramac.data.context import widest_shift
 from ramac.errors import InputError, RunStopped, optional, warn
 from ramac.evaluation.rollout import Evaluation, try_out
 from ramac.experiment import progress as states
@@ -94,7 +95,8 @@ class Build:
         if isinstance(trainer.agent.risk, Episode):
             start, device = torch.from_numpy(data.log.start), device_of(config.device)
             logged = torch.from_numpy(data.log.logged_returns(config.gamma))[start]
-            renew_utility(trainer, data.transitions["observation"][start].to(device), logged.to(device), config.gamma)
+            seen = data.transitions["observation"][start].to(device)
+            renew_utility(trainer, seen, logged.to(device), config.gamma, widest_shift(data.log, config.gamma))
         refuse_idle(trainer)
         return cls(task, evaluations.build(config.evaluation), data, trainer)
 

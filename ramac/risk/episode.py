@@ -1,8 +1,10 @@
 """A risk measure of the whole return of an episode, instead of the return to go in each state."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from tensordict import TensorDictBase
 from torch import Tensor
 
 from ramac.errors import at_least
@@ -20,15 +22,20 @@ class Episode(RiskMeasure):
     A measure whose weight falls with the level is a mixture of CVaR, and CVaR_u(X) = max_y y + E min(X - y, 0) / u,
     with y the u quantile of X. For fixed y_k the mixture is E h(X) with the concave utility
     h(x) = sum_k mass_k (y_k + min(x - y_k, 0) / u_k), which a policy of (s, c, gamma^t) maximises state by state. The
-    y_k are quantiles of the return from the starts; `ramac.training.renewal` renews them. To alternate between policy
-    and y_k never lowers rho, but can end in a local optimum.
+    y_k are quantiles of the return from the starts; `ramac.training.renewal` renews them.
+
+    To alternate between policy and y_k never lowers rho, but can end in a local optimum. So a transition is learned at
+    other rewards so far too, c + shift: nothing in the log depends on c. At the start, c = shift stands for thresholds
+    y_k - shift, and a renewal begins with the best shift. Of CVaR, which has one threshold, this finds the best policy.
     Paper: Baeuerle & Ott 2011, Markov Decision Processes with Average-Value-at-Risk Criteria; Moghimi & Ku 2025, arXiv
-    2507.03900 (spectral measures, actor-critic).
+    2507.03900 (spectral measures, actor-critic); shift: Pires et al. 2025, Optimizing Return Distributions with
+    Distributional Dynamic Programming (any stock).
     """
 
     measure: Distortion
     threshold: Tensor  # [G, K] standardised y_k, at G values of the dial (1 without one)
     gamma: Tensor  # [] discount of the rewards so far
+    widest: Tensor  # [] shifts are uniform up to it, in reward units
 
     def __init__(self, measure: RiskMeasure, last: RiskMeasure, renewals: int) -> None:
         """`measure` at the first end of its dial, if it has one, and `last`, the same at the other end."""
@@ -47,6 +54,7 @@ class Episode(RiskMeasure):
         count = measure.mixture(torch.empty(0))[0].shape[-1]
         self.register_buffer("threshold", torch.zeros(GRID if self.dials else 1, count))
         self.register_buffer("gamma", torch.ones(()))
+        self.register_buffer("widest", torch.zeros(()), persistent=False)  # of training, not of the agent
 
     @property
     def context(self) -> tuple[str, ...]:
@@ -58,6 +66,19 @@ class Episode(RiskMeasure):
 
     def forward(self, value: Tensor, edges: Tensor) -> Tensor:
         return self.measure(value, edges)
+
+    def relabel(self, batch: TensorDictBase, full: int) -> None:
+        read: Any = batch.get  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        shift: Tensor | None = None
+        for key in ("observation", ("next", "observation")):
+            observation: Tensor | None = read(key, None)
+            if observation is not None:
+                if shift is None:
+                    share = 2 * torch.rand(len(observation), device=observation.device, dtype=observation.dtype) - 1
+                    shift = self.widest * share
+                place = observation.shape[-1] - 2 - (len(self.dials) if observation.shape[-1] == full else 0)
+                moved = observation.index_add(-1, torch.tensor([place], device=shift.device), shift.unsqueeze(-1))
+                batch.set(key, moved)  # pyright: ignore[reportUnknownMemberType]
 
     @torch.no_grad()
     def renew(self, returns: Sequence[Tensor]) -> None:

@@ -12,32 +12,43 @@ from ramac.risk import edges, midpoints
 from ramac.risk.episode import Episode
 from ramac.training.trainer import Trainer
 
-STARTS = 256  # first observations, evenly spaced in the data
+STARTS = 64  # first observations, evenly spaced in the data
+SHIFTS = 17  # rewards so far at the start that are tried, evenly spaced
 LEVELS = 100  # quantiles of each
 
 
-def renew_utility(trainer: Trainer, start: Tensor, logged: Tensor, gamma: float) -> None:
+def renew_utility(trainer: Trainer, start: Tensor, logged: Tensor, gamma: float, widest: float) -> None:
     """Let `trainer` renew the thresholds of its risk measure; at first they are those of the logged returns.
 
     `start` [S, O]: first observations of the logged episodes, with the reward so far and the discount. `logged` [S]:
-    discounted returns of these episodes, in reward units.
+    discounted returns of these episodes, in reward units. `widest`: the largest shift of rewards so far.
     """
     risk, target = cast("Episode", trainer.agent.risk), trainer.target
     for one in (risk, cast("Episode", target.risk)):
         one.gamma.fill_(gamma)
+        one.widest.fill_(widest)
         one.renew([target.critic.scaling.to_standard(logged)] * len(one.threshold))
     few = start[torch.linspace(0, len(start) - 1, min(STARTS, len(start)), device=start.device).long()]
 
     def renew() -> None:
-        risk.renew([whole_returns(target, few, value) for value in risk.grid()])
+        risk.renew([best_returns(target, few, value, widest) for value in risk.grid()])
 
     trainer.hooks.append((max(1, trainer.steps // (risk.renewals + 1)), renew))
 
 
 @torch.no_grad()
-def whole_returns(agent: Agent, start: Tensor, dials: Mapping[str, float]) -> Tensor:
-    """Standardised returns from first observations [S, O] by the ensemble's mean at equally likely levels: [S N]."""
-    state = agent.complete(start, dials)
+def best_returns(agent: Agent, start: Tensor, dials: Mapping[str, float], widest: float) -> Tensor:
+    """Standardised returns [M] from first observations [S, O], at the shift where their risk measure is highest."""
+    shifted = start.repeat(SHIFTS, 1)
+    shift = torch.linspace(-widest, widest, SHIFTS, device=start.device, dtype=start.dtype)
+    shifted[:, -2] += shift.repeat_interleave(len(start))
+    returns = whole_returns(agent, agent.complete(shifted, dials)).view(SHIFTS, -1)
+    return returns[agent.risk.whole.dialled(dials).of_samples(returns).argmax()]
+
+
+@torch.no_grad()
+def whole_returns(agent: Agent, state: Tensor) -> Tensor:
+    """Standardised returns from observations [S, O] by the ensemble's mean at N equally likely levels: [S, N]."""
     pairs = agent.actor(TensorDict({"observation": state}, state.shape[:1]), mode=False)
     level = midpoints(edges(LEVELS, agent.actor.scaling.half_width)).expand(len(state), -1)
-    return agent.critic.standard_values(pairs, level)[1].mean(0).flatten()
+    return agent.critic.standard_values(pairs, level)[1].mean(0)
