@@ -10,11 +10,14 @@ from ramac.agent import Agent
 from ramac.data.context import with_reward_so_far
 from ramac.environments import RewardSoFar
 from ramac.errors import InputError
+from ramac.experiment.compose import compose
+from ramac.experiment.run import Build
 from ramac.optimum import Optimum
 from ramac.registry import risks
 from ramac.risk import edges
 from ramac.risk.episode import Episode
 from ramac.spec import Scaling, Spec
+from ramac.statistics import cvar
 from ramac.tasks.chain import Chain
 from ramac.tasks.trading import DEVIATION, HORIZON, KEPT, axis, grid
 from ramac.training import renewal
@@ -212,3 +215,18 @@ def test_renewals_end_at_the_static_optimum_of_trading(monkeypatch):
     found = renewed(episode("cvar0.5"), lambda y: exact.returns(y, count), 3.8, 0.0, monkeypatch, 2)
     assert alone == pytest.approx(0, abs=1e-6) and best == pytest.approx(0.48, abs=0.01)
     assert found == pytest.approx(best, abs=0.06)
+
+
+def test_a_run_on_logged_data_gambles_after_bad_luck_only():
+    """The static optimum of the chain is 6 at level 0.1; a policy that does not know the reward so far has at most 1."""
+    words = ["recipe=td3bc", "critic=qr20", "critic.hidden=[64,64]", "actor.hidden=[64,64]", "task=chain"]
+    words += ["trainer.steps=800", "trainer.batch_size=128", "trainer.delay=1", "loss.risk.members=mean"]
+    build = Build.of(compose([*words, "risk=cvar0.1", "risk.horizon=episode", "evaluation.episodes=1000"]))
+    for _ in build.trainer.run():
+        pass
+    agent = build.trainer.target
+    crossroads = np.eye(5, dtype=np.float32)[3]
+    actions = agent.act(np.stack([crossroads] * 2), reward_so_far=np.array([0.0, 10.0]), discount=1.0)
+    assert actions[0] > 0 > actions[1]  # above 0: the gamble
+    returns = np.array([row["return"] for row in build.evaluation.run(agent, build.task, 0)])
+    assert cvar(returns, 0.1) > 4
