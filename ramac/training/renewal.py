@@ -48,7 +48,10 @@ def best_returns(agent: Agent, start: Tensor, dials: Mapping[str, float], widest
 
 @torch.no_grad()
 def whole_returns(agent: Agent, state: Tensor) -> Tensor:
-    """Standardised returns from observations [S, O] by the ensemble's mean at N equally likely levels: [S, N]."""
+    """Standardised returns from observations [S, O], the lowest member's at N equally likely levels: [S, N].
+
+    As for the choice among candidates: of several shifts the mean's best would be the most overestimated.
+    """
     pairs = agent.actor(TensorDict({"observation": state}, state.shape[:1]), mode=False)
     level = midpoints(edges(LEVELS, agent.actor.scaling.half_width)).expand(len(state), -1)
-    return agent.critic.standard_values(pairs, level)[1].mean(0)
+    return agent.critic.standard_values(pairs, level)[1].amin(0)

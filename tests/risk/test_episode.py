@@ -218,7 +218,7 @@ def test_renewals_end_at_the_static_optimum_of_trading(monkeypatch):
 
 
 def test_a_run_on_logged_data_gambles_after_bad_luck_only():
-    """The static optimum of the chain is 6 at level 0.1; a policy that does not know the reward so far has at most 1."""
+    """The static optimum of the chain is 6 at level 0.1; without the reward so far at most 1 can be had."""
     words = ["recipe=td3bc", "critic=qr20", "critic.hidden=[64,64]", "actor.hidden=[64,64]", "task=chain"]
     words += ["trainer.steps=800", "trainer.batch_size=128", "trainer.delay=1", "loss.risk.members=mean"]
     build = Build.of(compose([*words, "risk=cvar0.1", "risk.horizon=episode", "evaluation.episodes=1000"]))
