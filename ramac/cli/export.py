@@ -35,5 +35,6 @@ def show(found: dict[str, Any]) -> None:
         rows.append((batch, f"{difference:.1e}", *(f"{times[who]:.2f}" if times else "" for who in ("act", "file"))))
     columns = ("batch", "difference / half width", "agent.act, ms", "file, ms")
     noise = f"noise [B, {found['noise']}], standard normal" if found["noise"] else "no noise"
+    noise += "".join(f"; {name} [B, 1]" for name in found["context"])
     show_table(f"file against agent.act, same noise; processor time; {noise}", columns, rows)
     say(f"{found['file']}, {found['bytes'] / 1000:.0f} kB", bold=found["file"])
