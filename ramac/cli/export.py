@@ -1,7 +1,8 @@
 """ramac export RUN FILE.onnx|FILE.pt2 [KEY=VALUE...]: the policy as one file that acts without this library
 
 RUN is a run folder or a checkpoint. The file takes observations in the task's units and, where the policy is random,
-noise; it gives actions inside the box. It is compared with agent.act before it is written.
+noise; it gives actions inside the box. It is compared with agent.act before it is written. What the risk measure reads
+(alpha of risk.alpha=[0.05,0.5], the reward so far of risk.horizon=episode) is an input of that name.
 
 deterministic=true        the central action instead of a sample, without noise
 candidates=16 temperature=0.5      another acting rule than the run's: the best of 16 samples by the critic
