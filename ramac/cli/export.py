@@ -1,7 +1,8 @@
 """ramac export RUN FILE.onnx|FILE.pt2 [KEY=VALUE...]: the policy as one file that acts without this library
 
 RUN is a run folder or a checkpoint. The file takes observations in the task's units and, where the policy is random,
-noise; it gives actions inside the box. It is compared with agent.act before it is written.
+noise; it gives actions inside the box. It is compared with agent.act before it is written. What the risk measure reads
+(alpha of risk.alpha=[0.05,0.5], the reward so far of risk.horizon=episode) is an input of that name.
 
 deterministic=true        the central action instead of a sample, without noise
 candidates=16 temperature=0.5      another acting rule than the run's: the best of 16 samples by the critic
@@ -35,5 +36,6 @@ def show(found: dict[str, Any]) -> None:
         rows.append((batch, f"{difference:.1e}", *(f"{times[who]:.2f}" if times else "" for who in ("act", "file"))))
     columns = ("batch", "difference / half width", "agent.act, ms", "file, ms")
     noise = f"noise [B, {found['noise']}], standard normal" if found["noise"] else "no noise"
+    noise += "".join(f"; {name} [B, 1]" for name in found["context"])
     show_table(f"file against agent.act, same noise; processor time; {noise}", columns, rows)
     say(f"{found['file']}, {found['bytes'] / 1000:.0f} kB", bold=found["file"])

@@ -6,6 +6,8 @@ from typing import Any
 
 from ramac.deploy.command import command
 from ramac.experiment.config import RunConfig
+from ramac.registry import risks
+from ramac.risk.context import Context
 from ramac.text import for_markdown, printable
 
 FRONT = """---
@@ -19,8 +21,11 @@ USE = """```python
 import ramac
 
 agent = ramac.load("FOLDER")  # this folder
-action = agent.act(observation)  # [*b, O] in the task's units -> [*b, A] inside the action box
+action = agent.act(observation{given})  # [*b, O] in the task's units -> [*b, A] inside the action box
 ```"""
+EPISODE = """The policy is for the risk of the return of a whole episode. It reads where the episode stands, numbers or
+arrays [*b]: `reward_so_far`, the sum of gamma^i r_i of the steps before t, and `discount`, gamma^t; gamma is {gamma}.
+Left out, they are those of an episode's start, 0 and 1."""
 
 
 def fenced(text: str) -> str:
@@ -58,6 +63,20 @@ def results(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"\nOff-policy estimate of the mean: {number(estimate.get('mean'))}. {verdict}."
 
 
+def use(config: RunConfig) -> str:
+    """How to act, with the numbers that the risk measure reads."""
+    context = Context(risks.build(config.risk))
+    values = {name: f"{context.values[name]:g}" if name in context.dials else name for name in context.names}
+    given = "".join(f", {name}={value}" for name, value in values.items())
+    text = USE.replace("{given}", given)
+    if len(context) > len(context.dials):
+        text += "\n\n" + EPISODE.replace("{gamma}", f"{config.gamma:g}")
+    for name in context.dials:
+        low, high = context.ends(name)
+        text += f"\n\n`{name}` is a dial of the risk measure, from {low:g} to {high:g}. Left out, it is {values[name]}."
+    return text
+
+
 def card(config: RunConfig, summary: Mapping[str, Any], versions: Mapping[str, Any]) -> str:
     """The model card of a finished run."""
     names = config.names
@@ -80,7 +99,7 @@ def card(config: RunConfig, summary: Mapping[str, Any], versions: Mapping[str, A
         "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items())]),
         f"## Results\n\n{episodes}Returns are in reward units, CVaR is the mean of the worst share.",
         "\n".join(results(summary)),
-        f"## Use\n\n{USE}",
+        f"## Use\n\n{use(config)}",
         "## Reproduce\n\n" + (fenced(repeat) if repeat else "No command gives this run; `config.yaml` has all of it."),
         "## Versions\n\n" + ", ".join(f"{for_markdown(name)} {for_markdown(text)}" for name, text in versions.items()),
         "## Licence\n\nNot chosen yet: whoever publishes this policy fills in this line and `license` above.",

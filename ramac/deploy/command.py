@@ -8,11 +8,14 @@ from ramac.errors import InputError
 from ramac.experiment.compose import compose
 from ramac.experiment.config import NEUTRAL, RunConfig, flat
 from ramac.experiment.words import ONE_VALUE, text_of
+from ramac.registry import risks
 
 
 def command(config: RunConfig) -> str | None:
     """`ramac ...` with the entries and every setting that is not their default; None where no command gives the run."""
     chosen = {**config.names, "loss": list(config.loss), "seed": config.seed}
+    if risks.build(config.risk).context:  # no name tells a range or a horizon
+        chosen["risk"] = config.risk["name"]
     if config.hazard is not None:
         chosen["hazard"] = config.hazard["name"]
     words = [f"{key}={text_of(value, ONE_VALUE)}" for key, value in chosen.items()]

@@ -1,5 +1,6 @@
 """The policy of a run as one file that acts without this library."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,12 +19,15 @@ from ramac.experiment.config import RunConfig
 from ramac.experiment.evaluate import agent_of
 from ramac.experiment.folder import RunFolder
 from ramac.registry import actors, critics, label_of, losses, risks
+from ramac.risk.context import EPISODE
+from ramac.risk.episode import Episode
 from ramac.solvers import ADAPTIVE, TABLEAUX
 from ramac.system.files import alone, refuse_taken, whole
 from ramac.system.runtime import versions
 
 SETTINGS = ("candidates", "temperature", "deterministic", "opset", "step")
 PACKAGES = ("ramac", "torch", "onnx", "onnxscript")
+UNITS = {"reward_so_far": "reward units, sum of gamma^i r_i of the steps before t", "discount": "gamma^t in step t"}
 
 
 def export(run: str | Path, target: str | Path, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -59,7 +63,8 @@ def export(run: str | Path, target: str | Path, settings: Mapping[str, Any] | No
             part.write_bytes(content)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror or error}") from error
-    return {"file": str(target), "bytes": len(content), "noise": policy.columns, "parity": parity, "latency_ms": times}
+    found = {"file": str(target), "bytes": len(content), "noise": policy.columns, "context": agent.context.names}
+    return {**found, "parity": parity, "latency_ms": times}
 
 
 def agent_in(path: Path, settings: Mapping[str, Any]) -> tuple[Agent, RunConfig | None, int | None]:
@@ -112,8 +117,8 @@ def describe(policy: Policy, config: RunConfig | None, step: int | None = None) 
     """What a user of the file must know: inputs, output, units, origin."""
     agent, scaling = policy.agent, policy.agent.actor.scaling
     noise = {"noise": {"shape": ["batch", policy.columns], "type": "float32", "law": "independent standard normal"}}
-    sizes = {"observation": scaling.obs_mean.numel(), "action": scaling.half_width.numel()}
-    parts = {"actor": (actors, agent.actor), "critic": (critics, agent.critic), "risk": (risks, agent.risk)}
+    sizes = {"observation": agent.obs_dim, "action": scaling.half_width.numel()}
+    parts = {"actor": (actors, agent.actor), "critic": (critics, agent.critic), "risk": (risks, agent.risk.whole)}
     single = {"mode": True, "candidates": 1, "temperature": 0.0} if policy.mode else {}
     entries = {group: label_of(registry, type(part)) for group, (registry, part) in parts.items()}
     return {
@@ -124,6 +129,7 @@ def describe(policy: Policy, config: RunConfig | None, step: int | None = None) 
                 "unit": "as logged, not scaled",
             },
             **(noise if policy.columns else {}),
+            **context_of(agent),
         },
         "outputs": {
             "action": {
@@ -139,3 +145,16 @@ def describe(policy: Policy, config: RunConfig | None, step: int | None = None) 
         "gradient_steps": step,
         "versions": versions(PACKAGES),
     }
+
+
+def context_of(agent: Agent) -> dict[str, Any]:
+    """The inputs that the risk measure reads, by name: unit, range, and value at the start of an episode."""
+    found: dict[str, Any] = {}
+    for name in agent.context.names:
+        low, high = agent.context.ends(name)
+        found[name] = {"shape": ["batch", 1], "type": "float32", "unit": UNITS.get(name, "as the setting of a run")}
+        found[name] |= {"low": low, "high": high} if math.isfinite(high) else {}
+        found[name] |= {"start": EPISODE[name]} if name in EPISODE else {}
+    if isinstance(agent.risk, Episode):
+        found["discount"]["gamma"] = float(f"{agent.risk.gamma.item():.7g}")  # digits of float32
+    return found

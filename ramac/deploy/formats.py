@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 
 from ramac.errors import InputError
 
-Runner = Callable[[np.ndarray, "np.ndarray | None"], np.ndarray]  # observation [B, O], noise [B, N] -> action [B, A]
+Runner = Callable[[Mapping[str, np.ndarray]], np.ndarray]  # inputs by name, [B, ...] each -> action [B, A]
 KEY = "ramac"  # of the description in a file's own metadata
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
@@ -90,9 +90,8 @@ class Onnx:
             reason = f"ONNX Runtime {onnxruntime.__version__} cannot run this policy: {one_line(error)}"
             raise InputError(f"{reason}; a .pt2 file can, or an older opset=") from error
 
-        def run(observation: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
-            given = {"observation": observation} | ({} if noise is None else {"noise": noise})
-            return np.asarray(session.run(["action"], given)[0])
+        def run(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+            return np.asarray(session.run(["action"], dict(inputs))[0])
 
         return run
 
@@ -117,9 +116,10 @@ class PT2:
             module = torch.export.load(io.BytesIO(content)).module()
 
         @torch.no_grad()
-        def run(observation: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
-            given = [torch.from_numpy(observation)] + ([] if noise is None else [torch.from_numpy(noise)])
-            return module(*given).numpy()
+        def run(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+            context = {name: torch.from_numpy(value) for name, value in inputs.items()}
+            given = [context.pop(name) for name in ("observation", "noise") if name in context]
+            return module(*given, **({"context": context} if context else {})).numpy()
 
         return run
 

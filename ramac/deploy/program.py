@@ -1,5 +1,6 @@
 """A policy as a program of tensors: how an agent acts, with its random numbers as an input."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import torch
@@ -17,7 +18,7 @@ class Policy(nn.Module):
     """observation [B, O] in the user's units, noise [B, N] -> action [B, A] in the box, as `agent.act` acts.
 
     It takes tensors alone: the size of a TensorDict's batch would become a constant of the program. `noise` is standard
-    normal; without it the draws are torch's own.
+    normal; without it the draws are torch's own. `context`: what the risk measure reads, by name, [B, 1] each.
     """
 
     def __init__(self, agent: Agent, deterministic: bool) -> None:
@@ -28,7 +29,11 @@ class Policy(nn.Module):
         self.widths = self.measure()
         self.columns = sum(self.widths)  # N
 
-    def forward(self, observation: Tensor, noise: Tensor | None = None) -> Tensor:
+    def forward(
+        self, observation: Tensor, noise: Tensor | None = None, context: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        if context:
+            observation = torch.cat([observation, *(context[name] for name in self.agent.context.names)], -1)
         with nullcontext() if noise is None else GivenNoise(noise, self.widths):
             if self.candidates == 1:
                 return self.act(observation)
@@ -61,11 +66,18 @@ class Policy(nn.Module):
         counts = []
         for rows in (2, 3):
             with CountedNoise() as noise:
-                self(self.agent.actor.scaling.obs_mean.expand(rows, -1))
+                self(*self.average(rows))
             counts.append(noise.counts)
         if [3 * count for count in counts[0]] != [2 * count for count in counts[1]]:
             raise InputError(f"{self.name} draws random numbers that are not per observation: they cannot be an input")
         return tuple(count // 2 for count in counts[0])
+
+    def average(self, rows: int) -> tuple[Tensor, None, dict[str, Tensor]]:
+        """The mean of the logged observations, no noise, and what the risk measure reads on average: [rows, ...]."""
+        mean, size = self.agent.actor.scaling.obs_mean.expand(rows, -1), self.agent.obs_dim
+        columns = {name: mean[:, size + i, None].clone() for i, name in enumerate(self.agent.context.names)}
+        observation = mean[:, :size].clone(memory_format=torch.contiguous_format)  # of a view the base is traced too
+        return observation, None, columns
 
     @property
     def name(self) -> str:
@@ -79,13 +91,15 @@ def traced(policy: Policy) -> ExportedProgram:
 
     The draws that the noise replaces stay behind in the trace, unused, and are removed.
     """
-    observation = policy.agent.actor.scaling.obs_mean.expand(3, -1).contiguous()
     batch = {0: Dim("batch", max=2**20)}
+    observation, _, context = policy.average(3)
     inputs, shapes = (observation,), {"observation": batch}
     if policy.columns:
-        inputs, shapes = (observation, torch.zeros(3, policy.columns)), {"observation": batch, "noise": batch}
+        inputs, shapes = (*inputs, torch.zeros(3, policy.columns)), {"observation": batch, "noise": batch}
+    named = {"context": context} if context else None
+    shapes |= {"context": dict.fromkeys(context, batch)} if context else {}
     try:
-        program = torch.export.export(policy, inputs, dynamic_shapes=shapes).run_decompositions()
+        program = torch.export.export(policy, inputs, named, dynamic_shapes=shapes).run_decompositions()
     except Exception as error:  # an actor of others can do anything
         text = one_line(error)
         if "specialized it to be a constant" in text:

@@ -67,8 +67,8 @@ def test_every_actor_acts_the_same_in_both_formats(name, monkeypatch):
     for form in (Onnx(), PT2()):
         run = form.runner(form.encode(program, describe(policy, None)))
         assert max(difference(policy, run).values()) < 2e-6
-        observation, noise = parity.examples(policy, 256)
-        action = run(100 * observation, None if noise is None else 10 * noise)
+        given = parity.examples(policy, 256)
+        action = run({name: value * {"observation": 100, "noise": 10}[name] for name, value in given.items()})
         assert (action >= np.float32(SPEC.low)).all() and (action <= np.float32(SPEC.high)).all()
     assert (policy.columns == 0) == (name == "deterministic")
 
@@ -88,14 +88,15 @@ def test_the_best_of_several_actions(critic, risk, acting, ending):
         run = form.runner(form.encode(traced(policy), describe(policy, None)))
     assert max(difference(policy, run).values()) < 2e-6
     if "temperature" not in acting and critic == "qr":
-        observation, noise = parity.examples(policy, 7)
+        given = parity.examples(policy, 7)
+        observation, noise = given["observation"], given["noise"]
         state = torch.from_numpy(observation)
         with torch.no_grad():
             mean, log_std = policy.agent.actor.net(policy.agent.actor.scaling.observe(state)).chunk(2, -1)
             draws = mean[:, None] + log_std.clamp(-5, 2).exp()[:, None] * torch.from_numpy(noise).reshape(7, 4, 2)
             action = torch.tensor([0.0, 2.0]) + 2 * draws.tanh()
             rho = policy.agent.risk_of(observation[:, None].repeat(4, 1), action.numpy())
-        assert np.allclose(run(observation, noise), action.numpy()[np.arange(7), rho.argmax(1)], atol=1e-5)
+        assert np.allclose(run(given), action.numpy()[np.arange(7), rho.argmax(1)], atol=1e-5)
 
 
 def test_the_central_action_needs_no_noise():
@@ -103,10 +104,10 @@ def test_the_central_action_needs_no_noise():
     with silenced():
         form = Onnx()
         run = form.runner(form.encode(traced(policy), describe(policy, None)))
-    observation, noise = parity.examples(policy, 7)
-    assert noise is None
-    expected = policy.agent.act(observation, deterministic=True)
-    assert np.abs(run(observation, None) - expected).max() < 1e-6
+    given = parity.examples(policy, 7)
+    assert set(given) == {"observation"}
+    expected = policy.agent.act(given["observation"], deterministic=True)
+    assert np.abs(run(given) - expected).max() < 1e-6
     with pytest.raises(InputError, match="actor=flow has no central action"):
         policy_of(agent("flow"), True)
 
@@ -117,8 +118,8 @@ def test_runs_where_there_is_no_torch(tmp_path):
     with silenced():
         content = Onnx().encode(traced(policy), describe(policy, None))
     (tmp_path / "policy.onnx").write_bytes(content)
-    observation, noise = parity.examples(policy, 5)
-    np.savez(tmp_path / "inputs.npz", observation=observation, noise=noise)
+    given = parity.examples(policy, 5)
+    np.savez(tmp_path / "inputs.npz", **given)
     (tmp_path / "packages").mkdir()
     for package in NEEDED:
         for folder in (Path(import_module(name).__file__).parents[1] for name in ("onnxruntime", "numpy")):
@@ -128,9 +129,74 @@ def test_runs_where_there_is_no_torch(tmp_path):
     code = re.sub(r"\b(FOLDER|FILE|INPUTS|OUTPUT)\b", lambda m: repr(str(tmp_path / places[m[1]])), ALONE)
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    with GivenNoise(torch.from_numpy(noise)):
-        expected = policy.agent.act(observation)
+    with GivenNoise(torch.from_numpy(given["noise"])):
+        expected = policy.agent.act(given["observation"])
     assert np.abs(np.load(tmp_path / "action.npy") - expected).max() < 1e-5
+
+
+STATIC = {"name": "cvar", "alpha": (0.05, 0.5), "horizon": "episode"}
+
+
+def static(candidates: int) -> Agent:
+    """An agent of static risk with a dial, whose thresholds are from -1 to 1."""
+    parts = {"actor": {"name": "gaussian", "hidden": (8,)}, "critic": {"name": "qr", "hidden": (8,), "quantiles": 10}}
+    torch.manual_seed(0)
+    spec = SPEC.extended([1.0, 0.5], [2.0, 0.3])
+    built = Agent.build({**parts, "risk": STATIC, "candidates": candidates}, spec).eval()
+    built.risk.gamma.fill_(0.9)
+    built.risk.threshold.copy_(torch.linspace(-1, 1, 9)[:, None])
+    return built
+
+
+@pytest.mark.parametrize(("ending", "candidates"), [(".onnx", 1), (".pt2", 4)])
+def test_what_the_risk_measure_reads_is_an_input(ending, candidates):
+    """The observation comes without it. A dial that is given counts, and the action is that of `agent.act`."""
+    built = static(candidates)
+    policy, form = policy_of(built, False), FORMATS[ending]()
+    described = describe(policy, None)
+    assert described["risk"] == "cvar" and described["inputs"]["observation"]["shape"] == ["batch", 3]
+    column = {"shape": ["batch", 1], "type": "float32"}
+    ends = {name: {"low": low, "high": high} for name, low, high in (("discount", 0, 1), ("alpha", 0.05, 0.5))}
+    extra = {
+        "reward_so_far": {"start": 0.0},
+        "discount": {"start": 1.0, "gamma": 0.9, **ends["discount"]},
+        "alpha": ends["alpha"],
+    }
+    for name, expected in extra.items():
+        assert described["inputs"][name].pop("unit")
+        assert described["inputs"][name] == {**column, **expected}
+    with silenced():
+        run = form.runner(form.encode(traced(policy), described))
+    assert max(difference(policy, run).values()) < 2e-6
+    given = parity.examples(policy, 256)
+    assert given["alpha"].min() < 0.1 < 0.45 < given["alpha"].max() <= 0.5 and given["discount"].min() >= 0
+    with GivenNoise(torch.from_numpy(given["noise"])):
+        own = built.act(
+            given["observation"], alpha=0.1, reward_so_far=given["reward_so_far"], discount=given["discount"]
+        )
+    found = run({**given, "alpha": np.full((256, 1), 0.1, np.float32)})
+    apart = np.abs(found - own).max(-1) > 1e-5
+    numbers = {name: given[name][apart] for name in ("observation", "reward_so_far", "discount")}
+    rho = [built.risk_of(action=action[apart], alpha=0.1, **numbers) for action in (found, own)]
+    assert apart.mean() < (0.5 if candidates > 1 else 1e-9) and np.allclose(*rho, atol=1e-5), "flat utility alone"
+    for name in extra:
+        changed = {**given, name: given[name][::-1].copy()}
+        assert np.abs(run(changed) - run(given)).max() > 1e-3, name
+
+
+def test_candidates_that_are_equally_good_may_come_in_another_order():
+    """The utility is flat where no outcome falls below a threshold. A worse candidate is refused all the same."""
+    policy = policy_of(static(4), False)
+
+    def run(given, size=1.0):
+        turned = given["noise"].reshape(-1, 4, 2)[:, ::-1].reshape(-1, 8).copy()
+        with GivenNoise(torch.from_numpy(turned)):
+            return size * policy.agent.act(**{name: x for name, x in given.items() if name != "noise"})
+
+    apart = np.abs(run(given := parity.examples(policy, 256)) - parity.acted(policy, given)).max(-1)
+    assert (apart > parity.LARGEST).mean() > 0.1 and max(difference(policy, run).values()) < 1e-6
+    with pytest.raises(InputError, match="the exported policy differs"):
+        difference(policy, lambda given: run(given, 0.9))
 
 
 @pytest.mark.parametrize("ending", FORMATS)

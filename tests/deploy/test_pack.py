@@ -97,3 +97,15 @@ def test_a_strange_summary_makes_a_harmless_card(run, change):
     folder = RunFolder(run)
     text = card(folder.config, folder.summary | change, {})
     assert "<script" not in re.sub(r"\\.", "", text) and "## Results" in text
+
+
+def test_the_card_names_the_dial_and_the_command_repeats_it(run):
+    """No number after a name tells a range or a horizon."""
+    folder = RunFolder(run)
+    words = ["task=chain", "critic=qr", "risk=cvar", "risk.alpha=[0.05,0.5]", "risk.horizon=episode", "gamma=0.9"]
+    text = card(compose(words), folder.summary, {})
+    assert "act(observation, reward_so_far=reward_so_far, discount=discount, alpha=0.05)" in text
+    assert "gamma is 0.9." in text and "`alpha` is a dial of the risk measure, from 0.05 to 0.5." in text
+    repeat = shlex.split(re.search(r"^ramac .*$", text, re.M)[0])[1:]
+    assert compose(repeat).difference(compose(words)) is None
+    assert "dial" not in card(folder.config, folder.summary, {})
