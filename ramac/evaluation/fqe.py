@@ -42,22 +42,16 @@ class FittedQ(TD):
     """
 
     def __init__(self, gamma: float) -> None:
-        super().__init__(gamma=gamma)
+        super().__init__(gamma=gamma, aggregation="own")  # no minimum: pessimism would be a bias
         self.in_keys.extend([("next", "action"), "weight"])
 
     def next_pair(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> TensorDict:
         return tensordict.get("next").select("observation", "action")
 
-    def aggregate(self, value: Tensor, target: Agent) -> Tensor:
-        """Returns per member [B, E, N] -> targets of the members [E, B, N]. No minimum: pessimism would be a bias."""
-        return value.movedim(-2, 0)
-
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         with torch.no_grad():
             returns = self.returns(tensordict, agent, target)
-        features = agent.critic.features(tensordict)
-        loss = agent.critic.regression(features, returns.expand(len(features), -1, -1))
-        return (loss * tensordict.get("weight").T).sum(0)
+        return agent.critic.standard_regress(tensordict, returns, tensordict.get("weight"))
 
 
 def left_over(gamma: float, steps: int) -> float:
