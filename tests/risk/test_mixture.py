@@ -136,7 +136,7 @@ def test_a_mixture_has_a_gradient_and_the_shape_of_the_batch(name):
 
 def test_a_measure_may_have_a_parameter_for_each_row():
     rows, u = CVaR(), stratified((3,), 8, torch.zeros(1))
-    rows.alpha, rows.cvar_level = torch.tensor([[0.05], [0.2], [1.0]]), None
+    vars(rows)["alpha"] = torch.tensor([[0.05], [0.2], [1.0]])
     value, edge = torch.randn(2, 3, 20).sort(-1).values, edges(20, torch.zeros(1))
     ways = (
         lambda risk: mixture.of_atoms(risk, value, edge),
