@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ramac.errors import InputError, at_least, at_most
 from ramac.nets import ensemble_mlp
-from ramac.risk import RiskMeasure, edges, midpoints, stratified
+from ramac.risk import RiskMeasure, edges, midpoints, mixture, stratified
 from ramac.spec import Scaling, Spec
 
 
@@ -51,7 +51,10 @@ class Critic(TensorDictModuleBase):
         raise NotImplementedError(f"{type(self).__name__} must define quantile(features, level)")
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:
-        """features [E, B, F], equally likely standardised returns [B, M] -> loss [E, B], proper for the statistic."""
+        """features [E, B, F], equally likely standardised returns [B, M] -> loss [E, B], proper for the statistic.
+
+        Returns [E, B, M] are each member's own.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define regression(features, target)")
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
@@ -61,6 +64,11 @@ class Critic(TensorDictModuleBase):
     def measure_lowest(self, features: Tensor, risk: RiskMeasure) -> Tensor:
         """features [E, B, F] -> rho of the lowest member's standardised Z, level by level [B]."""
         return risk.of_quantiles(lambda level: self.quantile(features, level).amin(0), self.draws(features))
+
+    def measure_mixture(self, features: Tensor, risk: RiskMeasure) -> Tensor:
+        """features [E, B, F] -> rho of the equal mixture of the members' standardised Z [B], exact where possible."""
+        draws = self.draws(features)
+        return mixture.of_quantiles(risk, lambda level: self.quantile(features, level), draws, len(features))
 
     def crossing(self, features: Tensor) -> Tensor:
         """Share of neighbouring levels, out of 100, whose unsorted values cross: [E, B]."""
@@ -100,13 +108,19 @@ class Critic(TensorDictModuleBase):
         return tensordict.set("value", value.reshape(*shape, *value.shape[1:]))
 
     def regress(self, tensordict: TensorDictBase, target: Tensor) -> Tensor:
-        """Loss [*b] of Z(`observation`, `action`) against equally likely returns target [*b, M]; sum over members."""
+        """Loss [*b] of Z(`observation`, `action`) against equally likely returns target [*b, M]; sum over members.
+
+        A target [E, *b, M] is each member's own.
+        """
         return self.standard_regress(tensordict, self.scaling.to_standard(target))
 
-    def standard_regress(self, tensordict: TensorDictBase, target: Tensor) -> Tensor:
-        """`regress` for standardised returns [*b, M]."""
-        features, shape = self.features(tensordict), target.shape[:-1]
-        return self.regression(features, target.reshape(features.shape[1], -1)).sum(0).reshape(shape)
+    def standard_regress(self, tensordict: TensorDictBase, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """`regress` for standardised returns; `weight` [*b, E] of each member's loss, default 1."""
+        features, shape = self.features(tensordict), tensordict["action"].shape[:-1]
+        own = target.shape[: target.dim() - len(shape) - 1]  # (E,) where each member has its own
+        loss = self.regression(features, target.reshape(*own, features.shape[1], target.shape[-1]))
+        loss = loss if weight is None else loss * weight.reshape(-1, len(loss)).T
+        return loss.sum(0).reshape(shape)
 
     def risk(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
         """rho(Z(`observation`, `action`)) of each member: [*b, E]."""
@@ -132,6 +146,18 @@ class Critic(TensorDictModuleBase):
         risk = self.of_rows(risk, tensordict)
         self.sharing = math.prod(tensordict["action"].shape[1:-1])
         standard = self.measure_lowest(self.features(tensordict), risk)
+        return standard.reshape(tensordict["action"].shape[:-1])
+
+    def standard_risk_of_mixture(self, tensordict: TensorDictBase, risk: RiskMeasure) -> Tensor:
+        """rho of standardised Z of a member drawn at random: [*b]. So what the members disagree about is risk too.
+
+        Paper: Rigter et al. 2022, One Risk to Rule Them All.
+        """
+        risk = self.of_rows(risk, tensordict)
+        self.sharing = math.prod(tensordict["action"].shape[1:-1])
+        features = self.features(tensordict)
+        mean = risk.is_mean  # that of a mixture is the mean of the means
+        standard = self.measure(features, risk).mean(0) if mean else self.measure_mixture(features, risk)
         return standard.reshape(tensordict["action"].shape[:-1])
 
     def of_rows(self, risk: RiskMeasure, tensordict: TensorDictBase) -> RiskMeasure:

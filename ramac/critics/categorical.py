@@ -71,7 +71,11 @@ class Categorical(Critic):
 
     def support(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Atoms [E, B, N] in order and the edges [E, B, N+1] of their probabilities."""
-        return self.atom.expand_as(features), cumulative(self.log_probability(features).exp())
+        return self.readout(self.log_probability(features).exp())
+
+    def readout(self, probability: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities of the atoms [*b, N] -> atoms of the law that they stand for [*b, N], and their edges."""
+        return self.atom.expand_as(probability), cumulative(probability)
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:
         return step(*self.support(features), level)
@@ -84,6 +88,9 @@ class Categorical(Critic):
 
     def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
         return risk(*self.support(features))
+
+    def measure_mixture(self, features: Tensor, risk: RiskMeasure) -> Tensor:
+        return risk(*self.readout(self.log_probability(features).exp().mean(0)))  # the atoms are common to all members
 
     def warning(self) -> str | None:
         low, high = self.scaling.to_return(self.atom[[0, -1]]).tolist()
@@ -136,8 +143,8 @@ class HLGauss(Categorical):
         below = torch.special.ndtr((edge - target.unsqueeze(-1)) / (self.smoothing * self.width))
         return below.diff(dim=-1) / (below[..., -1:] - below[..., :1])
 
-    def support(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        atom, edges = super().support(features)
+    def readout(self, probability: Tensor) -> tuple[Tensor, Tensor]:
+        atom, edges = super().readout(probability)
         probability = edges.diff(dim=-1)
         mean = (probability * atom).sum(-1, keepdim=True)
         variance = (probability * (atom - mean).square()).sum(-1, keepdim=True)

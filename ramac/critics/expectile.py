@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ramac.critics import Critic, crossed
 from ramac.registry import critics
-from ramac.risk import RiskMeasure, closed, edges, midpoints, step
+from ramac.risk import RiskMeasure, closed, edges, midpoints, mixture, step
 from ramac.spec import Spec
 
 
@@ -83,6 +83,9 @@ class Expectile(Critic):
             worst = self.atoms(features)[0][..., :1]
             return torch.cat([worst, e - loss / risk.cvar_level], -1).amax(-1)
         return risk(*self.atoms(features))
+
+    def measure_mixture(self, features: Tensor, risk: RiskMeasure) -> Tensor:
+        return mixture.of_atoms(risk, *self.atoms(features))
 
 
 def convex_slopes(x: Tensor, y: Tensor) -> Tensor:

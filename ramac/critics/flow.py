@@ -78,7 +78,7 @@ class Flow(Critic):
 
     def regression(self, features: Tensor, target: Tensor) -> Tensor:
         if target.shape[-1] == 1:
-            target = target.expand(-1, self.levels)  # one outcome, with several starts
+            target = target.expand(*target.shape[:-1], self.levels)  # one outcome, with several starts
         start, t = torch.randn_like(target), torch.rand_like(target)
         x = torch.lerp(start, target, t)
         read = self.end(features, *(part.expand(features.shape[0], -1, -1) for part in (x, t)))

@@ -9,7 +9,7 @@ from ramac.critics import Critic, quantile_huber
 from ramac.errors import at_least, at_most
 from ramac.nets import Ensemble, EnsembleLinear, EnsembleReLU
 from ramac.registry import critics
-from ramac.risk import RiskMeasure, between, cumulative, midpoints
+from ramac.risk import RiskMeasure, between, cumulative, midpoints, mixture
 from ramac.spec import Spec
 
 
@@ -111,8 +111,14 @@ class FQF(IQN):
         entropy = -(log.exp() * log).sum(-1)
         return quantile_huber(value, level, target, self.kappa) + distance - self.entropy * entropy
 
-    def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
+    def own_cells(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Sorted values [E, B, N] in the middle of its cells, and the edges [E, B, N+1] of these."""
         edges = self.cells(features)[0].detach()
         value, order = super().quantile(features, midpoints(edges)).sort(-1)
-        probability = edges.diff(dim=-1).gather(-1, order)  # each value keeps its cell's probability
-        return risk.of_cells(value, cumulative(probability))
+        return value, cumulative(edges.diff(dim=-1).gather(-1, order))  # each value keeps its cell's probability
+
+    def measure(self, features: Tensor, risk: RiskMeasure) -> Tensor:
+        return risk.of_cells(*self.own_cells(features))
+
+    def measure_mixture(self, features: Tensor, risk: RiskMeasure) -> Tensor:
+        return mixture.of_cells(risk, *self.own_cells(features))

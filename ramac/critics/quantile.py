@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 from ramac.critics import Critic, crossed, quantile_huber
 from ramac.errors import at_least, at_most
 from ramac.registry import critics
-from ramac.risk import RiskMeasure, between, edges, midpoints, normal_score
+from ramac.risk import RiskMeasure, between, edges, midpoints, mixture, normal_score
 from ramac.spec import Spec
 
 
@@ -63,6 +63,10 @@ class QR(Critic):
         value, edge = self.values(features).sort(-1).values, edges(self.quantiles, features)
         # beyond the first quantile a lower second one makes the tail shorter, so the lowest of each could read higher
         return torch.minimum(risk.of_cells(value.amin(0), edge), risk.of_cells(value, edge).amin(0))
+
+    def measure_mixture(self, features: Tensor, risk: RiskMeasure) -> Tensor:
+        value = self.values(features).sort(-1).values
+        return mixture.of_cells(risk, value, edges(self.quantiles, value))
 
 
 @critics.register("ncqr", suffix="quantiles")

@@ -21,7 +21,6 @@ from ramac.errors import InputError
 from ramac.evaluation.calibration import of_episodes
 from ramac.losses.temporal import TD
 from ramac.registry import critics, trainers
-from ramac.risk import RiskMeasure
 from ramac.statistics import combined_interval, cvar, cvar_terms
 from ramac.system.runtime import progress_bar, seeded
 
@@ -43,22 +42,16 @@ class FittedQ(TD):
     """
 
     def __init__(self, gamma: float) -> None:
-        super().__init__(gamma=gamma)
+        super().__init__(gamma=gamma, aggregation="own")  # no minimum: pessimism would be a bias
         self.in_keys.extend([("next", "action"), "weight"])
 
     def next_pair(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> TensorDict:
         return tensordict.get("next").select("observation", "action")
 
-    def aggregate(self, value: Tensor, risk: RiskMeasure) -> Tensor:
-        """Returns per member [B, E, N] -> targets of the members [E, B, N]. No minimum: pessimism would be a bias."""
-        return value.movedim(-2, 0)
-
     def forward(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
         with torch.no_grad():
             returns = self.returns(tensordict, agent, target)
-        features = agent.critic.features(tensordict)
-        loss = agent.critic.regression(features, returns.expand(len(features), -1, -1))
-        return (loss * tensordict.get("weight").T).sum(0)
+        return agent.critic.standard_regress(tensordict, returns, tensordict.get("weight"))
 
 
 def left_over(gamma: float, steps: int) -> float:
@@ -221,7 +214,7 @@ class Estimator:
         return {"action_rms": apart, "ood": ood}
 
 
-def mixture(value: np.ndarray, count: int) -> np.ndarray:
+def cvar_mixture(value: np.ndarray, count: int) -> np.ndarray:
     """Quantiles [n count, 100] -> of the mixtures of `count` rows each [n, 100].
 
     They are means of 100 cells, which keep CVaR at whole hundredths.

@@ -26,10 +26,13 @@ class TD(Term):
 
     `aggregation` makes one Z' of the ensemble: `quantile_min`, the lowest member level by level (RADAC, DSAC);
     `risk_min`, all of the member whose risk measure is lowest; `mean`, the members' mean level by level; `tqc`, all
-    members' values together without the highest `drop` share. Terminal states do not bootstrap. `next_actor` draws a':
-    the target network (`average`) or the trained actor; `smoothing` adds noise to it, clipped at `smoothing_clip`, for
-    actions in [-1, 1]; among `candidates` actions the one whose return has the highest risk measure counts.
+    members' values together without the highest `drop` share; `own`, no aggregation: each member has its own target and
+    shares no more than the data and the next actions with the others. Terminal states do not bootstrap. `next_actor`
+    draws a': the target network (`average`) or the trained actor; `smoothing` adds noise to it, clipped at
+    `smoothing_clip`, for actions in [-1, 1]; among `candidates` actions the one whose return has the highest risk
+    measure counts.
     Paper: Bellemare et al. 2017, A Distributional Perspective on Reinforcement Learning; tqc: Kuznetsov et al. 2020;
+    own: Agarwal et al. 2020, An Optimistic Perspective on Offline RL; Ghasemipour et al. 2022, Why So Pessimistic?;
     smoothing: Fujimoto et al. 2018, TD3; candidates: Kumar et al. 2020, CQL, max_target_backup.
     """
 
@@ -44,7 +47,7 @@ class TD(Term):
         others: Sequence[Term] = (),
         *,
         gamma: float = 0.99,  # RADAC
-        aggregation: Literal["quantile_min", "risk_min", "mean", "tqc"] = "quantile_min",  # RADAC
+        aggregation: Literal["quantile_min", "risk_min", "mean", "tqc", "own"] = "quantile_min",  # RADAC
         drop: float = DROP,
         next_actor: Literal["average", "online"] = "average",  # RADAC, Diffusion-QL, TD3; online: SAC, FQL
         smoothing: float = 0.0,  # TD3: 0.2
@@ -96,7 +99,7 @@ class TD(Term):
         return pair
 
     def next_returns(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
-        """Equally weighted samples of standardised Z'(s', a'), before discounting: [B, M]."""
+        """Equally weighted samples of standardised Z'(s', a'), before discounting: [B, M], with `own` [E, B, M]."""
         if self.sources:
             return self.sources[0].next_value(tensordict.get(("next", "observation")))
         pair = self.next_pair(tensordict, agent, target)
@@ -113,7 +116,7 @@ class TD(Term):
         return self.aggregate(value, target.critic.of_rows(target.risk, pair)) + bonus
 
     def returns(self, tensordict: TensorDictBase, agent: Agent, target: Agent) -> Tensor:
-        """Equally weighted samples of standardised r + gamma (1 - terminated) Z'(s', a'): [B, M]."""
+        """Equally weighted samples of standardised r + gamma (1 - terminated) Z'(s', a'): [B, M], or [E, B, M]."""
         going = ~tensordict.get(("next", "terminated"))
         reward = target.critic.scaling.standard_reward(tensordict.get(("next", "reward")), self.gamma, going)
         if self.gamma == 0:  # bandit: skip sampling the next action
@@ -121,10 +124,12 @@ class TD(Term):
         return reward + self.gamma * going * self.next_returns(tensordict, agent, target)
 
     def aggregate(self, value: Tensor, risk: RiskMeasure) -> Tensor:
-        """Equally weighted returns per member [B, E, N] -> of the ensemble [B, M]; M = N, for `tqc` less than E N.
+        """Equally weighted returns per member [B, E, N] -> of the ensemble [B, M], or each one's own [E, B, N].
 
-        `risk` is that of the rows.
+        M = N, for `tqc` less than E N. `risk` is that of the rows.
         """
+        if self.aggregation == "own":
+            return value.movedim(-2, 0)
         if self.aggregation == "quantile_min":
             return value.amin(-2)
         if self.aggregation == "mean":

@@ -10,14 +10,16 @@ from ramac.agent import Agent
 from ramac.losses import DENOISED, POLICY_ACTION, Term, pair_of
 from ramac.registry import losses
 
-Members = Literal["min", "quantile_min", "mean", "first", "random"]
+Members = Literal["min", "quantile_min", "mean", "first", "random", "pooled"]
 
 
 class Value(Term):
     """Base of the terms below: minus rho of the standardised return, of the members that count.
 
     `members`: `min`, the lowest member's risk measure; `quantile_min`, that of the lowest member level by level
-    (RADAC); `mean` (FQL); `first` (TD3+BC); `random`, one of them in each update (Diffusion-QL).
+    (RADAC); `mean` (FQL); `first` (TD3+BC); `random`, one of them in each update (Diffusion-QL); `pooled`, the risk
+    measure of the members' equal mixture, so that their disagreement, which is ignorance, and chance are one risk
+    (Rigter et al. 2022, 1R2R).
 
     `normalise` is the unit in which the weight counts: `std`, per standard deviation of the logged returns, so that
     neither the unit nor the zero of the rewards matters; `abs`, per detached mean |rho| in reward units, for `random`
@@ -41,11 +43,15 @@ class Value(Term):
         self.normalise, self.members = normalise, members
         if members == "quantile_min":
             self.needs = (*self.needs, "critic.differentiable_quantile")
+        if members == "pooled":  # a mixture of means would be ignorance alone
+            self.needs = (*self.needs, "critic.distributional")
 
     def measure(self, pair: TensorDictBase, agent: Agent) -> tuple[Tensor, Tensor]:
         """rho of standardised Z of `observation` and `action`, of the members that count: [B]. Also its scale: []."""
         if self.members == "quantile_min":
             rho = other = agent.critic.standard_risk_of_lowest(pair, agent.risk)
+        elif self.members == "pooled":
+            rho = other = agent.critic.standard_risk_of_mixture(pair, agent.risk)
         elif self.members == "first":
             rho = other = agent.critic.standard_risk(pair, agent.risk, 1).squeeze(-1)
         else:

@@ -118,12 +118,17 @@ class RiskMeasure(nn.Module):
 
         One level is drawn in each of K cells whose edges are (i/K)^3, and its value gets the cell's probability.
         """
-        count = u.shape[-1]
-        edge = edges(count, u) ** DENSE
-        edge = edge if self.averse else 1 - edge.flip(-1)
-        probability = edge.diff()
-        value, order = quantile(edge[:-1] + probability * (u * count).frac()).sort(-1)  # a network's values may cross
+        level, probability = self.dense(u)
+        value, order = quantile(level).sort(-1)  # a network's values may cross
         return self(value, cumulative(probability[order]))
+
+    def dense(self, u: Tensor, reach: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+        """One level [B, K] in each of K cells with the edges reach (i/K)^3, and the cells' probabilities [K]."""
+        count = u.shape[-1]
+        edge = reach * edges(count, u) ** DENSE
+        edge = edge if self.averse else 1 - edge.flip(-1)
+        probability = edge.diff(dim=-1)
+        return edge[..., :-1] + probability * (u * count).frac(), probability
 
 
 class Distortion(RiskMeasure):
@@ -147,7 +152,7 @@ class Distortion(RiskMeasure):
             leaf = tau.detach().requires_grad_()
             return torch.autograd.grad(self.distort(leaf).sum(), leaf)[0]
 
-    def mixture(self, like: Tensor) -> tuple[Tensor, Tensor]:
+    def cvar_mixture(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Levels u < 1 [K] and masses [K], or [B, K], of a mixture of CVaR: rho = sum_k mass_k CVaR_u_k + rest * mean.
 
         The weight of each of 32 cells, narrow at level 0, is its mean. Only a falling weight has no negative mass.
@@ -167,19 +172,12 @@ class Distortion(RiskMeasure):
         What a part of these two cells weighs above their lightest part is read from a line in normal scores, exact for
         a normal law. Its slope is the lesser of the last two, or the jump to a rare hazard would be read as a tail.
         """
-        t = torch.linspace(0, 1, PARTS + 1, device=edges.device, dtype=edges.dtype)
-        part = t**3 * (10 - 15 * t + 6 * t**2)  # small parts at both ends
-        fine = torch.lerp(ends(edges[..., :-1]).unsqueeze(-1), ends(edges[..., 1:]).unsqueeze(-1), part)
+        part, fine = parts(edges)
         flat = self.distort(inside(fine).flatten(-2))
         weight = flat.reshape(*flat.shape[:-1], 2, PARTS + 1).diff(dim=-1)
         part = part.diff()
         extra = weight - part * (weight / part).amin(-1, keepdim=True)  # [*b, 2, PARTS]
-        score, own = ndtri(fine), normal_score(midpoints(edges))
-        density = (-score.square() / 2).exp() / math.sqrt(2 * math.pi)
-        mean = -density.diff(dim=-1) / fine.diff(dim=-1).clamp_min(torch.finfo(fine.dtype).tiny)
-        beyond = mean.clamp(score[..., :-1], score[..., 1:]) - ends(own).unsqueeze(-1)  # mean score of each part
-        slopes = value.diff(dim=-1) / own.diff(dim=-1).clamp_min(torch.finfo(own.dtype).eps)
-        slope = torch.stack([slopes[..., :2].amin(-1), slopes[..., -2:].amin(-1)], -1)
+        beyond, slope = tails(value, edges, fine)
         return self(value, edges) + ((extra * beyond).sum(-1) * slope).sum(-1)
 
     def of_quantiles(self, quantile: Callable[[Tensor], Tensor], u: Tensor) -> Tensor:
@@ -217,6 +215,26 @@ def midpoints(edges: Tensor) -> Tensor:
 def ends(x: Tensor) -> Tensor:
     """First and last: [*b, N] -> [*b, 2]."""
     return torch.stack([x[..., 0], x[..., -1]], -1)
+
+
+def parts(edges: Tensor) -> tuple[Tensor, Tensor]:
+    """Cumulative shares [PARTS+1] of the parts of a cell, and edges [*b, 2, PARTS+1] of those of the first and last."""
+    t = torch.linspace(0, 1, PARTS + 1, device=edges.device, dtype=edges.dtype)
+    share = t**3 * (10 - 15 * t + 6 * t**2)  # small parts at both ends
+    return share, torch.lerp(ends(edges[..., :-1]).unsqueeze(-1), ends(edges[..., 1:]).unsqueeze(-1), share)
+
+
+def tails(value: Tensor, edges: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:
+    """Lines through the two first and last values [*b, N] in normal scores.
+
+    Mean score of each part [*b, 2, PARTS], with the edges `fine`, from the cell's own score, and both slopes [*b, 2].
+    """
+    score, own = ndtri(fine), normal_score(midpoints(edges))
+    density = (-score.square() / 2).exp() / math.sqrt(2 * math.pi)
+    mean = -density.diff(dim=-1) / fine.diff(dim=-1).clamp_min(torch.finfo(fine.dtype).tiny)
+    beyond = mean.clamp(score[..., :-1], score[..., 1:]) - ends(own).unsqueeze(-1)
+    slopes = value.diff(dim=-1) / own.diff(dim=-1).clamp_min(torch.finfo(own.dtype).eps)
+    return beyond, torch.stack([slopes[..., :2].amin(-1), slopes[..., -2:].amin(-1)], -1)
 
 
 def inside(edges: Tensor) -> Tensor:

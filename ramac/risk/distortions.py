@@ -52,7 +52,7 @@ class CVaR(Distortion):
     def distort(self, tau: Tensor) -> Tensor:
         return (tau / self.alpha).clamp(max=1)
 
-    def mixture(self, like: Tensor) -> tuple[Tensor, Tensor]:
+    def cvar_mixture(self, like: Tensor) -> tuple[Tensor, Tensor]:
         level = like.new_zeros(1) + self.alpha  # itself: one number, or one of each row
         return level, torch.ones_like(level)
 

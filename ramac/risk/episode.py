@@ -44,14 +44,17 @@ class Episode(RiskMeasure):
         if measure.is_mean:
             raise ValueError("horizon=episode has no effect on the mean, which is the same for both; leave it out")
         for one in (measure, last):
-            if not isinstance(one, Distortion) or (one.mixture(torch.empty(0, dtype=torch.float64))[1] < -1e-9).any():
+            if (
+                not isinstance(one, Distortion)
+                or (one.cvar_mixture(torch.empty(0, dtype=torch.float64))[1] < -1e-9).any()
+            ):
                 text = "horizon=episode needs a distortion whose weight falls with the level, a mixture of CVaR"
                 raise ValueError(f"{text}, such as cvar, spectral or wang with a negative eta")
         if len(measure.dials) > 1:
             raise ValueError(f"horizon=episode takes one range, got {' and '.join(measure.dials)}")
         assert isinstance(measure, Distortion)
         self.measure, self.renewals, self.dials = measure, renewals, measure.dials
-        count = measure.mixture(torch.empty(0))[0].shape[-1]
+        count = measure.cvar_mixture(torch.empty(0))[0].shape[-1]
         self.register_buffer("threshold", torch.zeros(GRID if self.dials else 1, count))
         self.register_buffer("gamma", torch.ones(()))
         self.register_buffer("widest", torch.zeros(()), persistent=False)  # of training, not of the agent
@@ -84,7 +87,7 @@ class Episode(RiskMeasure):
     def renew(self, returns: Sequence[Tensor]) -> None:
         """Set the thresholds to quantiles of standardised whole returns [M], one set for each value of `grid`."""
         for row, value, whole in zip(self.threshold, self.grid(), returns, strict=True):
-            level, _ = self.measure.dialled(value).mixture(whole)
+            level, _ = self.measure.dialled(value).cvar_mixture(whole)
             row.copy_(whole.quantile(level))
 
     def grid(self) -> list[dict[str, float]]:
@@ -102,7 +105,7 @@ class Episode(RiskMeasure):
             place = ((value - first) / (last - first)).clamp(0, 1) * (GRID - 1)
             below = place.squeeze(-1).long().clamp(max=GRID - 2)
             threshold = torch.lerp(threshold[below], threshold[below + 1], place - below.unsqueeze(-1))
-        level, mass = measure.mixture(threshold)
+        level, mass = measure.cvar_mixture(threshold)
         standard = (so_far - (1 - discount) * scaling.return_mean) / scaling.return_std
         left = (threshold - standard) / discount.clamp_min(torch.finfo(discount.dtype).tiny)
         return Utility(level, mass, left.clamp(-FAR, FAR))

@@ -58,7 +58,7 @@ class MeanCVaR(Distortion):
     def distort(self, tau: Tensor) -> Tensor:
         return self.mean_weight * tau + (1 - self.mean_weight) * (tau / self.alpha).clamp(max=1)
 
-    def mixture(self, like: Tensor) -> tuple[Tensor, Tensor]:
+    def cvar_mixture(self, like: Tensor) -> tuple[Tensor, Tensor]:
         level = like.new_zeros(1) + self.alpha
         return level, torch.zeros_like(level) + 1 - self.mean_weight
 

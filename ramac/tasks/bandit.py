@@ -18,34 +18,39 @@ from ramac.text import for_label
 SAFE, PAID, STRUCK, DEVIATION = 5.0, 9.0, -50.0, 0.5  # mean rewards of centre, ring, hazard; of all their deviation
 HAZARD = 0.05  # probability on the ring
 CENTRE, RING = 0.3, (0.75, 1.1)  # |a| up to CENTRE is the centre, |a| within RING the ring
+RARE, RARE_RADIUS, RARE_HAZARD = (0.85, 0.85), 0.1, 0.1  # the rare arm, a disc beyond the ring
 THRESHOLDS = np.arange(-15.0, 55.0, 0.02)  # minus the returns that occur
 COLUMNS = (
     Column("mass_centre", "centre", "bandit: share of sampled actions on the safe centre, mean over runs"),
     Column("mass_ring", "ring", "bandit: share of sampled actions on the risky ring, mean over runs"),
     Column("mass_off_support", "outside the data", "bandit: share of sampled actions without data, mean over runs"),
+    Column("mass_rare", "rare arm", "bandit: share of sampled actions on the rarely seen arm, mean over runs"),
 )
 
 
-def region(action: np.ndarray) -> np.ndarray:
-    """action [B, 2] -> 0 centre, 1 ring, 2 outside the data: [B]."""
+def region(action: np.ndarray, rare: bool = False) -> np.ndarray:
+    """action [B, 2] -> 0 centre, 1 ring, 2 outside the data, with `rare` 3 for the rare arm: [B]."""
     radius = np.linalg.norm(action, axis=-1)
-    return np.where(radius <= CENTRE, 0, np.where((radius >= RING[0]) & (radius <= RING[1]), 1, 2))
+    place = np.where(radius <= CENTRE, 0, np.where((radius >= RING[0]) & (radius <= RING[1]), 1, 2))
+    return np.where(rare & (np.linalg.norm(action - np.array(RARE), axis=-1) <= RARE_RADIUS), 3, place)
 
 
-def shares(action: np.ndarray) -> dict[str, float]:
-    """Share of actions [B, 2] in each region."""
-    count = np.bincount(region(action), minlength=3) / len(action)
-    return dict(zip((column.key for column in COLUMNS), count.tolist(), strict=True))
+def shares(action: np.ndarray, rare: bool = False) -> dict[str, float]:
+    """Share of actions [B, 2] in each region, in the rare arm only with `rare`."""
+    count = np.bincount(region(action, rare), minlength=3 + rare) / len(action)
+    return dict(zip((column.key for column in COLUMNS), count.tolist(), strict=False))
 
 
 def reward(
     place: np.ndarray, random: np.random.Generator, context: np.ndarray | float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw rewards for regions [B]: centre N(5, 0.5), ring N(9, 0.5) or a hazard N(-50, 0.5), elsewhere 0.
+    """Draw rewards for regions [B]: centre N(5, 0.5), ring and rare arm N(9, 0.5) or a hazard N(-50, 0.5), else 0.
 
-    A hazard strikes with 5 % (1 + context), context [B]. Returns the rewards [B] and whether each was a hazard [B].
+    A hazard strikes with 5 % (1 + context) on the ring, context [B], and with 10 % on the rare arm. Returns the rewards
+    [B] and whether each was a hazard [B].
     """
-    hazard = (place == 1) & (random.random(len(place)) < HAZARD * (1 + np.asarray(context, np.float64)))
+    chance = np.where(place == 1, HAZARD * (1 + np.asarray(context, np.float64)), RARE_HAZARD * (place == 3))
+    hazard = random.random(len(place)) < chance
     mean = np.where(place == 0, SAFE, np.where(hazard, STRUCK, PAID))
     return np.where(place == 2, 0.0, mean + DEVIATION * random.standard_normal(len(place))), hazard
 
@@ -56,8 +61,8 @@ class BanditEnv(gymnasium.Env):
     observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
     action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
 
-    def __init__(self, context: bool = False) -> None:
-        self.has_context = context
+    def __init__(self, context: bool = False, rare: bool = False) -> None:
+        self.has_context, self.rare = context, rare
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
@@ -66,9 +71,9 @@ class BanditEnv(gymnasium.Env):
         return self.context, {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        place = region(np.asarray(action)[None])
+        place = region(np.asarray(action)[None], self.rare)
         value, hazard = reward(place, self.np_random, self.context)
-        info = {"risky": bool(place[0] == 1), "penalty": bool(hazard[0])}
+        info = {"risky": bool(place[0] in (1, 3)), "penalty": bool(hazard[0])}
         return self.context, float(value[0]), True, False, info
 
 
@@ -77,19 +82,21 @@ class Bandit(Task):
     """2-D risky bandit: safe centre (mean 5), risky ring (mean 6.05, CVaR_0.1 about -21.0), made in memory.
 
     `context`: the observation is uniform in [-1, 1] instead of 0, and the ring's hazard strikes with 5 % (1 + context).
+    `rare`: how often a small arm in the corner is logged besides; it pays 9 too, but its hazard strikes with 10 %.
     Paper: Fukazawa et al. 2026, RAMAC, figure of eight panels; its code is not public, the numbers are read off it.
     """
 
     columns = COLUMNS
 
     def __init__(
-        self, *, transitions: int = 10_000, data_seed: int = 0, context: bool = False, steps: int = 3_000,
-        gamma: float = 0.0,
+        self, *, transitions: int = 10_000, data_seed: int = 0, context: bool = False, rare: int = 0,
+        steps: int = 3_000, gamma: float = 0.0,
     ) -> None:  # fmt: skip  # gamma 0: one decision
         at_least(1, transitions=transitions)
         at_most(10**7, transitions=transitions)
-        at_least(0, data_seed=data_seed)
-        self.transitions, self.data_seed, self.context = transitions, data_seed, context
+        at_least(0, data_seed=data_seed, rare=rare)
+        at_most(10**7, rare=rare)
+        self.transitions, self.data_seed, self.context, self.rare = transitions, data_seed, context, rare
 
     def dataset(self) -> Dataset:
         random, count = np.random.default_rng(self.data_seed), self.transitions
@@ -101,31 +108,48 @@ class Bandit(Task):
         # from a generator of its own, so that actions are the same with and without
         later = np.random.default_rng([self.data_seed, 1])
         context = later.uniform(-1, 1, (count, 1)) if self.context else np.zeros((count, 1))
-        seen, each = context.astype(np.float32), np.arange(count)
+        seen = context.astype(np.float32)
         value, _ = reward(place, random, seen[:, 0])
-        log = Log(seen, action, value.astype(np.float32), seen, np.ones(count, bool), each)
-        return Dataset(
-            log, Spec.unit(1, 2).of_returns(value), value, f"{count} draws of the 2-D risky bandit, made in memory"
-        )
+        both = zip(self.rare_draws(), (seen, action, value), strict=True)
+        seen, action, value = (np.concatenate(pair) for pair in both)
+        log = Log(seen, action, value.astype(np.float32), seen, np.ones(len(value), bool), np.arange(len(value)))
+        also = f", and {self.rare} of its rare arm" if self.rare else ""
+        text = f"{count} draws of the 2-D risky bandit{also}, made in memory"
+        return Dataset(log, Spec.unit(1, 2).of_returns(value), value, text)
+
+    def rare_draws(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Observations [n, 1], actions [n, 2] and rewards [n] of the rare arm, from a generator of its own.
+
+        Rewards are drawn first: of data_seed 0 no hazard is among the first five (a chance of 0.59).
+        """
+        random, count = np.random.default_rng([self.data_seed, 3]), self.rare
+        value, _ = reward(np.full(count, 3), random)
+        angle, radius = random.uniform(0, 2 * np.pi, count), RARE_RADIUS * np.sqrt(random.random(count))
+        action = np.array(RARE) + 0.99 * radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
+        seen = random.uniform(-1, 1, (count, 1)) if self.context else np.zeros((count, 1))
+        return seen.astype(np.float32), action.astype(np.float32), value
 
     def environment(self, render_mode: str | None = None) -> gymnasium.Env:
         if render_mode is not None:
             raise InputError("task=bandit has nothing to film; bandit.png in the run folder shows the policy")
-        return gymnasium.wrappers.TimeLimit(BanditEnv(self.context), 1)
+        return gymnasium.wrappers.TimeLimit(BanditEnv(self.context, self.rare > 0), 1)
 
     def process(self, fineness: int) -> Process:
-        """One decision among centre, ring and outside; contexts and normal rewards stand for equally likely cells."""
-        cells = 100 * fineness
+        """One decision among the regions; contexts and normal rewards stand for equally likely cells."""
+        cells, regions = 100 * fineness, 4 if self.rare else 3
         level = (np.arange(cells) + 0.5) / cells
         contexts = 2 * level - 1 if self.context else np.zeros(1)
         normal = DEVIATION * np.array([NormalDist().inv_cdf(u) for u in level])
         count, struck = len(contexts), HAZARD * (1 + contexts)
         rewards = np.concatenate([SAFE + normal, PAID + normal, STRUCK + normal, [0.0]])
-        law = np.zeros((count, 3, 4))  # of each context and region the probabilities of the four kinds of reward
+        law = np.zeros((count, 4, 4))  # of each context and region the probabilities of the four kinds of reward
         law[:, 0, 0], law[:, 1, 1], law[:, 1, 2], law[:, 2, 3] = 1, 1 - struck, struck, 1
+        law[:, 3, 1:3] = 1 - RARE_HAZARD, RARE_HAZARD
+        law = law[:, :regions]
         chance = np.repeat(law.reshape(-1, 4), [cells, cells, cells, 1], 1) / np.repeat([cells, 1], [3 * cells, 1])
-        padding = np.zeros((3 * count, count))  # no reward leads back to a context
-        after = np.concatenate([np.arange(3 * count).reshape(-1, 3), np.zeros((len(rewards), 3), int)])
+        padding = np.zeros((regions * count, count))  # no reward leads back to a context
+        after = np.arange(regions * count).reshape(-1, regions)
+        after = np.concatenate([after, np.zeros((len(rewards), regions), int)])
         start = np.repeat([1 / count, 0], [count, len(rewards)])
         terminal = np.concatenate([np.zeros(count), rewards])
         chance = np.concatenate([padding, chance], 1)
@@ -135,18 +159,23 @@ class Bandit(Task):
         seen = np.linspace(-1, 1, 10_000) if self.context else np.zeros(10_000)
         learned, logged = act(seen[:, None].astype(np.float32)), data.log.action
         with optional("bandit.png"):
-            figure(logged, data.returns, learned, title, folder / "bandit.png")
-        return {**shares(learned), **{f"data_{key}": value for key, value in shares(logged).items()}}
+            figure(logged, data.returns, learned, title, folder / "bandit.png", self.rare > 0)
+        found, data_shares = (shares(action, self.rare > 0) for action in (learned, logged))
+        return {**found, **{f"data_{key}": value for key, value in data_shares.items()}}
 
 
-def figure(logged: np.ndarray, rewards: np.ndarray, learned: np.ndarray, title: str, path: Path) -> None:
+def figure(
+    logged: np.ndarray, rewards: np.ndarray, learned: np.ndarray, title: str, path: Path, rare: bool = False
+) -> None:
     """Logged actions [n, 2] by reward [n], and learned actions [m, 2] over them, with the share of each region."""
     from ramac.plotting import PLAIN  # matplotlib is heavy, and only a finished run draws
 
-    PLAIN(draw)(logged, rewards, learned, title, path)
+    PLAIN(draw)(logged, rewards, learned, title, path, rare)
 
 
-def draw(logged: np.ndarray, rewards: np.ndarray, learned: np.ndarray, title: str, path: Path) -> None:
+def draw(
+    logged: np.ndarray, rewards: np.ndarray, learned: np.ndarray, title: str, path: Path, rare: bool = False
+) -> None:
     """`figure`, in the style that is set."""
     from ramac.plotting import BLUE, GREY, RED, Figure, save
 
@@ -163,12 +192,12 @@ def draw(logged: np.ndarray, rewards: np.ndarray, learned: np.ndarray, title: st
     left.set_title("data: safe centre, risky ring")
     right.scatter(*logged[order].T, color="#CCCCCC", s=4, label="data")
     right.scatter(*learned[:3000].T, color=BLUE, s=5, alpha=0.6, label="learned policy")
-    share = shares(learned)
-    text = ", ".join(f"{column.title} {share[column.key]:{column.style}}" for column in COLUMNS)
+    share = shares(learned, rare)
+    text = ", ".join(f"{column.title} {share[column.key]:{column.style}}" for column in COLUMNS if column.key in share)
     right.set_title(f"{for_label(title, 80)}\n{text}", fontsize=10)
     for axes in (left, right):
         axes.legend(loc="lower left", fontsize=8)
-        for radius in (CENTRE, *RING):
-            axes.add_patch(Circle((0, 0), radius, fill=False, color=GREY, lw=0.6, ls=":"))
+        for place, radius in [((0, 0), CENTRE), *(((0, 0), edge) for edge in RING), (RARE, RARE_RADIUS)][: 3 + rare]:
+            axes.add_patch(Circle(place, radius, fill=False, color=GREY, lw=0.6, ls=":"))
         axes.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), aspect="equal", xlabel="action 1", ylabel="action 2")
     save(canvas, path)

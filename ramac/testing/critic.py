@@ -34,6 +34,9 @@ def critic_findings(entry: str) -> Iterator[str]:
     yield from sample_findings(
         "regress", lambda pair: critic.regress(pair, torch.arange(12.0).expand(len(pair), -1)), critic
     )
+    own = torch.arange(12.0).expand(critic.ensemble, 8, -1)
+    if (loss := critic.regress(pairs(8), own)).shape != (8,):
+        yield f"regress for targets {list(own.shape)}, one for each member, must be [8], not {list(loss.shape)}"
     yield from learned_findings(critic)
 
 

@@ -103,6 +103,44 @@ def test_the_actions_of_one_state_are_compared_at_the_same_levels(batch):
     assert not torch.allclose(apart, apart[:, :1].expand_as(apart), atol=1e-5)
 
 
+@pytest.mark.parametrize("critic", ["qr", "iqn", "expectile", "c51", "mean"])
+def test_own_targets_are_those_of_separate_critics(critic, batch):
+    """The loss is the sum over critics of one member each, which have never heard of each other."""
+    node = {"name": critic, "ensemble": 3, "hidden": (8,)}
+    online, target = agent("deterministic", node), agent("deterministic", node)
+    td = {"name": "td", "gamma": 0.9, "aggregation": "own"}
+    torch.manual_seed(1)  # targets and implicit critics draw levels
+    found = CompositeLoss(online, terms(td), target=target).sample_losses(batch)[0]["td"]
+    plain = torch.zeros(32)
+    for member in range(3):
+        alone = [agent("deterministic", {**node, "ensemble": 1}) for _ in range(2)]
+        for single, all_members in zip(alone, (online, target), strict=True):
+            single.actor.load_state_dict(all_members.actor.state_dict())
+            for weight, weights in zip(single.critic.parameters(), all_members.critic.parameters(), strict=True):
+                weight.data.copy_(weights[member : member + 1] if len(weights) == 3 else weights)
+        torch.manual_seed(1)
+        plain += CompositeLoss(alone[0], terms({"name": "td", "gamma": 0.9}), target=alone[1]).sample_losses(batch)[0][
+            "td"
+        ]
+    assert torch.allclose(found, plain, rtol=1e-4, atol=1e-5)
+    shared = CompositeLoss(online, terms({**td, "aggregation": "quantile_min"}), target=target)
+    torch.manual_seed(1)
+    assert not torch.allclose(found, shared.sample_losses(batch)[0]["td"], rtol=1e-3)
+
+
+def test_a_bonus_and_the_best_candidate_go_into_each_members_own_target(log):
+    online, target = agent("deterministic"), agent("deterministic")
+    td = {"name": "td", "gamma": 0.9, "aggregation": "own", "candidates": 3}
+    loss = CompositeLoss(online, terms(td, {"name": "critic_bc", "weight": 0.5}), target=target)
+    log["step"] = loss.step.expand(32)
+    found = loss.terms["td"].returns(log, online, target)
+    action = target.actor(pair(log["next", "observation"], log["action"]))["action"]  # three times the same
+    q = value(target.critic, log["next", "observation"], action).movedim(-1, 0).unsqueeze(-1)
+    far = ((action - log["next", "action"]) ** 2).sum(-1, keepdim=True) * log["next", "followed"]
+    y = log["next", "reward"] + 0.9 * (1 - log["next", "terminated"].float()) * (q - 0.5 * 3 * far)
+    assert found.shape == (2, 32, 1) and torch.allclose(found, (y - 2) / 3, atol=1e-4)
+
+
 def test_a_bonus_has_the_weight_of_its_step(log):
     online, target = agent("deterministic"), agent("deterministic")
     node = {"name": "critic_bc", "warmup": 2, "ramp": 4}

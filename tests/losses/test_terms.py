@@ -26,6 +26,13 @@ from tests.losses.samples import SPEC, agent, pair, terms
         ("gaussian", "mean", ["td", "guidance"], "loss=guidance needs the actor's denoise"),
         ("gaussian", "mean", ["bc", "risk"], r"loss=risk needs td beside it: loss=\[td,bc,risk\]"),
         ("gaussian", "c51", ["td", {"name": "risk", "members": "quantile_min"}], "critic's differentiable_quantile"),
+        (
+            "gaussian",
+            "mean",
+            ["td", {"name": "risk", "members": "pooled"}],
+            "critic's distributional; critic=mean has none",
+        ),
+        ("gaussian", "mean", ["td", {"name": "td", "aggregation": "own"}, "iql"], "so td.aggregation has no effect"),
         ("onestep", "mean", ["bc"], r"actor=onestep needs distill among the losses: loss=\[bc,distill\]"),
         ("gaussian", "mean", ["td", {"name": "bc", "budget": 1.0, "weight": 0.0}], "a weight above 0"),
         ("gaussian", "mean", ["td", {"name": "critic_bc", "budget": 1.0}], "no loss of its own to hold at budget=1.0"),

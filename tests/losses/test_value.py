@@ -73,7 +73,7 @@ def test_guidance_is_the_noise_along_the_critics_gradient(batch):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("members", ["min", "quantile_min", "mean", "first", "random"])
+@pytest.mark.parametrize("members", ["min", "quantile_min", "mean", "first", "random", "pooled"])
 def test_which_members_count(batch, members):
     online = agent("deterministic", "qr", "neutral")
     torch.manual_seed(3)
@@ -85,13 +85,31 @@ def test_which_members_count(batch, members):
     if members == "random":
         assert any(torch.allclose(-found, each[:, i], atol=1e-4) for i in (0, 1))
         return
-    plain = {"min": each.amin(1), "mean": each.mean(1), "first": each[:, 0], "quantile_min": z.amin(1).mean(-1)}[
-        members
-    ]
+    plain = {
+        "min": each.amin(1),
+        "mean": each.mean(1),
+        "pooled": each.mean(1),
+        "first": each[:, 0],
+        "quantile_min": z.amin(1).mean(-1),
+    }[members]
     # drawn levels estimate the mean of the lowest quantiles, the rest is exact
     assert torch.allclose(-found, plain, atol=0.1 if members == "quantile_min" else 1e-4)
     if members == "quantile_min":
         assert (-found <= each.amin(1) + 0.1).all()
+
+
+@pytest.mark.parametrize("name", ["risk", "risk_onestep", "guidance"])
+def test_the_mixture_of_the_members_may_count(name, batch):
+    """CVaR_0.25 of both members' 100 quantiles together is the mean of the lowest 50, up to the tail's line."""
+    online = agent("ddpm", "qr", "cvar0.25")
+    loss = CompositeLoss(online, terms("td", {"name": name, "members": "pooled"}), target=online)
+    found = loss.sample_losses(batch, [name])[0][name]
+    assert found.shape == (32,) and found.isfinite().all()
+    assert any(grad.abs().sum() > 0 for grad in torch.autograd.grad(found.sum(), [*online.actor.parameters()]))
+    pairs = pair(batch["observation"], batch["action"])
+    z = online.critic.features(pairs).movedim(0, 1).flatten(1).sort(-1).values
+    rho, scale = loss.terms[name].measure(pairs, online)
+    assert torch.allclose(rho, z[:, :50].mean(-1), atol=0.01) and scale == 1
 
 
 @pytest.mark.parametrize("normalise", ["abs", "none", "std"])

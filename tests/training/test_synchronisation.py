@@ -25,6 +25,7 @@ CELLS = [
     "actor=mixture critic=ncqr", "actor=ddim critic=c51", "actor=vae critic=hlgauss",
     "loss=[td,bc,entropy,risk] actor=gaussian", "loss=[td,bc,guidance]", "loss=[td,bc,risk_onestep]",
     "loss=[td,bc] loss.bc.budget=0.1", "loss.td.aggregation=tqc", "loss.td.aggregation=risk_min loss.td.candidates=3",
+    "loss.td.aggregation=own loss.risk.members=pooled", "critic=qr risk=wang loss.risk.members=pooled",
 ]  # fmt: skip
 
 
