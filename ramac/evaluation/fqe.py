@@ -214,7 +214,7 @@ class Estimator:
         return {"action_rms": apart, "ood": ood}
 
 
-def cvar_mixture(value: np.ndarray, count: int) -> np.ndarray:
+def mixture(value: np.ndarray, count: int) -> np.ndarray:
     """Quantiles [n count, 100] -> of the mixtures of `count` rows each [n, 100].
 
     They are means of 100 cells, which keep CVaR at whole hundredths.
