@@ -12,12 +12,15 @@ from ramac.errors import InputError, at_least, at_most, optional
 from ramac.optimum import Process
 from ramac.registry import tasks
 from ramac.spec import Spec
+from ramac.statistics import clipped_normal
 from ramac.tasks import Column, Task
 from ramac.text import for_label
 
 SAFE, PAID, STRUCK, DEVIATION = 5.0, 9.0, -50.0, 0.5  # mean rewards of centre, ring, hazard; of all their deviation
 HAZARD = 0.05  # probability on the ring
 CENTRE, RING = 0.3, (0.75, 1.1)  # |a| up to CENTRE is the centre, |a| within RING the ring
+SHARE, MIDDLE = 0.25, 0.095  # of logged decisions at the centre, and the deviation of their coordinates
+RADIUS, WIDTH = 0.92, 0.045  # of the logged ring: mean and deviation
 THRESHOLDS = np.arange(-15.0, 55.0, 0.02)  # minus the returns that occur
 COLUMNS = (
     Column("mass_centre", "centre", "bandit: share of sampled actions on the safe centre, mean over runs"),
@@ -48,6 +51,24 @@ def reward(
     hazard = (place == 1) & (random.random(len(place)) < HAZARD * (1 + np.asarray(context, np.float64)))
     mean = np.where(place == 0, SAFE, np.where(hazard, STRUCK, PAID))
     return np.where(place == 2, 0.0, mean + DEVIATION * random.standard_normal(len(place))), hazard
+
+
+def unclipped(action: np.ndarray) -> np.ndarray:
+    """Density of the behaviour's draws [*b, 2] before they are clipped to the box: [*b]."""
+    normal = clipped_normal(action, 0, MIDDLE, -np.inf, np.inf)
+    radius = np.linalg.norm(action, axis=-1)
+    ring = clipped_normal(radius, RADIUS, WIDTH, -np.inf, np.inf) / (2 * np.pi * np.maximum(radius, MIDDLE))
+    return SHARE * normal.prod(-1) + (1 - SHARE) * ring
+
+
+def density(log: Log) -> np.ndarray:
+    """Density of the logged actions [T]; on an edge of the box, that of the draws which were clipped to it."""
+    action = log.action.astype(np.float64)
+    found, edge = unclipped(action), np.abs(action) >= 1
+    rows, beyond = edge.any(1), np.linspace(0, 8 * WIDTH, 321)
+    points = action[rows, None] + (np.sign(action) * edge)[rows, None] * beyond[:, None]
+    found[rows] = np.trapezoid(unclipped(points), beyond)
+    return found
 
 
 class BanditEnv(gymnasium.Env):
@@ -93,17 +114,17 @@ class Bandit(Task):
 
     def dataset(self) -> Dataset:
         random, count = np.random.default_rng(self.data_seed), self.transitions
-        angle, radius = random.uniform(0, 2 * np.pi, count), random.normal(0.92, 0.045, count)
+        angle, radius = random.uniform(0, 2 * np.pi, count), random.normal(RADIUS, WIDTH, count)
         ring = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
-        centre = random.normal(0, 0.095, (count, 2))
-        place = (random.random(count) >= 0.25).astype(int)  # the mode that was drawn decides the reward
+        centre = random.normal(0, MIDDLE, (count, 2))
+        place = (random.random(count) >= SHARE).astype(int)  # the mode that was drawn decides the reward
         action = np.where(place[:, None] == 0, centre, ring).clip(-1, 1).astype(np.float32)
         # from a generator of its own, so that actions are the same with and without
         later = np.random.default_rng([self.data_seed, 1])
         context = later.uniform(-1, 1, (count, 1)) if self.context else np.zeros((count, 1))
         seen, each = context.astype(np.float32), np.arange(count)
         value, _ = reward(place, random, seen[:, 0])
-        log = Log(seen, action, value.astype(np.float32), seen, np.ones(count, bool), each)
+        log = Log(seen, action, value.astype(np.float32), seen, np.ones(count, bool), each, behaviour=density)
         return Dataset(
             log, Spec.unit(1, 2).of_returns(value), value, f"{count} draws of the 2-D risky bandit, made in memory"
         )
