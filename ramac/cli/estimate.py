@@ -37,8 +37,8 @@ def show(report: dict[str, Any]) -> None:
     title = f"the same estimator on the behaviour, against {behaviour['episodes']} {kind} episodes"
     columns = ("", "estimate", "returned", "95 % interval of returned")
     show_table(title, columns, predictions(behaviour["cvar"]))
-    show_weighted(report["importance"])
     say(*notes(report))
+    show_weighted(report["importance"])
     if choice := report.get("choice"):
         show_ranking(choice)
     say(report["verdict"], bold=report["verdict"])
@@ -50,7 +50,7 @@ def show_weighted(found: dict[str, Any]) -> None:
     if levels := found.get("cvar"):
         kind = "held-out" if found["held_out"] else "training"
         title = f"the policy by importance weighting of {found['episodes']} {kind} episodes, {found['propensities']}"
-        columns = ("", "estimate", "95 % interval if the log covers it", "bounds", "effective episodes in the tail")
+        columns = ("", "estimate", "95 % interval, if covered", "bounds", "effective episodes")
         show_table(f"{title} propensities", columns, map(weighted, levels))
         noise, steps = (", ".join(f"{x:.3g}" for x in found[key]) for key in ("noise", "effective_by_step"))
         say(f"for the policy with noise of {noise} on its actions; effective episodes by step: {steps}")
