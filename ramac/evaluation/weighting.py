@@ -22,9 +22,9 @@ DRAWS = 8  # of the policy per logged state; weights are unbiased with any numbe
 MOST = 2**18  # draws of the policy: some seconds of one core; of longer logs, episodes are drawn
 CHUNK = 2**12  # states per call of a policy
 NEIGHBOURS = 200  # logged steps whose actions stand for an unknown behaviour: as NARROW
-LONGEST = (
-    50  # steps: a mean squared ratio of 1.2 per step makes 10 000 episodes count as one (Liu et al. 2018, Horizon)
-)
+# steps: with a mean squared ratio of 1.2 each, 10 000 episodes count as one (Liu et al. 2018, Breaking the Curse of
+# Horizon, on the exponential growth)
+LONGEST = 50
 NARROW = 0.5  # of the noise, around similar states' actions: docs/results/offline.md#the-fitted-behaviour
 TAIL = 4 * ENOUGH  # effective episodes in the smallest tail that less noise must leave
 HALVINGS = 5  # of the noise at most
