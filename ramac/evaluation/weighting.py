@@ -188,5 +188,5 @@ def verdict(found: Mapping[str, Any]) -> str:
     thin = [cvar_name(row["alpha"]) for row in found["cvar"] if row["effective"] < ENOUGH]
     if len(thin) == len(found["cvar"]):
         return f"{text}: the effective sample is too small for any bound"
-    text += f", too few for a bound of {' and '.join(thin)}" if thin else ""
+    text += f", too few for a bound of {', '.join(thin)}" if thin else ""
     return text + (f"; {mean}: the log lacks part of what the policy does, only bounds hold" if found["doubt"] else "")
