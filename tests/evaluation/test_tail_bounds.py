@@ -99,15 +99,11 @@ def test_a_kernel_is_a_density_on_the_box(clips):
 
 def test_constant_coordinates_say_nothing():
     log = from_arrays(np.zeros((4, 1)), np.array([[0, 1], [1, 1], [0, 1], [1, 1]]), np.ones(4), np.ones(4), np.zeros(4))
-    kernel, alone = (Kernel.of(part, [0.0] * n, [1.0] * n) for part, n in ((log, 2), (replace_action(log), 1)))
+    kernel, alone = Kernel.of(log, [0, 0], [1, 1]), Kernel.of(replace(log, action=log.action[:, :1]), [0], [1])
     kernel = replace(kernel, width=np.append(alone.width, 0))
     assert kernel.density(log.action[:, None], log.action) == pytest.approx(
         alone.density(log.action[:, None, :1], log.action[:, :1])
     )
-
-
-def replace_action(log: Log) -> Log:
-    return replace(log, action=log.action[:, :1])
 
 
 PARTS = {  # a law whose density is known, inside the behaviour's support: [T] densities of the logged actions
