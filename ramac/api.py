@@ -147,13 +147,15 @@ def estimate(
 ) -> Result:
     """Off-policy evaluation of a run by logged data alone; rows are mean and CVaR of the policy and the behaviour.
 
+    Where episodes are short, rows of `importance` are those of the policy by importance weighting.
     `data`: where the run's data are now. Raises InputError when the folder cannot be used, FloatingPointError when a
     fit diverges.
     """
     from ramac.experiment.estimate import of_run
 
     found = of_run(Path(run), seed, steps, fits, quiet, data)
-    rows = [{"of": who, **row} for who in ("policy", "behaviour") for row in found[who]["cvar"]]
+    parts = ("policy", "behaviour", "importance")
+    rows = [{"of": who, **row} for who in parts for row in found[who].get("cvar", ())]
     return Result(Path(run), found, frame(rows))
 
 

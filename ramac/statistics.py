@@ -4,6 +4,7 @@ scipy.stats takes most of a second to import, so the functions that need it impo
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,31 @@ def cvar(returns: np.ndarray, alpha: float, axis: int = -1) -> np.ndarray:
     ordered = np.moveaxis(np.sort(np.asarray(returns, np.float64), axis), axis, -1)
     share = alpha * ordered.shape[-1]
     return ordered @ (np.clip(share - np.arange(ordered.shape[-1]), 0, 1) / share)
+
+
+def weighted_cvar(ordered: np.ndarray, weights: np.ndarray, alpha: float) -> np.ndarray:
+    """CVaR of returns in ascending order [n] whose shares are weights [..., n]: [...]; nan where all weights are 0."""
+    total = weights.cumsum(-1)
+    below = np.minimum(total / total[..., -1:], alpha)
+    return np.diff(below, prepend=0, axis=-1) @ ordered / alpha
+
+
+def effective_sample(weights: np.ndarray) -> np.ndarray:
+    """Episodes of equal weight that count as much as the weights [..., n]: (sum w)^2 / sum w^2, 0 for no weight. [...]
+
+    Paper: Kish 1965, Survey Sampling.
+    """
+    squares = np.square(weights).sum(-1)
+    return np.divide(np.square(weights.sum(-1)), squares, out=np.zeros_like(squares), where=squares > 0)
+
+
+def clipped_normal(value: np.ndarray, mean: Any, deviation: Any, low: Any, high: Any) -> np.ndarray:
+    """Density of a normal variable that is clipped to [low, high], any shape; at both ends its probability there."""
+    from scipy.special import ndtr
+
+    inside = np.exp(-0.5 * np.square((value - mean) / deviation)) / (deviation * np.sqrt(2 * np.pi))
+    found = np.where(value <= low, ndtr((low - mean) / deviation), inside)
+    return np.where(value >= high, ndtr((mean - high) / deviation), found)
 
 
 def tails(returns: np.ndarray, alphas: tuple[float, ...]) -> dict[str, float]:

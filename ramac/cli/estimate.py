@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
 
 
 def show(report: dict[str, Any]) -> None:
-    """Print the estimate, the check on the behaviour, the ranking of several checkpoints, and the verdict."""
+    """Print the estimate, its check on the behaviour, the weighted returns, the ranking of checkpoints, the verdict."""
     policy, behaviour = report["policy"], report["behaviour"]
     run, kind = report["run_dir"], "held-out" if behaviour["held_out"] else "training"
     first = f"first states of {policy['starts']} {kind} episodes, gamma {report['gamma']:g}"
@@ -38,10 +38,30 @@ def show(report: dict[str, Any]) -> None:
     columns = ("", "estimate", "returned", "95 % interval of returned")
     show_table(title, columns, predictions(behaviour["cvar"]))
     say(*notes(report))
+    show_weighted(report["importance"])
     if choice := report.get("choice"):
         show_ranking(choice)
     say(report["verdict"], bold=report["verdict"])
     say(f"figure and numbers: {(files := f'{run}/estimate.*')}", bold=files)
+
+
+def show_weighted(found: dict[str, Any]) -> None:
+    """Print the returns by importance weighting and what limits them, or why there are none."""
+    if levels := found.get("cvar"):
+        kind = "held-out" if found["held_out"] else "training"
+        title = f"the policy by importance weighting of {found['episodes']} {kind} episodes, {found['propensities']}"
+        columns = ("", "estimate", "95 % interval, if covered", "bounds", "effective episodes")
+        show_table(f"{title} propensities", columns, map(weighted, levels))
+        noise, steps = (", ".join(f"{x:.3g}" for x in found[key]) for key in ("noise", "effective_by_step"))
+        say(f"for the policy with noise of {noise} on its actions; effective episodes by step: {steps}")
+    say(found["verdict"])
+
+
+def weighted(row: dict[str, Any]) -> tuple[str, ...]:
+    """Name, estimate, interval, bounds and effective episodes; a dash for what there is not."""
+    estimate = "-" if row["estimate"] is None else f"{row['estimate']:.2f}"
+    ends = ("-" if row[f"{prefix}low"] is None else span(row, prefix) for prefix in ("", "bound_"))
+    return cvar_name(row["alpha"]), estimate, *ends, f"{row['effective']:.1f}"
 
 
 def notes(report: dict[str, Any]) -> list[str]:

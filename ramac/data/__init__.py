@@ -35,6 +35,8 @@ class Log:
     penalty: np.ndarray | None = None  # [T] like `reward`, 0 where no hazard struck; None: data without hazards
     risky: np.ndarray | None = None  # [T] bool, whether a hazard could have struck
     clean_reward: np.ndarray | None = None  # [T] like `reward`, before hazards
+    propensity: np.ndarray | None = None  # [T] the behaviour's density of the logged action, where the source has it
+    behaviour: "Callable[[Log], np.ndarray] | None" = None  # computes the propensities of whole episodes instead
     environment: EnvSpec | None = None  # what the data were collected in, where the source says so
     evaluation_environment: EnvSpec | None = None  # what a policy is to be judged in, where the source names another
     parts: tuple[str, ...] | None = None  # vectors of nested observations, in the order of `observation`

@@ -14,7 +14,7 @@ from ramac.errors import InputError
 
 def from_arrays(
     observations: Any, actions: Any, rewards: Any, terminals: Any, timeouts: Any = None, next_observations: Any = None,
-    *, episode: Any = None, step: Any = None,
+    *, episode: Any = None, step: Any = None, propensities: Any = None,
 ) -> Log:  # fmt: skip
     """Steps in order, in the keys of D4RL: observations [T, O], actions [T, A], rewards, terminals and timeouts [T].
 
@@ -22,11 +22,12 @@ def from_arrays(
     of `episode` ids [T] ends one too, and so does the last step. Rows out of the order of `step` [T] are sorted within
     their episode. Missing next observations are taken from the following step. The last step of a cut episode then has
     none and is left out, as in d4rl's `qlearning_dataset`; a terminal step keeps its own observation there: it never
-    bootstraps. Raises InputError that names the array which does not fit.
+    bootstraps. `propensities` [T]: the behaviour's density of the logged action. Raises InputError that names the array
+    which does not fit.
     """
     given = {"observations": observations, "actions": actions, "rewards": rewards}
     given |= {"terminals": terminals, "timeouts": timeouts, "next_observations": next_observations}
-    return log_of({**given, "episode": episode, "step": step})
+    return log_of({**given, "episode": episode, "step": step, "propensities": propensities})
 
 
 def log_of_columns(
@@ -67,6 +68,7 @@ def log_of(given: Mapping[str, Any], origin: str = "") -> Log:
     for key, array in arrays.items():
         if len(array) != count or not count:
             raise InputError(f"{key} have {len(array)} steps, observations {count}; all need the same, at least 1")
+    refuse_no_densities(arrays.get("propensities"))
     after = arrays.get("next_observations")
     if after is not None and (shape := list(after.shape)) != (wanted := list(arrays["observations"].shape)):
         raise InputError(f"next_observations have shape {shape}, observations {wanted}")
@@ -80,9 +82,10 @@ def log_of(given: Mapping[str, Any], origin: str = "") -> Log:
     observation, *rest = narrow(arrays["observations"], *([] if after is None else [arrays["next_observations"]]))
     (reward,), terminated = narrow(arrays["rewards"]), arrays["terminals"]
     action = arrays["actions"].astype(np.float32, copy=False)
-    end = terminated | arrays["timeouts"] | changed
+    end, propensity = terminated | arrays["timeouts"] | changed, arrays.get("propensities")
     if rest:
-        return Log(observation, action, reward, rest[0], terminated, np.flatnonzero(np.append(True, end[:-1])))
+        start = np.flatnonzero(np.append(True, end[:-1]))
+        return Log(observation, action, reward, rest[0], terminated, start, propensity=propensity)
     cut = end & ~terminated
     cut[-1] = not terminated[-1]
     if cut.all():
@@ -92,7 +95,18 @@ def log_of(given: Mapping[str, Any], origin: str = "") -> Log:
     episode = (np.cumsum(end) - end)[kept]
     start = np.flatnonzero(np.diff(episode, prepend=-1))
     observation, action, reward, terminated = (take(part, kept) for part in (observation, action, reward, terminated))
-    return Log(observation, action, reward, after, terminated, start)
+    propensity = None if propensity is None else take(propensity, kept)
+    return Log(observation, action, reward, after, terminated, start, propensity=propensity)
+
+
+def refuse_no_densities(propensity: np.ndarray | None) -> None:
+    """Refuse propensities [T] that no logged action can have. Raises InputError."""
+    if propensity is not None and (wrong := ~((propensity > 0) & np.isfinite(propensity))).any():
+        row = int(wrong.argmax())
+        raise InputError(
+            f"propensities must be finite and above 0, got {propensity[row]:g} at row {row};"
+            " data.columns.propensities=null leaves them out"
+        )
 
 
 def _order(

@@ -22,6 +22,7 @@ USUAL: dict[str, tuple[str, ...]] = {
     "next_observations": ("next_observations", "next_observation", "next_obs", "next_states", "next_state"),
     "episode": ("episode", "episode_id", "episode_index"),
     "step": ("step", "timestep", "frame_index", "timestamp", "time"),
+    "propensities": ("propensities", "propensity", "pscore"),  # the last is that of the Open Bandit Pipeline
 }
 NEEDED = ("observations", "actions", "rewards")
 WIDE = ("observations", "actions", "next_observations")  # [T, n], the others [T]

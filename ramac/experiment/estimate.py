@@ -18,6 +18,7 @@ from ramac.data import Dataset
 from ramac.errors import InputError, optional, whole_number
 from ramac.evaluation.calibration import cvar_name
 from ramac.evaluation.fqe import Estimator, left_over
+from ramac.evaluation.weighting import of_policy
 from ramac.experiment.config import SEEDS
 from ramac.experiment.fits import FITS, LIMITS, STEPS
 from ramac.experiment.folder import RunFolder
@@ -28,6 +29,7 @@ from ramac.registry import critics, label_of, risks
 from ramac.statistics import ENOUGH
 from ramac.system.files import alone, write_json
 from ramac.system.paths import refuse_unsafe
+from ramac.system.runtime import seeded
 
 CRITIC = "qr"  # the most accurate in docs/results/critics.md
 UNFINISHED = 0.1  # of the initial error: an estimate this near to its first guess says little
@@ -165,7 +167,9 @@ def judge(
     device = agents[last].actor.scaling.centre.device
     estimator = Estimator(data, gamma, alphas, fits.seed, fits.steps, fits.count, CRITIC, device, quiet)
     reports = {step: report(estimator, agent) for step, agent in agents.items()}
-    found = {"run_dir": str(run), "data": data.origin, **reports[last]}
+    with seeded(fits.seed, device):
+        weighted = of_policy(data, agents[last].act, gamma, alphas, fits.seed)
+    found = {"run_dir": str(run), "data": data.origin, **reports[last], "importance": weighted}
     if len(agents) > 1:
         found["choice"] = rank(agents, reports, data)
     path, behaviour = RunFolder(run).estimate_file, found["behaviour"]

@@ -12,6 +12,7 @@ from ramac.errors import InputError, at_least, at_most, optional
 from ramac.optimum import Process
 from ramac.registry import tasks
 from ramac.spec import Spec
+from ramac.statistics import clipped_normal
 from ramac.tasks import Column, Task
 from ramac.text import for_label
 
@@ -19,6 +20,8 @@ SAFE, PAID, STRUCK, DEVIATION = 5.0, 9.0, -50.0, 0.5  # mean rewards of centre, 
 HAZARD = 0.05  # probability on the ring
 CENTRE, RING = 0.3, (0.75, 1.1)  # |a| up to CENTRE is the centre, |a| within RING the ring
 RARE, RARE_RADIUS, RARE_HAZARD = (0.85, 0.85), 0.1, 0.1  # the rare arm, a disc beyond the ring
+SHARE, MIDDLE = 0.25, 0.095  # of logged decisions at the centre, and the deviation of their coordinates
+RADIUS, WIDTH = 0.92, 0.045  # of the logged ring: mean and deviation
 THRESHOLDS = np.arange(-15.0, 55.0, 0.02)  # minus the returns that occur
 COLUMNS = (
     Column("mass_centre", "centre", "bandit: share of sampled actions on the safe centre, mean over runs"),
@@ -53,6 +56,24 @@ def reward(
     hazard = random.random(len(place)) < chance
     mean = np.where(place == 0, SAFE, np.where(hazard, STRUCK, PAID))
     return np.where(place == 2, 0.0, mean + DEVIATION * random.standard_normal(len(place))), hazard
+
+
+def unclipped(action: np.ndarray) -> np.ndarray:
+    """Density of the behaviour's draws [*b, 2] before they are clipped to the box: [*b]."""
+    normal = clipped_normal(action, 0, MIDDLE, -np.inf, np.inf)
+    radius = np.linalg.norm(action, axis=-1)
+    ring = clipped_normal(radius, RADIUS, WIDTH, -np.inf, np.inf) / (2 * np.pi * np.maximum(radius, MIDDLE))
+    return SHARE * normal.prod(-1) + (1 - SHARE) * ring
+
+
+def density(log: Log) -> np.ndarray:
+    """Density of the logged actions [T]; on an edge of the box, that of the draws which were clipped to it."""
+    action = log.action.astype(np.float64)
+    found, edge = unclipped(action), np.abs(action) >= 1
+    rows, beyond = edge.any(1), np.linspace(0, 8 * WIDTH, 321)
+    points = action[rows, None] + (np.sign(action) * edge)[rows, None] * beyond[:, None]
+    found[rows] = np.trapezoid(unclipped(points), beyond)
+    return found
 
 
 class BanditEnv(gymnasium.Env):
@@ -100,10 +121,10 @@ class Bandit(Task):
 
     def dataset(self) -> Dataset:
         random, count = np.random.default_rng(self.data_seed), self.transitions
-        angle, radius = random.uniform(0, 2 * np.pi, count), random.normal(0.92, 0.045, count)
+        angle, radius = random.uniform(0, 2 * np.pi, count), random.normal(RADIUS, WIDTH, count)
         ring = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
-        centre = random.normal(0, 0.095, (count, 2))
-        place = (random.random(count) >= 0.25).astype(int)  # the mode that was drawn decides the reward
+        centre = random.normal(0, MIDDLE, (count, 2))
+        place = (random.random(count) >= SHARE).astype(int)  # the mode that was drawn decides the reward
         action = np.where(place[:, None] == 0, centre, ring).clip(-1, 1).astype(np.float32)
         # from a generator of its own, so that actions are the same with and without
         later = np.random.default_rng([self.data_seed, 1])
@@ -112,7 +133,9 @@ class Bandit(Task):
         value, _ = reward(place, random, seen[:, 0])
         both = zip(self.rare_draws(), (seen, action, value), strict=True)
         seen, action, value = (np.concatenate(pair) for pair in both)
-        log = Log(seen, action, value.astype(np.float32), seen, np.ones(len(value), bool), np.arange(len(value)))
+        ended, each = np.ones(len(value), bool), np.arange(len(value))
+        known = None if self.rare else density  # the rare arm is counted, not drawn
+        log = Log(seen, action, value.astype(np.float32), seen, ended, each, behaviour=known)
         also = f", and {self.rare} of its rare arm" if self.rare else ""
         text = f"{count} draws of the 2-D risky bandit{also}, made in memory"
         return Dataset(log, Spec.unit(1, 2).of_returns(value), value, text)

@@ -5,8 +5,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from ramac.data import Log
 from ramac.optimum import Process
 from ramac.registry import tasks
+from ramac.statistics import clipped_normal
 from ramac.tasks.generated import GeneratedTask
 
 START, LUCKY, UNLUCKY, CROSSROADS, END = range(5)
@@ -66,6 +68,10 @@ class Chain(GeneratedTask):
         for t in range(HORIZON):
             state[:, t + 1], reward[:, t] = follow(state[:, t], action[:, t], uniform[:, t])
         return np.eye(5, dtype=np.float32)[state], action, reward
+
+    @staticmethod
+    def density(log: Log) -> np.ndarray:
+        return np.mean([clipped_normal(log.action[:, 0], mode, SPREAD, -1, 1) for mode in MODES], 0)
 
     def process(self, fineness: int) -> Process:
         won, lost = END + 1, END + 2  # the end after the gamble

@@ -27,6 +27,11 @@ class GeneratedTask(LoggedTask):
     def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Observations [count, length + 1, O], actions [count, length] and rewards [count, length] of episodes."""
 
+    @staticmethod
+    @abstractmethod
+    def density(log: Log) -> np.ndarray:
+        """Density of each action of whole episodes, given the episode's earlier steps: [T]; of an atom, its mass."""
+
     def clean(self) -> tuple[Log, str]:
         if self.source is not None:
             return super().clean()
@@ -36,5 +41,5 @@ class GeneratedTask(LoggedTask):
         now, then = (part.reshape(count * self.length, -1) for part in (seen[:, :-1], seen[:, 1:]))
         each = np.arange(len(now))
         ended, start = each % self.length == self.length - 1, each[:: self.length]
-        log = Log(now, action.reshape(-1, 1), reward.ravel(), then, ended, start)
+        log = Log(now, action.reshape(-1, 1), reward.ravel(), then, ended, start, behaviour=self.density)
         return log, f"{label_of(tasks, type(self))}, made in memory from seed {self.data_seed}"

@@ -6,8 +6,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from ramac.data import Log
 from ramac.optimum import Process, best_means
 from ramac.registry import tasks
+from ramac.statistics import clipped_normal
 from ramac.tasks.generated import GeneratedTask
 
 LEVEL, REVERSION, VOLATILITY, STEP, HORIZON = 1.0, 2.0, 1.0, 0.1, 10
@@ -15,6 +17,7 @@ LIMIT, COST, PENALTY = 2.0, 0.005, 0.5  # of a trade, per square of a trade, per
 KEPT = math.exp(-REVERSION * STEP)  # of a distance from the level after one step
 DEVIATION = VOLATILITY * math.sqrt((1 - KEPT**2) / (2 * REVERSION))  # of one step: the exact transition
 WIDEST, MOST, RANGE = 2.4, 10.0, 12.0  # ends of the grid: of |price - LEVEL| (4.8 deviations), |inventory|, |cash|
+SHARES = (0.5, 0.25, 0.25)  # of the behaviours: the best mean, hardly any trade, random trades
 NOISE, SMALL, RANDOM = 0.3, 0.05, 1.0  # of the behaviours: two deviations, and the largest random trade
 ID = "ramac/Trading-v0"
 
@@ -101,6 +104,13 @@ def best_trades() -> np.ndarray:
     return np.stack(trades).reshape(HORIZON, -1, len(q))
 
 
+def nearest(best: np.ndarray, step: Any, price: np.ndarray, inventory: np.ndarray) -> np.ndarray:
+    """The best trades [*b] at the points of the grid that are nearest to prices and inventories [*b]."""
+    place = (np.rint((price - LEVEL) / 0.2 + best.shape[1] // 2), np.rint(inventory / 0.5 + best.shape[2] // 2))
+    near = (p.clip(0, n - 1).astype(int) for p, n in zip(place, best.shape[1:], strict=True))
+    return best[(step, *near)]
+
+
 @tasks.register("trading")
 class Trading(GeneratedTask):
     """Ten trades of an asset whose price returns to its level; the best mean trades, the best CVaR_0.1 does not.
@@ -119,10 +129,24 @@ class Trading(GeneratedTask):
     def process(self, fineness: int) -> Process:
         return grid(0.2 / fineness, 0.5 / fineness)
 
+    @staticmethod
+    def density(log: Log) -> np.ndarray:
+        trade = log.action.reshape(-1, HORIZON).astype(np.float64)
+        price, inventory, _ = np.moveaxis(log.observation.reshape(-1, HORIZON, 3).astype(np.float64), -1, 0)
+        best = nearest(best_trades(), np.arange(HORIZON), price, inventory)
+        kinds = (
+            clipped_normal(trade, best, NOISE, -LIMIT, LIMIT),
+            clipped_normal(trade, 0, SMALL, -LIMIT, LIMIT),
+            (np.abs(trade) <= RANDOM) / (2 * RANDOM),
+        )
+        # one behaviour acts in the whole episode: its earlier trades tell which
+        joint = np.tensordot(SHARES, np.stack(kinds).cumprod(-1), 1)
+        return (joint / np.pad(joint[:, :-1], ((0, 0), (1, 0)), constant_values=1)).ravel()
+
     def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         best, noise = best_trades(), random.standard_normal((2, HORIZON, count))
         behaviour, anything = (
-            random.choice(3, count, p=(0.5, 0.25, 0.25)),
+            random.choice(3, count, p=SHARES),
             random.uniform(-RANDOM, RANDOM, (HORIZON, count)),
         )
         observation = np.empty((HORIZON + 1, count, 3))
@@ -130,9 +154,8 @@ class Trading(GeneratedTask):
         price, inventory = np.full(count, LEVEL), np.zeros(count)
         for t in range(HORIZON):
             observation[t] = np.stack([price, inventory, np.full(count, t)], -1)
-            place = (np.rint((price - LEVEL) / 0.2 + best.shape[1] // 2), np.rint(inventory / 0.5 + best.shape[2] // 2))
-            near = (p.clip(0, n - 1).astype(int) for p, n in zip(place, best.shape[1:], strict=True))
-            choice = best[(t, *near)] + NOISE * noise[0, t], SMALL * noise[0, t], anything[t]
+            trades = nearest(best, t, price, inventory)
+            choice = trades + NOISE * noise[0, t], SMALL * noise[0, t], anything[t]
             # in float32 as it is stored, so that rewards are those of the stored trades
             trade[t] = np.choose(behaviour, choice).clip(-LIMIT, LIMIT).astype(np.float32)
             reward[t] = payment(price, trade[t])

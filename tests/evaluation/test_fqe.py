@@ -349,10 +349,12 @@ def test_a_run_gets_an_estimate(run, capsys):
     assert main([str(run), "steps=30", "seed=3", "fits=2"]) == 0
     printed = capsys.readouterr().out
     assert "CVaR 0.1" in printed
+    assert "by importance weighting of 500 training episodes, known propensities" in " ".join(printed.split())
     assert "checkpoints by highest estimated cvar0.1" in printed
     found = json.loads((run / "estimate.json").read_text())
     assert (found["seed"], found["steps"], found["fits"], found["gamma"]) == (3, 30, 2, 0)
     assert not found["behaviour"]["held_out"]
+    assert [row["alpha"] for row in found["importance"]["cvar"]] == [row["alpha"] for row in found["policy"]["cvar"]]
     assert {row["step"] for row in found["choice"]["rows"]} == {10, 20}
     assert (run / "estimate.png").stat().st_size > 10_000
     assert not list(run.glob("*.part"))
