@@ -1,5 +1,6 @@
 """Terms that pass the risk measure of the return to the actor: through its chain, in one step, or as guidance."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -7,6 +8,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from ramac.agent import Agent
+from ramac.errors import InputError
 from ramac.losses import DENOISED, POLICY_ACTION, Term, pair_of
 from ramac.registry import losses
 
@@ -43,8 +45,12 @@ class Value(Term):
         self.normalise, self.members = normalise, members
         if members == "quantile_min":
             self.needs = (*self.needs, "critic.differentiable_quantile")
-        if members == "pooled":  # a mixture of means would be ignorance alone
-            self.needs = (*self.needs, "critic.distributional")
+
+    def check(self, name: str, agent: Agent, terms: Mapping[str, Term]) -> None:
+        super().check(name, agent, terms)
+        if self.members == "pooled" and not agent.critic.distributional:  # a mixture of means has no chance in it
+            text = f"loss={name}: members=pooled needs a critic of distributions, and this one learns the mean only"
+            raise InputError(f"{text}; choose members=min, or another critic")
 
     def measure(self, pair: TensorDictBase, agent: Agent) -> tuple[Tensor, Tensor]:
         """rho of standardised Z of `observation` and `action`, of the members that count: [B]. Also its scale: []."""

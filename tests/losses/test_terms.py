@@ -30,7 +30,7 @@ from tests.losses.samples import SPEC, agent, pair, terms
             "gaussian",
             "mean",
             ["td", {"name": "risk", "members": "pooled"}],
-            "critic's distributional; critic=mean has none",
+            "members=pooled needs a critic of distributions",
         ),
         ("gaussian", "mean", ["td", {"name": "td", "aggregation": "own"}, "iql"], "so td.aggregation has no effect"),
         ("onestep", "mean", ["bc"], r"actor=onestep needs distill among the losses: loss=\[bc,distill\]"),
