@@ -104,8 +104,9 @@ class Agent(TensorDictModuleBase):
             agent = cls(actors.build(parts["actor"], spec), critics.build(parts["critic"], spec), risk, acting)
         if not agent.critic.distributional and not risk.is_mean:
             name = risks.label(parts["risk"])
-            if risk.whole is not risk:
-                raise InputError(f"risk={name} is the mean of a utility, which a critic of the mean alone cannot read")
+            if risk.context:
+                what = "a range" if risk.whole is risk else "the mean of a utility"
+                raise InputError(f"risk={name} is {what}, which a critic of the mean alone cannot read")
             warnings.warn(f"this critic learns the mean only: risk={name} reads as the mean", stacklevel=2)
         return agent
 

@@ -4,7 +4,8 @@ RUN [episodes=N]          a run's predicted against its realised returns, in the
 critic=NAME [KEY=VALUE]   a new critic on problems with known answers; settings of critic, risk, trainer,
                           loss.td.aggregation, loss.td.drop, seed, device, run_dir; exit status 1 when it fails
 task=NAME [run=RUN]       the best mean and CVaR of a task where they are known, and the regret of a run's policy; also
-                          alpha=0.25 task.context=true, and with a run episodes=5000 seed=1
+                          alpha=0.25 task.context=true, and with a run episodes=5000 seed=1 risk.eta=-0.5; a run
+                          whose dial is the level of a CVaR plays at alpha
 measures                  bias and deviation of every risk measure as each critic reads it, of known laws; as Markdown
 """
 
@@ -61,7 +62,7 @@ def check_policy(arguments: list[str]) -> None:
     if runs:
         show_regret(regret_of(Path(runs[-1]), given))
         return
-    if alone := [key for key in ("episodes", "seed") if key in given]:
+    if alone := [key for key in given if key in ("episodes", "seed") or key.startswith("risk.")]:
         raise InputError(f"{alone[0]}= goes with run=RUN: without a run no episode is played")
     show_optima(optima_of(given))
 
@@ -80,6 +81,7 @@ def show_regret(report: dict[str, Any]) -> None:
     """Print optimum, what the run reached, and the regret."""
     columns = ("objective", "optimum", "grid error", "reached", "95 % interval", "regret")
     title = f"{report['run_dir']}: {report['episodes']} episodes, CVaR at {report['alpha']:g}"
+    title += "".join(f", played at risk.{name}={value:g}" for name, value in report.get("dial", {}).items())
     rows = []
     for row in report["rows"]:
         cells = (f"{row[key]:z.3f}" for key in ("optimum", "grid_error", "reached"))

@@ -231,6 +231,9 @@ def show(summary: dict[str, Any]) -> None:
     columns = ("episode return", policy, "95 % interval", data)
     show_table(title if recipe is None else f"{recipe} on {title}", columns, [*rows, *task_rows(summary)])
     warn_of_thin_tails(summary)
+    if dial := summary.get("dial"):
+        at = " ".join(f"risk.{name}={value:g}" for name, value in dial.items())
+        say(f"played at {at}; other values of the dial: ramac eval {summary['run_dir']} risk.{next(iter(dial))}=VALUE")
     speed = "{updates_per_second:.1f} gradient steps/s, {wall_seconds:.0f} s in all".format(**summary)
     say(f"{speed}; everything is in {summary['run_dir']}", bold=summary["run_dir"])
     this = f"ramac task={summary['task']}" + (f" recipe={recipe}" if recipe else "")
