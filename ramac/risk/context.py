@@ -97,6 +97,11 @@ class Context:
                 batch.set(key, torch.cat([found, *dials], -1))  # pyright: ignore[reportUnknownMemberType]
 
 
+def on_host(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with arrays in place of Tensors, whose range is then checked too: that waits for their device."""
+    return {key: value.detach().cpu().numpy() if isinstance(value, Tensor) else value for key, value in given.items()}
+
+
 def drawn(first: float, last: float, share: Tensor) -> Tensor:
     """Values of a range at uniform shares in [0, 1), same shape: uniform, or of a positive range in its logarithm.
 
