@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ramac.cli import run_of, settings, show_table
+from ramac.cli import dial_of, run_of, settings, show_table
 from ramac.cli.estimate import miscalibration, predictions, span
 from ramac.errors import InputError
 from ramac.evaluation.critic_check import failures
@@ -81,7 +81,7 @@ def show_regret(report: dict[str, Any]) -> None:
     """Print optimum, what the run reached, and the regret."""
     columns = ("objective", "optimum", "grid error", "reached", "95 % interval", "regret")
     title = f"{report['run_dir']}: {report['episodes']} episodes, CVaR at {report['alpha']:g}"
-    title += "".join(f", played at risk.{name}={value:g}" for name, value in report.get("dial", {}).items())
+    title += f", played at {dial}" if (dial := dial_of(report)) else ""
     rows = []
     for row in report["rows"]:
         cells = (f"{row[key]:z.3f}" for key in ("optimum", "grid_error", "reached"))
@@ -96,6 +96,7 @@ def show_run(report: dict[str, Any]) -> None:
     """Print predicted against realised returns."""
     count = report["episodes"]
     title = "{run_dir}: discounted return from the first step, {episodes} episodes, gamma {gamma:g}".format(**report)
+    title += f", played at {dial}" if (dial := dial_of(report)) else ""
     columns = ("", "predicted", "realised", "95 % interval of realised")
     show_table(title, columns, predictions(report["cvar"]))
     if (worst := min(row["alpha"] for row in report["cvar"])) * count < ENOUGH:

@@ -17,7 +17,7 @@ name=LABEL                folder RUN/evaluations/LABEL; by default it lists the 
 from pathlib import Path
 from typing import Any
 
-from ramac.cli import run_of, show_table, value_of
+from ramac.cli import dial_of, run_of, show_table, value_of
 from ramac.cli.train import result_rows, warn_of_thin_tails
 from ramac.experiment.evaluate import evaluate
 from ramac.experiment.frontier import asked_for, frontier
@@ -68,8 +68,8 @@ def span(row: dict[str, Any], key: str) -> str:
 
 def show(run: Path, summary: dict[str, Any]) -> None:
     """Print the statistics of an evaluation."""
-    settings = {f"risk.{dial}": value for dial, value in summary.get("dial", {}).items()} | summary["settings"]
-    asked = " ".join(f"{key}={value}" for key, value in settings.items())
+    others = (f"{key}={value}" for key, value in summary["settings"].items() if not key.startswith("risk."))
+    asked = " ".join(filter(None, [dial_of(summary), *others]))
     columns = ("episode return", f"policy ({summary['episodes']} episodes)", "95 % interval")
     score = [("D4RL score", f"{summary['score']:.1f}", "")] if "score" in summary else []
     show_table(f"{run}: {asked or 'again'}", columns, [*result_rows(summary), *score])

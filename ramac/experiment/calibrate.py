@@ -45,7 +45,7 @@ def calibrate(run: Path, episodes: int | None = None) -> dict[str, Any]:
     predicted, outcome, curve = (x.numpy() for x in (calibration.predicted, calibration.outcome, calibration.curve))
     title, path = f"{run.name}: {report['episodes']} episodes", folder.calibration_file
     with alone(path):
-        write_json(path, found := {"run_dir": str(run), **report})
+        write_json(path, found := {"run_dir": str(run), **agent.context.played, **report})
         with optional("calibration.png"):
             from ramac.plotting import calibration_figure  # matplotlib
 

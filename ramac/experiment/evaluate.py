@@ -166,8 +166,8 @@ def judge(
         table = Table(part / "episodes.csv", EPISODE, None)
         table.write(rows)
         table.close()
-        dial = {"dial": agent.context.played} if agent.context.dials else {}
-        summary = {"settings": asked, **dial, "seed": seed, "checkpoint": checkpoint, **evaluation.summary(rows)}
+        summary = {"settings": asked, **agent.context.played, "seed": seed, "checkpoint": checkpoint}
+        summary |= evaluation.summary(rows)
         if (score := task.score(summary["return_mean"])) is not None:
             summary["score"] = score
         write_json(part / "summary.json", summary)

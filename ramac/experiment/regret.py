@@ -72,6 +72,6 @@ def regret_of(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"{run} cannot be written to")
     found = regret.regret(agent, task, evaluation, asked.get("seed", config.seed), alpha)
     with alone(folder.regret_file):
-        dial = {"dial": agent.context.played} if agent.context.dials else {}
-        write_json(folder.regret_file, report := {"run_dir": str(run), "settings": asked, **dial, **found})
+        report = {"run_dir": str(run), "settings": asked, **agent.context.played, **found}
+        write_json(folder.regret_file, report)
     return report

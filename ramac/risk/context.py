@@ -31,9 +31,9 @@ class Context:
         return len(self.names)
 
     @property
-    def played(self) -> dict[str, float]:
-        """The values of the dials that are used where none are given."""
-        return {name: self.values[name] for name in self.dials}
+    def played(self) -> dict[str, dict[str, float]]:
+        """For a summary, `dial`: the values of the dials that are used where none are given. Empty without dials."""
+        return {"dial": {name: self.values[name] for name in self.dials}} if self.dials else {}
 
     def turn(self, name: str, value: Any) -> None:
         """Set a dial, for all observations that come without it. Raises InputError for a value outside its range."""
