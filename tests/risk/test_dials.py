@@ -106,6 +106,20 @@ def test_each_row_of_a_critic_reads_as_the_plain_measure(critic, measure):
             assert torch.allclose(ours[b], plain[b], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("given", "label"),
+    [
+        ({"alpha": (0.05, 1.0)}, "cvar0.05to1"),
+        ({"alpha": (1.0, 0.05)}, "cvar1to0.05"),
+        ({"alpha": (0.05, 1.0), "horizon": "episode"}, "cvar0.05to1-episode"),
+        ({"alpha": 0.1, "horizon": "episode"}, "cvar0.1-episode"),
+    ],
+)
+def test_a_label_names_the_range(given, label):
+    assert risks.label({"name": "cvar", **given}) == label
+    risks.build({"name": "cvar", **given})
+
+
 @pytest.mark.parametrize("ends", [(0.05, 1.0), (4.0, 0.5), (-1.0, 0.5), (0.0, 2.0), (-0.2, -0.1)])
 def test_values_are_uniform_or_uniform_in_the_logarithm_of_a_positive_range(ends):
     def value(share):
