@@ -44,8 +44,8 @@ def values_of(settings: Mapping[str, Any]) -> tuple[str, list[Any]]:
     key, values = several[0], list(settings[several[0]])
     if not values:
         raise InputError(f"{key}=[] has no value")
-    if twice := next((value for i, value in enumerate(values) if value in values[:i]), None):
-        raise InputError(f"{key} has the value {twice} twice")
+    if twice := [value for i, value in enumerate(values) if value in values[:i]]:
+        raise InputError(f"{key} has the value {twice[0]} twice")
     return key, values
 
 
@@ -64,8 +64,9 @@ def frontier(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     for value in values:
         agent.context.turn(key.partition(".")[2], value)
     others = [neighbour(path, run, config, evaluation, rest) for path in paths(settings.get("beside", []))]
-    if not os.access(run, os.W_OK):
-        raise InputError(f"{run} cannot be written to")
+    for written in (run, *(other.path for other, changes in others if changes)):
+        if not os.access(written, os.W_OK):
+            raise InputError(f"{written} cannot be written to")
     rows = []
     for value in values:
         found = evaluate(run, {**rest, key: value})

@@ -1,5 +1,6 @@
 """A range of a measure: each row of a dial is the plain measure at that row's value, in every reading and critic."""
 
+import math
 import os
 from functools import partial
 
@@ -15,9 +16,10 @@ from ramac import checkpoint
 from ramac.agent import Agent
 from ramac.errors import InputError
 from ramac.registry import critics, risks
-from ramac.risk import cumulative, edges, stratified
+from ramac.risk import Distortion, cumulative, edges, stratified
 from ramac.risk.context import Context, drawn, moments
 from ramac.spec import Scaling, Spec
+from ramac.testing import check_risk
 
 RANGES = {  # of every number of every measure
     ("cvar", "alpha"): (0.05, 1.0), ("var", "alpha"): (0.05, 0.9), ("wang", "eta"): (-1.0, 0.5),
@@ -104,6 +106,60 @@ def test_each_row_of_a_critic_reads_as_the_plain_measure(critic, measure):
     for b, value in enumerate(values.tolist()):
         for ours, plain in zip(found, read(risks.build({**measure, key: value})), strict=True):
             assert torch.allclose(ours[b], plain[b], rtol=1e-9, atol=1e-9)
+
+
+class Hidden(Distortion):
+    """A measure of a user's that keeps its number under another name."""
+
+    def __init__(self, *, share: float = 0.5) -> None:
+        super().__init__()
+        self.part = share
+
+    def level(self, u):
+        return u * self.part
+
+    def distort(self, tau):
+        return (tau / self.part).clamp(max=1)
+
+
+class OfFloats(Distortion):
+    """A measure of a user's whose formula takes a float only."""
+
+    def __init__(self, *, k: float = 2.0) -> None:
+        super().__init__()
+        self.k = k
+
+    def level(self, u):
+        return (u * (math.exp(-self.k) - 1) + 1).log() / -self.k
+
+    def distort(self, tau):
+        return ((-self.k * tau).exp() - 1) / (math.exp(-self.k) - 1)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    for part in ("entries", "suffix"):
+        monkeypatch.setattr(risks, part, dict(getattr(risks, part)))
+    return risks.register("mine")
+
+
+@pytest.mark.parametrize(
+    ("kind", "finding"),
+    [
+        (Hidden, "share must be an attribute of that name"),
+        (OfFloats, "k cannot be a range: formulas must take a Ten"),
+    ],
+)
+def test_a_measure_that_takes_no_range_is_found(kind, finding, registered):
+    registered(kind)
+    with pytest.raises(AssertionError, match=rf"1 finding\(s\)\n- {finding}"):
+        check_risk("mine")
+
+
+def test_a_number_that_is_no_attribute_is_refused_as_a_range(registered):
+    registered(Hidden)
+    with pytest.raises(InputError, match="risk=mine: share cannot be a range: it is no attribute of the measure"):
+        risks.build({"name": "mine", "share": (0.1, 0.5)})
 
 
 @pytest.mark.parametrize(
