@@ -16,7 +16,7 @@ from ramac.critics import Critic, levels_of
 from ramac.errors import InputError
 from ramac.registry import actors, critics, risks
 from ramac.risk import RiskMeasure
-from ramac.risk.context import Context
+from ramac.risk.context import Context, on_host
 from ramac.spec import Spec
 from ramac.system.arrays import as_torch_takes
 from ramac.system.runtime import seeded
@@ -104,8 +104,9 @@ class Agent(TensorDictModuleBase):
             agent = cls(actors.build(parts["actor"], spec), critics.build(parts["critic"], spec), risk, acting)
         if not agent.critic.distributional and not risk.is_mean:
             name = risks.label(parts["risk"])
-            if risk.whole is not risk:
-                raise InputError(f"risk={name} is the mean of a utility, which a critic of the mean alone cannot read")
+            if risk.context:
+                what = "a range" if risk.whole is risk else "the mean of a utility"
+                raise InputError(f"risk={name} is {what}, which a critic of the mean alone cannot read")
             warnings.warn(f"this critic learns the mean only: risk={name} reads as the mean", stacklevel=2)
         return agent
 
@@ -120,7 +121,7 @@ class Agent(TensorDictModuleBase):
         that the risk measure reads. Raises InputError, and FloatingPointError when the weights give a non-finite
         action.
         """
-        state = self.complete(self.tensor("observation", observation), context)
+        state = self.complete(self.tensor("observation", observation), on_host(context))
         with seeded(seed, state.device):
             found = self(TensorDict({"observation": state}, state.shape[:-1]), mode=deterministic)
         return self.finite("the policy's action", cast("Tensor", found["action"]), state)
@@ -189,9 +190,9 @@ class Agent(TensorDictModuleBase):
         function: Callable[[TensorDict], Tensor],
     ) -> np.ndarray:  # fmt: skip
         """`function` of pairs [B], which takes `size` values each, over the leading dimensions of both arrays."""
-        state, taken = self.complete(self.tensor("observation", observation), context), self.tensor("action", action)
-        shape = state.shape[:-1]
-        if taken.shape[:-1] != shape:
+        state = self.complete(self.tensor("observation", observation), on_host(context))
+        taken = self.tensor("action", action)
+        if taken.shape[:-1] != (shape := state.shape[:-1]):
             found = f"{list(state.shape)} and {list(taken.shape)}"
             raise InputError(f"observation and action must agree in all dimensions but the last, got {found}")
         flat = (value.reshape(-1, value.shape[-1]) for value in (state, taken))

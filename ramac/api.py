@@ -126,11 +126,15 @@ def resume(run: str | Path, *, quiet: bool = False, **settings: Any) -> Result:
 def evaluate(run: str | Path, *, quiet: bool = False, **settings: Any) -> Result:
     """Evaluate a finished run again: `evaluate(RUN, episodes=200, task={"hazard": "none"})`; rows are its episodes.
 
-    The settings are those of `ramac eval`. Raises InputError before anything is written.
+    The settings are those of `ramac eval`; of several values of a dial, `risk={"alpha": [0.05, 0.1]}`, rows are the
+    points of the frontier. Raises InputError before anything is written.
     """
     from ramac.experiment.evaluate import evaluate as evaluate_run
+    from ramac.experiment.frontier import asked_for, frontier
 
-    summary = evaluate_run(Path(run), flat(settings))
+    if asked_for(asked := flat(settings)):
+        return Result(Path(run), found := frontier(Path(run), asked), frame(found["rows"]))
+    summary = evaluate_run(Path(run), asked)
     folder = Path(summary["run_dir"])
     return Result(folder, summary, episodes_of(folder))
 

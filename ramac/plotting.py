@@ -1,7 +1,7 @@
 """Figures of a run. Colours are from Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,40 @@ def estimate_figure(curves: Mapping[str, np.ndarray], title: str, path: Path) ->
     axes.set_title(title, fontsize=10)
     axes.legend(fontsize=8)
     save(figure, path)
+
+
+@PLAIN
+def frontier_figure(rows: Sequence[Mapping[str, Any]], dial: str, alpha: float, title: str, path: Path) -> None:
+    """Mean against CVaR with their intervals: a line through the values of a dial, and dots of runs without one."""
+    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    axes = figure.subplots()
+    turned = sorted((row for row in rows if row["dial"] is not None), key=lambda row: row["dial"])
+    single = [row for row in rows if row["dial"] is None]
+    for part, colour, style, name in (
+        (turned, BLUE, "o-", f"one run, by {dial}"),
+        (single, ORANGE, "s", "single runs"),
+    ):
+        if not part:
+            continue
+        x, y = ([row[key] for row in part] for key in ("cvar", "mean"))
+        across, up = (np.array([spread(row, key) for row in part]).T for key in ("cvar", "mean"))
+        axes.errorbar(x, y, up, across, fmt=style, color=colour, ms=5, lw=1.5, elinewidth=0.6, label=name)
+        for index, row in enumerate(part):
+            label = row["risk"] if row["dial"] is None else f"{row['dial']:g}"
+            side = (7, 7 if index % 2 else -12) if part is turned else (-7, 7 if index % 2 else -12)
+            box = {"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.5}
+            text = {"color": colour, "fontsize": 8, "ha": "left" if part is turned else "right", "bbox": box}
+            axes.annotate(label, (x[index], y[index]), side, textcoords="offset points", zorder=5, **text)
+    axes.set(xlabel=f"CVaR {alpha:g} of the return of an episode (reward units)", ylabel="mean return (reward units)")
+    axes.set_title(title, fontsize=10)
+    axes.legend(fontsize=8)
+    save(figure, path)
+
+
+def spread(row: Mapping[str, Any], key: str) -> tuple[float, float]:
+    """How far both ends of an interval are from its middle; nothing where there is none."""
+    ends = row[f"{key}_low"], row[f"{key}_high"]
+    return (0.0, 0.0) if None in ends else (row[key] - ends[0], ends[1] - row[key])
 
 
 def quantile_plot(axes: Axes, value: np.ndarray, **style: Any) -> None:

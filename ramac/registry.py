@@ -22,6 +22,7 @@ from ramac.arguments import defaults, number_or_range, parameters
 from ramac.errors import InputError, known_group, nearest
 
 SUFFIX = re.compile(r"([a-zA-Z_][\w-]*?)(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
+RANGE = re.compile(rf"{SUFFIX.pattern}to(-?[\d.]+)")  # as a label writes it, which is no name of an entry
 Entry = TypeVar("Entry", bound=type)
 Node = str | Mapping[str, Any]  # `cvar0.1`, or {name: cvar, alpha: 0.1}; a DictConfig is a Mapping
 
@@ -62,6 +63,8 @@ class Registry(Mapping[str, type]):
             except ValueError:
                 raise InputError(f"{self.group}={spec}: {key} must be {kind.__name__}, got {match[2]}") from None
         hint = nearest(match[1] if match else spec, self)
+        if (ends := RANGE.fullmatch(spec)) and ends[1] in self and (key := self.suffix[ends[1]]):
+            hint = f"; a range is {self.group}={ends[1]} {self.group}.{key}=[{ends[2]},{ends[3]}]"
         raise InputError(f"no {self.group} {spec!r}; choose from {', '.join(self)}{hint}")
 
     def parameters(self, name: str) -> dict[str, Parameter]:

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from inspect import getdoc
@@ -73,6 +73,11 @@ def run_of(words: Sequence[str], command: str) -> Path:
     if len(words) != 1:
         raise InputError(f"{command} takes one run folder, got {len(words)}: ramac {command} RUN")
     return Path(words[0])
+
+
+def dial_of(summary: Mapping[str, Any]) -> str:
+    """The dial of a run as it was played, `risk.alpha=0.05`; empty where there is none."""
+    return " ".join(f"risk.{name}={value:g}" for name, value in summary.get("dial", {}).items())
 
 
 def show_table(

@@ -4,7 +4,8 @@ RUN [episodes=N]          a run's predicted against its realised returns, in the
 critic=NAME [KEY=VALUE]   a new critic on problems with known answers; settings of critic, risk, trainer,
                           loss.td.aggregation, loss.td.drop, seed, device, run_dir; exit status 1 when it fails
 task=NAME [run=RUN]       the best mean and CVaR of a task where they are known, and the regret of a run's policy; also
-                          alpha=0.25 task.context=true, and with a run episodes=5000 seed=1
+                          alpha=0.25 task.context=true, and with a run episodes=5000 seed=1 risk.eta=-0.5; a run
+                          whose dial is the level of a CVaR plays at alpha
 measures                  bias and deviation of every risk measure as each critic reads it, of known laws; as Markdown
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ramac.cli import run_of, settings, show_table
+from ramac.cli import dial_of, run_of, settings, show_table
 from ramac.cli.estimate import miscalibration, predictions, span
 from ramac.errors import InputError
 from ramac.evaluation.critic_check import failures
@@ -61,7 +62,7 @@ def check_policy(arguments: list[str]) -> None:
     if runs:
         show_regret(regret_of(Path(runs[-1]), given))
         return
-    if alone := [key for key in ("episodes", "seed") if key in given]:
+    if alone := [key for key in given if key in ("episodes", "seed") or key.startswith("risk.")]:
         raise InputError(f"{alone[0]}= goes with run=RUN: without a run no episode is played")
     show_optima(optima_of(given))
 
@@ -80,6 +81,7 @@ def show_regret(report: dict[str, Any]) -> None:
     """Print optimum, what the run reached, and the regret."""
     columns = ("objective", "optimum", "grid error", "reached", "95 % interval", "regret")
     title = f"{report['run_dir']}: {report['episodes']} episodes, CVaR at {report['alpha']:g}"
+    title += f", played at {dial}" if (dial := dial_of(report)) else ""
     rows = []
     for row in report["rows"]:
         cells = (f"{row[key]:z.3f}" for key in ("optimum", "grid_error", "reached"))
@@ -94,6 +96,7 @@ def show_run(report: dict[str, Any]) -> None:
     """Print predicted against realised returns."""
     count = report["episodes"]
     title = "{run_dir}: discounted return from the first step, {episodes} episodes, gamma {gamma:g}".format(**report)
+    title += f", played at {dial}" if (dial := dial_of(report)) else ""
     columns = ("", "predicted", "realised", "95 % interval of realised")
     show_table(title, columns, predictions(report["cvar"]))
     if (worst := min(row["alpha"] for row in report["cvar"])) * count < ENOUGH:

@@ -18,12 +18,13 @@ def kind(annotation: Any) -> str:
 
 
 def arguments(registry: Registry, name: str) -> list[str]:
-    """One line per argument: name, type, default; the one a numeric suffix sets is marked."""
+    """One line per argument: name, type, default; marks for what a numeric suffix sets, and for what may be a range."""
     lines = []
     for key, parameter in registry.parameters(name).items():
         default = "" if parameter.default is parameter.empty else f" = {parameter.default}"
         mark = f"   ({name}NUMBER)" if registry.suffix[name] == key else ""
-        lines.append(f"{key}: {kind(parameter.annotation)}{default}{mark}")
+        ranged = " | [LOW,HIGH]" * (parameter.annotation is float and getattr(registry[name], "ranged", False))
+        lines.append(f"{key}: {kind(parameter.annotation)}{ranged}{default}{mark}")
     return lines
 
 

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ramac.cli import fail, importing, one_line, show_table
+from ramac.cli import dial_of, fail, importing, one_line, show_table
 from ramac.errors import InputError, RunStopped, described, warn
 from ramac.experiment.compose import COMPATIBLE, compose, explained, of_tree, parsed, tree, without_aliases
 from ramac.experiment.config import RunConfig
@@ -231,6 +231,8 @@ def show(summary: dict[str, Any]) -> None:
     columns = ("episode return", policy, "95 % interval", data)
     show_table(title if recipe is None else f"{recipe} on {title}", columns, [*rows, *task_rows(summary)])
     warn_of_thin_tails(summary)
+    if dial := dial_of(summary):
+        say(f"played at {dial}; at other values: ramac eval {summary['run_dir']} {dial.partition('=')[0]}=VALUE")
     speed = "{updates_per_second:.1f} gradient steps/s, {wall_seconds:.0f} s in all".format(**summary)
     say(f"{speed}; everything is in {summary['run_dir']}", bold=summary["run_dir"])
     this = f"ramac task={summary['task']}" + (f" recipe={recipe}" if recipe else "")

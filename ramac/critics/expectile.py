@@ -81,7 +81,10 @@ class Expectile(Critic):
         if risk.cvar_level is not None:
             # below the lowest slope of L the expectiles determine only the worst atom
             worst = self.atoms(features)[0][..., :1]
-            return torch.cat([worst, e - loss / risk.cvar_level], -1).amax(-1)
+            tail = torch.cat([worst, e - loss / risk.cvar_level], -1).amax(-1)
+            if isinstance(level := risk.cvar_level, Tensor):  # rows of level 1 are the mean, as above
+                return torch.where(level.squeeze(-1) < 1, tail, mean.squeeze(-1))
+            return tail
         return risk(*self.atoms(features))
 
     def measure_mixture(self, features: Tensor, risk: RiskMeasure) -> Tensor:

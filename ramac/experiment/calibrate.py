@@ -11,7 +11,7 @@ from ramac.evaluation.calibration import compare
 from ramac.evaluation.critic_check import CriticCheck
 from ramac.experiment.compose import compose
 from ramac.experiment.folder import RunFolder, make_folder
-from ramac.registry import critics, evaluations
+from ramac.registry import critics, evaluations, risks
 from ramac.system.files import alone, write_json
 from ramac.system.paths import refuse_unsafe
 from ramac.system.runtime import device_of
@@ -45,7 +45,7 @@ def calibrate(run: Path, episodes: int | None = None) -> dict[str, Any]:
     predicted, outcome, curve = (x.numpy() for x in (calibration.predicted, calibration.outcome, calibration.curve))
     title, path = f"{run.name}: {report['episodes']} episodes", folder.calibration_file
     with alone(path):
-        write_json(path, found := {"run_dir": str(run), **report})
+        write_json(path, found := {"run_dir": str(run), **agent.context.played, **report})
         with optional("calibration.png"):
             from ramac.plotting import calibration_figure  # matplotlib
 
@@ -69,6 +69,9 @@ def examine(words: Sequence[str], quiet: bool = False) -> dict[str, Any]:
     """
     refuse_others(words)
     config = compose([*SETTINGS, *words])
+    if reads := risks.build(config.risk).context:
+        text = f"risk={risks.label(config.risk)} reads {' and '.join(reads)} of an observation"
+        raise InputError(f"{text}, which the problems of doctor do not have; choose a measure of one level")
     steps = config.trainer["steps"] if any(word.startswith("trainer.steps=") for word in words) else None
     check = CriticCheck(
         config.critic, config.risk, config.trainer, config.loss["td"], seed=config.seed,

@@ -101,7 +101,7 @@ def rank(agents: Mapping[int, Agent], reports: Mapping[int, Mapping[str, Any]], 
         rows.append({**row, "action_rms": found["distance"]["action_rms"], "ood": None if ood is None else ood["rate"]})
     rows.sort(key=lambda row: row["score"], reverse=True)
     chosen = rows[0]["step"]
-    risk = agents[chosen].risk.whole
+    risk = agents[chosen].risk.whole  # at the first end of a dial, where agents play
     name = risks.label({**vars(risk), "name": label_of(risks, type(risk))})
     return {"rule": f"highest estimated {name}", "chosen": chosen, "rows": rows}
 

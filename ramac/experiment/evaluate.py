@@ -17,7 +17,7 @@ from ramac.evaluation.rollout import Evaluation, film
 from ramac.experiment.config import SEEDS, RunConfig, listed
 from ramac.experiment.folder import RunFolder
 from ramac.experiment.writers.tables import EPISODE, Table
-from ramac.registry import Registry, evaluations, hazards, tasks
+from ramac.registry import Registry, evaluations, hazards, risks, tasks
 from ramac.system.files import alone, digest, write_json
 from ramac.system.paths import refuse_unsafe
 from ramac.system.runtime import device_of
@@ -27,7 +27,7 @@ from ramac.tasks import Task, configured
 ACTING = ("candidates", "temperature", "mode")
 LONGEST = 100  # characters of a folder's name: a path of Windows has 260
 PLAIN = (*ACTING, "episodes", "step", "seed", "device", "video", "name")
-SETTINGS = (*PLAIN, "task", "hazard", "evaluation")  # the last three also with `.argument`
+SETTINGS = (*PLAIN, "task", "hazard", "evaluation", "risk")  # the last four also with `.argument`, risk only so
 
 
 def changed(registry: Registry, node: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Any:
@@ -70,6 +70,24 @@ def agent_of(folder: RunFolder, settings: Mapping[str, Any]) -> Agent:
     return agent.to(device_of(settings.get("device", "auto")))
 
 
+def turn(agent: Agent, run: object, risk: str, settings: Mapping[str, Any]) -> None:
+    """Set the dials of a run's agent, `risk.NAME`; `risk` is the label of its measure. Raises InputError."""
+    dials = agent.context.dials
+    for key, value in settings.items():
+        group, _, name = key.partition(".")
+        if group != "risk":
+            continue
+        if not name:
+            raise InputError(f"risk={value}: the measure is that of the training, {risk}; risk.NAME=VALUE sets a dial")
+        if not dials:
+            range_of = f"train with risk.{name}=[LOW,HIGH]"
+            raise InputError(f"risk={risk} of {run} has no range, so {key} has no effect; {range_of}")
+        if name not in dials:
+            have = ", ".join(f"risk.{dial}" for dial in dials)
+            raise InputError(f"{key} is no dial of {run}, whose risk={risk} has {have}{nearest(name, dials)}")
+        agent.context.turn(name, value)
+
+
 def refuse_other_sizes(agent: Agent, task: Task, label: str) -> None:
     """Refuse an environment whose observations or actions do not fit the policy. Raises InputError."""
     env, spec = task.environment(), agent.actor.data_spec
@@ -94,6 +112,7 @@ def request(folder: RunFolder, config: RunConfig, settings: Mapping[str, Any]) -
     for key in {"seed", "step", "video"} & set(settings):
         whole_number(key, settings[key], 0, SEEDS)
     agent = agent_of(folder, settings)
+    turn(agent, folder, risks.label(config.risk), settings)
     if "step" not in settings:
         folder.warn_unfinished()
     node, hazard = changed(tasks, config.task, settings), changed(hazards, config.hazard, settings)
@@ -147,7 +166,8 @@ def judge(
         table = Table(part / "episodes.csv", EPISODE, None)
         table.write(rows)
         table.close()
-        summary = {"settings": asked, "seed": seed, "checkpoint": checkpoint, **evaluation.summary(rows)}
+        summary = {"settings": asked, **agent.context.played, "seed": seed, "checkpoint": checkpoint}
+        summary |= evaluation.summary(rows)
         if (score := task.score(summary["return_mean"])) is not None:
             summary["score"] = score
         write_json(part / "summary.json", summary)

@@ -57,6 +57,7 @@ class RunFolder:
     traceback_file = place("traceback.txt")
     calibration_file = place("calibration.json")
     regret_file = place("regret.json")
+    frontier_file = place("frontier.json")
     estimate_file = place("estimate.json")
     lock_file = place(".lock")
     checkpoint = place("checkpoint")

@@ -133,7 +133,7 @@ class Recorder:
         scored = self.scored()
         summary = {
             **config.names, "data": data.origin, "data_sha256": data.digest, "loss": list(config.loss),
-            **({"environment": data.environment} if data.environment else {}),
+            **({"environment": data.environment} if data.environment else {}), **trainer.target.context.played,
             "seed": config.seed, "steps": trainer.steps, "device": str(trainer.target.actor.scaling.centre.device),
             "checkpoint": source(trainer.steps, scored) | ({"best": self.best} if self.best else {}),
             **self.returned(scored),

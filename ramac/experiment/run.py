@@ -49,7 +49,7 @@ def build_trainer(config: RunConfig, spec: Spec, transitions: TensorDict, device
     weights, batches = (int(part.generate_state(1)[0]) for part in np.random.SeedSequence(config.seed).spawn(2))
     torch.manual_seed(weights)
     agent = Agent.build(config.plain, spec).to(device)
-    terms = build_terms(config.loss, spec)
+    terms = build_terms(config.loss, agent.actor.data_spec)  # with dials: networks of terms read them too
     if not any(term.group for term in terms.values()):
         raise InputError(f"loss=[{','.join(terms)}] trains nothing; choose from {', '.join(losses)}")
     if agent.acting.candidates > 1 and "td" not in terms:

@@ -83,6 +83,7 @@ TYPES: dict[str, tuple[Check, str]] = {  # key -> what its value must be, and in
                    "a gradient step and a rule"),
     "estimate": (or_null(having(mean=NUMBER, cvar=or_null(by_level), verdict=or_null(is_text))),
                  "mean, cvar and a verdict"),
+    "dial": (or_null(mapped(NUMBER)), "numbers by name"),
     "failure": (having(reason=is_text), "a reason"),
 }  # fmt: skip
 

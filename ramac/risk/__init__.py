@@ -51,6 +51,8 @@ class RiskMeasure(nn.Module):
         dials = {name: cast("tuple[float, float]", ends) for name, ends in arguments.items() if isinstance(ends, tuple)}
         first, last = (cls(**arguments | {name: ends[i] for name, ends in dials.items()}) for i in (0, 1))
         for name, (low, high) in dials.items():
+            if name not in vars(first):
+                raise ValueError(f"{name} cannot be a range: it is no attribute of the measure")
             if low == high:
                 raise ValueError(f"{name}=[{low:g},{high:g}] is one number, and no range; write {name}={low:g}")
         if first.averse != last.averse:

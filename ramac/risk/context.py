@@ -1,5 +1,6 @@
 """Numbers at the end of an observation that a risk measure reads: where an episode stands, and dials."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,10 +30,24 @@ class Context:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def played(self) -> dict[str, dict[str, float]]:
+        """For a summary, `dial`: the values of the dials that are used where none are given. Empty without dials."""
+        return {"dial": {name: self.values[name] for name in self.dials}} if self.dials else {}
+
+    def turn(self, name: str, value: Any) -> None:
+        """Set a dial, for all observations that come without it. Raises InputError for a value outside its range."""
+        low, high = sorted(self.dials[name])
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"risk.{name} must be a number in [{low:g}, {high:g}], got {value!r:.60}")
+        if not low <= value <= high:
+            raise InputError(f"risk.{name}={value:g} is outside the range of the training, [{low:g}, {high:g}]")
+        self.values[name] = float(value)
+
     def extend(self, spec: Spec) -> Spec:
-        """The spec of networks that also read the dials, which are uniform in their ranges."""
-        ends = list(self.dials.values())
-        return spec.extended([(a + b) / 2 for a, b in ends], [abs(b - a) / 12**0.5 for a, b in ends]) if ends else spec
+        """The spec of networks that also read the dials, with the moments of `drawn`."""
+        found = [moments(*ends) for ends in self.dials.values()]
+        return spec.extended(*zip(*found, strict=True)) if found else spec
 
     def widths(self, full: int) -> set[int]:
         """Sizes of the observations that `complete` takes, of which `full` is the largest."""
@@ -84,9 +99,32 @@ class Context:
         if not self.dials or observation is None or observation.shape[-1] == full:
             return
         kind = torch.promote_types(observation.dtype, torch.float32)
-        ends = torch.tensor(list(self.dials.values()), device=observation.device, dtype=kind)
-        share = torch.rand(len(observation), len(ends), device=observation.device, dtype=kind)
-        drawn = torch.lerp(ends[:, 0], ends[:, 1], share)
+        shape = len(observation), 1
+        dials = [drawn(*ends, torch.rand(shape, device=observation.device, dtype=kind)) for ends in self.dials.values()]
         for key in ("observation", ("next", "observation")):
             if (found := read(key, None)) is not None:
-                batch.set(key, torch.cat([found, drawn], -1))  # pyright: ignore[reportUnknownMemberType]
+                batch.set(key, torch.cat([found, *dials], -1))  # pyright: ignore[reportUnknownMemberType]
+
+
+def on_host(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with arrays in place of Tensors, whose range is then checked too: that waits for their device."""
+    return {key: value.detach().cpu().numpy() if isinstance(value, Tensor) else value for key, value in given.items()}
+
+
+def drawn(first: float, last: float, share: Tensor) -> Tensor:
+    """Values of a range at uniform shares in [0, 1), same shape: uniform, or of a positive range in its logarithm.
+
+    A measure changes with the ratio of such a number: half of uniform draws from [0.05, 1] would be above 0.5, where a
+    CVaR is nearly the mean. Measured: docs/results/dial.md.
+    """
+    value = first * (last / first) ** share if min(first, last) > 0 else first + (last - first) * share
+    return value.clamp(min(first, last), max(first, last))
+
+
+def moments(first: float, last: float) -> tuple[float, float]:
+    """Mean and standard deviation of `drawn`."""
+    if min(first, last) <= 0 or abs(last / first - 1) < 1e-3:  # the logarithm is a line there, and digits cancel
+        return (first + last) / 2, abs(last - first) / 12**0.5
+    width = math.log(last / first)
+    mean = (last - first) / width
+    return mean, ((last**2 - first**2) / (2 * width) - mean**2) ** 0.5

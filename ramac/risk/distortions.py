@@ -194,7 +194,7 @@ class Power(Copies):
 
     def __init__(self, *, eta: float = -2.0) -> None:  # -2: IQN
         super().__init__()
-        self.eta, self.averse = finite("eta", eta), eta < 0
+        self.eta, self.averse = finite("eta", eta), eta <= 0
 
     @property
     def copies(self) -> float | Tensor:

@@ -32,7 +32,7 @@ def check_critic(entry: str) -> None:
 def check_risk(entry: str) -> None:
     """Constants, shifts, order and weights of atoms; for a distortion range, monotonicity and agreement of its forms.
 
-    Raises AssertionError with the findings.
+    Also whether its numbers may be ranges. Raises AssertionError with the findings.
     """
     _report(risks, entry, RiskMeasure, risk_findings)
 

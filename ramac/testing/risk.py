@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from ramac.registry import risks
 from ramac.risk import Distortion, RiskMeasure, edges
+from ramac.text import shortened
 
 
 def risk_findings(entry: str) -> Iterator[str]:
@@ -28,6 +30,24 @@ def risk_findings(entry: str) -> Iterator[str]:
         yield "a better outcome must never lower the measure: no negative weights"
     if isinstance(risk, Distortion):
         yield from distortion_findings(risk)
+    yield from dial_findings(entry, risk, value)
+
+
+def dial_findings(entry: str, risk: RiskMeasure, value: Tensor) -> Iterator[str]:
+    """Findings about numbers that may be ranges: each row then has its own, in a Tensor [B, 1]."""
+    name, _ = risks.parse(entry)
+    plain = risk.of_samples(value)
+    for key in (key for key, parameter in risks.parameters(name).items() if parameter.annotation is float):
+        if not isinstance(own := vars(risk).get(key), float | int):
+            yield f"{key} must be an attribute of that name, or it cannot be a range"
+            continue
+        try:
+            rows = risk.dialled({key: value.new_full((len(value), 1), own)}).of_samples(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            yield f"{key} cannot be a range: formulas must take a Tensor [B, 1] for it: {shortened(error)}"
+        else:
+            if not torch.allclose(rows, plain):
+                yield f"{key} cannot be a range: as a Tensor [B, 1] it reads {rows.tolist()}, not {plain.tolist()}"
 
 
 def distortion_findings(risk: Distortion) -> Iterator[str]:

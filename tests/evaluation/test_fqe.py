@@ -257,8 +257,16 @@ def test_a_bad_checkpoint_ranks_below_a_good_one():
     assert safe["score"] == pytest.approx(safe["cvar"]["0.1"], abs=0.01)
 
 
-@pytest.mark.parametrize(("risk", "best", "scores"), [("cvar0.1", 2, (0, -1)), ("neutral", 1, (4.5, 0))])
-def test_checkpoints_rank_by_their_own_risk_measure(risk, best, scores):
+@pytest.mark.parametrize(
+    ("risk", "best", "scores", "rule"),
+    [
+        ("cvar0.1", 2, (0, -1), "cvar0.1"),
+        ("neutral", 1, (4.5, 0), "neutral"),
+        ({"name": "cvar", "alpha": (0.1, 1.0)}, 2, (0, -1), "cvar0.1"),  # a dial, at its first end
+        ({"name": "cvar", "alpha": 0.1, "horizon": "episode"}, 2, (0, -1), "cvar0.1"),  # of whole returns, as these are
+    ],
+)
+def test_checkpoints_rank_by_their_own_risk_measure(risk, best, scores, rule):
     """Returns of one policy: -1 a tenth of the time, else 5.111; of the other always 0."""
     data = arms(40)
     risky, safe = [-1.0] * 10 + [(4.5 + 0.1) / 0.9] * 90, [0.0] * 100
@@ -271,6 +279,7 @@ def test_checkpoints_rank_by_their_own_risk_measure(risk, best, scores):
     }
     found = estimate.rank({step: always(data, 1.0, risk=risk) for step in reports}, reports, data)
     assert found["chosen"] == best
+    assert found["rule"] == f"highest estimated {rule}"
     assert [row["score"] for row in found["rows"]] == pytest.approx(scores, abs=1e-6)
 
 

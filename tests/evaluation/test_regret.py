@@ -18,6 +18,7 @@ from ramac.registry import hazards, tasks
 class Always:
     """A policy of one action."""
 
+    risk = None
     acting = SimpleNamespace(candidates=1)
     actor = SimpleNamespace(scaling=SimpleNamespace(centre=torch.zeros(1)))
 
@@ -106,7 +107,7 @@ def test_what_is_known_of_a_task_is_printed(capsys):
         (["task=chain", "alpha="], r"alpha must be a number in \(0, 1\], got nothing"),
         (["task="], "no task ''; choose from bandit, chain"),
         (["run="], "run must be a run folder, got ''"),
-        (["task=chain", "critic=iqn"], "doctor has no setting 'critic'; choose from run, task, alpha, episodes, seed$"),
+        (["task=chain", "critic=iqn"], "doctor has no setting 'critic'; choose from run, task, .*, seed, risk$"),
         (["task=chain", "tas=1"], "no setting 'tas'; choose from .*; did you mean 'task'\\?"),
         (["task=chain", "episodes=3"], "episodes= goes with run=RUN"),
         (["task=chain", "my-run"], "doctor task=NAME takes settings, got 'my-run'; a run is named by run=my-run"),
