@@ -141,14 +141,9 @@ def evaluate(run: str | Path, *, quiet: bool = False, **settings: Any) -> Result
 
 @leaves_the_process
 def estimate(
-    run: str | Path,
-    *,
-    seed: int | None = None,
-    steps: int | None = None,
-    fits: int | None = None,
-    data: str | None = None,
-    quiet: bool = False,
-) -> Result:
+    run: str | Path, *, seed: int | None = None, steps: int | None = None, fits: int | None = None,
+    data: str | None = None, quiet: bool = False,
+) -> Result:  # fmt: skip
     """Off-policy evaluation of a run by logged data alone; rows are mean and CVaR of the policy and the behaviour.
 
     Where episodes are short, rows of `importance` are those of the policy by importance weighting.

@@ -15,7 +15,6 @@ from tensordict import TensorDict
 
 from ramac.agent import Agent
 from ramac.data import Dataset, Log
-from ramac.data.context import widest_shift
 from ramac.errors import InputError, RunStopped, optional, warn
 from ramac.evaluation.rollout import Evaluation, try_out
 from ramac.experiment import progress as states
@@ -28,7 +27,6 @@ from ramac.experiment.resume import finished, refuse_taken
 from ramac.experiment.writers import refuse_missing
 from ramac.losses import build_terms
 from ramac.registry import evaluations, losses, trainers
-from ramac.risk.episode import Episode
 from ramac.spec import Spec
 from ramac.system.runtime import device_of, numerics, process_settings, progress_bar
 from ramac.system.signals import Signals
@@ -92,11 +90,7 @@ class Build:
         """Build everything, on the run's device. Raises InputError."""
         task, data = problem or problem_of(config)
         trainer = build_trainer(config, data.spec, data.transitions, device_of(config.device))
-        if isinstance(trainer.agent.risk, Episode):
-            start, device = torch.from_numpy(data.log.start), device_of(config.device)
-            logged = torch.from_numpy(data.log.logged_returns(config.gamma))[start]
-            seen = data.transitions["observation"][start].to(device)
-            renew_utility(trainer, seen, logged.to(device), config.gamma, widest_shift(data.log, config.gamma))
+        renew_utility(trainer, data.log, config.gamma)
         refuse_idle(trainer)
         return cls(task, evaluations.build(config.evaluation), data, trainer)
 

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import cast
 
+import numpy as np
 import torch
 from tensordict import TensorDict
 from torch import Tensor
 
 from ramac.agent import Agent
+from ramac.data import Log
+from ramac.data.context import widest_shift
 from ramac.risk import edges, midpoints
 from ramac.risk.episode import Episode
 from ramac.training.trainer import Trainer
@@ -17,18 +20,22 @@ SHIFTS = 17  # rewards so far at the start that are tried, evenly spaced
 LEVELS = 100  # quantiles of each
 
 
-def renew_utility(trainer: Trainer, start: Tensor, logged: Tensor, gamma: float, widest: float) -> None:
-    """Let `trainer` renew the thresholds of its risk measure; at first they are those of the logged returns.
+def renew_utility(trainer: Trainer, log: Log, gamma: float) -> None:
+    """Let `trainer` renew the thresholds of its risk measure, if it is of whole episodes.
 
-    `start` [S, O]: first observations of the logged episodes, with the reward so far and the discount. `logged` [S]:
-    discounted returns of these episodes, in reward units. `widest`: the largest shift of rewards so far.
+    At first they are quantiles of the logged returns. The observations of `log` have the reward so far.
     """
-    risk, target = cast("Episode", trainer.agent.risk), trainer.target
+    risk, target = trainer.agent.risk, trainer.target
+    if not isinstance(risk, Episode):
+        return
+    device, widest = trainer.step.device, widest_shift(log, gamma)
+    logged = target.critic.scaling.to_standard(torch.from_numpy(log.logged_returns(gamma)[log.start]).to(device))
     for one in (risk, cast("Episode", target.risk)):
         one.gamma.fill_(gamma)
         one.widest.fill_(widest)
-        one.renew([target.critic.scaling.to_standard(logged)] * len(one.threshold))
-    few = start[torch.linspace(0, len(start) - 1, min(STARTS, len(start)), device=start.device).long()]
+        one.renew([logged] * len(one.threshold))
+    chosen = np.linspace(0, len(log.start) - 1, min(STARTS, len(log.start))).astype(int)
+    few = torch.from_numpy(log.observation[log.start[chosen]]).to(device)
 
     def renew() -> None:
         risk.renew([best_returns(target, few, value, widest) for value in risk.grid()])

@@ -120,7 +120,7 @@ def test_a_dial_of_every_state_needs_no_reward_so_far():
     ("given", "message"),
     [
         ({"alpha": 0.05}, r"alpha must be in \[0\.1, 0\.9\], got 0\.05"),
-        ({"alpha": torch.tensor(0.05)}, r"alpha must be in \[0\.1, 0\.9\], got tensor\(0\.05"),
+        ({"alpha": torch.tensor(0.05)}, r"alpha must be in \[0\.1, 0\.9\], got array\(0\.05"),
         ({"discount": 1.5}, r"discount must be in \[0, 1\], got 1\.5"),
         ({"reward_so_far": np.inf}, "reward_so_far must be finite, got inf"),
         ({"alpah": 0.2}, r"reads no 'alpah'; it reads reward_so_far, discount, alpha; did you mean 'alpha'\?"),
