@@ -62,11 +62,12 @@ def test_a_dial_has_a_threshold_for_each_of_its_values():
     risk = episode("cvar", alpha=(0.2, 1.0))
     laws = [torch.linspace(0, 1, 101) + i for i, _ in enumerate(risk.grid())]
     risk.renew(laws)
-    context = torch.tensor([[0.0, 1.0, 0.2], [0.0, 1.0, 0.55], [0.0, 1.0, 1.0]])
+    middle = 0.2 * 5 ** (3.5 / 8)  # drawn in logarithms: place 3.5 of the nine
+    context = torch.tensor([[0.0, 1.0, 0.2], [0.0, 1.0, middle], [0.0, 1.0, 1.0]])
     bound = risk.at(context, Scaling(Spec.unit(1, 1)))
-    # place 0, 3.5 and 8 among nine: quantile alpha_i of U(i, i + 1), linear between
-    assert bound.left.squeeze(-1).tolist() == pytest.approx([0.2, (0.5 + 3 + 0.6 + 4) / 2, 9.0], abs=1e-4)
-    assert bound.level.squeeze(-1).tolist() == pytest.approx([0.2, 0.55, 1.0])
+    below, above = (0.2 * 5 ** (i / 8) + i for i in (3, 4))  # quantile alpha_i of U(i, i + 1)
+    assert bound.left.squeeze(-1).tolist() == pytest.approx([0.2, (below + above) / 2, 9.0], abs=1e-4)
+    assert bound.level.squeeze(-1).tolist() == pytest.approx([0.2, middle, 1.0])
 
 
 @pytest.mark.parametrize(
