@@ -93,8 +93,9 @@ class Episode(RiskMeasure):
 
     def grid(self) -> list[dict[str, float]]:
         """Values of the dial at which there are thresholds; one without a dial."""
+        shares = torch.linspace(0, 1, GRID, dtype=torch.float64)
         for name, ends in self.dials.items():
-            return [{name: value} for value in drawn(*ends, torch.linspace(0, 1, GRID, dtype=torch.float64)).tolist()]
+            return [{name: value.item()} for value in drawn(*ends, shares)]
         return [{}]
 
     def at(self, context: Tensor, scaling: Scaling) -> RiskMeasure:
