@@ -18,8 +18,9 @@ from ramac.risk import edges
 from ramac.risk.episode import Episode
 from ramac.spec import Scaling, Spec
 from ramac.statistics import cvar
+from ramac.tasks.bandit import Bandit
 from ramac.tasks.chain import Chain
-from ramac.tasks.trading import DEVIATION, HORIZON, KEPT, axis, grid
+from ramac.tasks.trading import DEVIATION, HORIZON, KEPT, Trading, axis, grid
 from ramac.training import renewal
 
 CONCAVE = ("cvar0.1", "cvar0.37", "mean_cvar", "spectral", "wang", "dual_power", "power", "minmaxvar", "maxvar")
@@ -231,3 +232,9 @@ def test_a_run_on_logged_data_gambles_after_bad_luck_only():
     assert actions[0] > 0 > actions[1]  # above 0: the gamble
     returns = np.array([row["return"] for row in build.evaluation.run(agent, build.task, 0)])
     assert cvar(returns, 0.1) > 4
+
+
+@pytest.mark.parametrize("task", [Chain(transitions=30), Trading(transitions=50), Bandit(transitions=20, context=True)])
+def test_the_density_of_a_behaviour_does_not_read_the_reward_so_far(task):
+    log = task.dataset().log
+    assert np.array_equal(with_reward_so_far(log, 0.9).behaviour(log), log.behaviour(with_reward_so_far(log, 0.9)))
