@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ramac.arguments import defaults, number_or_range, parameters
+from ramac.arguments import defaults, number_or_range, parameters, ranges_of
 from ramac.errors import InputError, known_group, nearest
 
 SUFFIX = re.compile(r"([a-zA-Z_][\w-]*?)(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
@@ -145,13 +145,15 @@ class Registry(Mapping[str, type]):
         plain = self.plain(node)
         name, _ = self.parse(str(plain["name"]))
         key = self.suffix[name]
+        ranges = ranges_of(self[name], plain) if self.group == "risk" else {}
+        ending = "".join(f"-{other}{ends}" for other, ends in ranges.items() if other != key)
+        ending += "-episode" if self.group == "risk" and plain.get("horizon") == "episode" else ""
         if key is None:
-            return name
+            return name + ending
+        if key in ranges:
+            return name + ranges[key] + ending
         default = self.parameters(name)[key].default
         value = plain.get(key, default)  # a preset need not name it
-        ending = "-episode" if plain.get("horizon") == "episode" else ""
-        if isinstance(value, tuple):
-            return name + "to".join(f"{end:g}" for end in cast("tuple[float, ...]", value)) + ending
         return name if self.group != "risk" and value == default else f"{name}{value:g}{ending}"
 
     def __getitem__(self, name: str) -> type:
