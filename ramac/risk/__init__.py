@@ -40,6 +40,7 @@ __all__ = [
 ]  # fmt: skip
 
 DENSE = 3  # levels u^3: of exponents 2 to 5 the least error on the bandit's ring; docs/results/critics.md
+RENEWALS = 20  # of the utility in a run, evenly spaced; arXiv 2507.03900: every 500 of some 10^4 updates
 CELLS = 32  # of a mixture: spectral measures of a normal within 0.005 (tests/risk/test_episode.py)
 
 
@@ -61,7 +62,7 @@ class RiskMeasure(nn.Module):
 
     @classmethod
     def configured(
-        cls, *, horizon: Literal["state", "episode"] = "state", renewals: int = 20, **arguments: Any
+        cls, *, horizon: Literal["state", "episode"] = "state", renewals: int = RENEWALS, **arguments: Any
     ) -> "RiskMeasure":
         """The measure of a configuration. Raises ValueError.
 
@@ -83,7 +84,7 @@ class RiskMeasure(nn.Module):
             text = ", ".join(f"{name}=[{low:g},{high:g}]" for name, (low, high) in dials.items())
             raise ValueError(f"{text} reaches from risk-averse to risk-seeking, whose levels are read differently")
         first.dials = dials
-        from ramac.risk.episode import RENEWALS, Episode  # it needs this class
+        from ramac.risk.episode import Episode  # it needs this class
 
         if horizon == "episode":
             return Episode(first, last, renewals)

@@ -11,7 +11,6 @@ from ramac.errors import at_least
 from ramac.risk import Distortion, RiskMeasure
 from ramac.spec import Scaling
 
-RENEWALS = 20  # of the utility in a run, evenly spaced; arXiv 2507.03900: every 500 of some 10^4 updates
 GRID = 9  # values of a dial at which thresholds are kept, linear between them
 FAR = 100.0  # standard deviations of the return: beyond, a utility is a line
 
