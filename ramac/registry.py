@@ -23,6 +23,7 @@ from ramac.errors import InputError, known_group, nearest
 
 SUFFIX = re.compile(r"([a-zA-Z_][\w-]*?)(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 RANGE = re.compile(rf"{SUFFIX.pattern}to(-?[\d.]+)")  # as a label writes it, which is no name of an entry
+EPISODE = "-episode"  # likewise
 Entry = TypeVar("Entry", bound=type)
 Node = str | Mapping[str, Any]  # `cvar0.1`, or {name: cvar, alpha: 0.1}; a DictConfig is a Mapping
 
@@ -65,6 +66,8 @@ class Registry(Mapping[str, type]):
         hint = nearest(match[1] if match else spec, self)
         if (ends := RANGE.fullmatch(spec)) and ends[1] in self and (key := self.suffix[ends[1]]):
             hint = f"; a range is {self.group}={ends[1]} {self.group}.{key}=[{ends[2]},{ends[3]}]"
+        if self.group == "risk" and (plain := spec.removesuffix(EPISODE)) != spec:
+            hint = f"; a measure of whole episodes is risk={plain} risk.horizon=episode"
         raise InputError(f"no {self.group} {spec!r}; choose from {', '.join(self)}{hint}")
 
     def parameters(self, name: str) -> dict[str, Parameter]:
@@ -147,7 +150,7 @@ class Registry(Mapping[str, type]):
         key = self.suffix[name]
         ranges = ranges_of(self[name], plain) if self.group == "risk" else {}
         ending = "".join(f"-{other}{ends}" for other, ends in ranges.items() if other != key)
-        ending += "-episode" if self.group == "risk" and plain.get("horizon") == "episode" else ""
+        ending += EPISODE if self.group == "risk" and plain.get("horizon") == "episode" else ""
         if key is None:
             return name + ending
         if key in ranges:
