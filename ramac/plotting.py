@@ -111,20 +111,17 @@ def frontier_figure(rows: Sequence[Mapping[str, Any]], dial: str, alpha: float, 
     axes = figure.subplots()
     turned = sorted((row for row in rows if row["dial"] is not None), key=lambda row: row["dial"])
     single = [row for row in rows if row["dial"] is None]
-    for part, colour, style, name in (
-        (turned, BLUE, "o-", f"one run, by {dial}"),
-        (single, ORANGE, "s", "single runs"),
-    ):
-        if not part:
-            continue
+    kinds = ((turned, BLUE, "o-", f"one run, by {dial}"), (single, RED, "s", "runs of one level"))
+    for part, colour, style, name in kinds if single else kinds[:1]:
         x, y = ([row[key] for row in part] for key in ("cvar", "mean"))
         across, up = (np.array([spread(row, key) for row in part]).T for key in ("cvar", "mean"))
         axes.errorbar(x, y, up, across, fmt=style, color=colour, ms=5, lw=1.5, elinewidth=0.6, label=name)
+        place = np.stack([x, y], -1) / (np.ptp([[row["cvar"], row["mean"]] for row in rows], axis=0) + 1e-12)
         for index, row in enumerate(part):
             label = row["risk"] if row["dial"] is None else f"{row['dial']:g}"
-            side = (7, 7 if index % 2 else -12) if part is turned else (-7, 7 if index % 2 else -12)
-            box = {"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.5}
-            text = {"color": colour, "fontsize": 8, "ha": "left" if part is turned else "right", "bbox": box}
+            crowd = (np.abs(place[:index] - place[index]).max(-1, initial=0) < 0.1).sum()  # their labels are stacked
+            side = (8, -13 - 11 * crowd) if part is turned else (-8, 8 + 11 * crowd)
+            text = {"color": colour, "fontsize": 8, "ha": "left" if part is turned else "right"}
             axes.annotate(label, (x[index], y[index]), side, textcoords="offset points", zorder=5, **text)
     axes.set(xlabel=f"CVaR {alpha:g} of the return of an episode (reward units)", ylabel="mean return (reward units)")
     axes.set_title(title, fontsize=10)

@@ -128,6 +128,13 @@ def drawn(first: float, last: float, share: Tensor) -> Tensor:
     return value.clamp(min(first, last), max(first, last))
 
 
+def share_of(first: float, last: float, value: Tensor) -> Tensor:
+    """The shares at which `drawn` gives these values of a range, same shape."""
+    if min(first, last) > 0:
+        return (value / first).log() / math.log(last / first)
+    return (value - first) / (last - first)
+
+
 def moments(first: float, last: float) -> tuple[float, float]:
     """Mean and standard deviation of `drawn`."""
     if min(first, last) <= 0 or abs(last / first - 1) < 1e-3:  # the logarithm is a line there, and digits cancel

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ramac.errors import at_least
 from ramac.risk import Distortion, RiskMeasure
+from ramac.risk.context import drawn, share_of
 from ramac.spec import Scaling
 
-GRID = 9  # values of a dial at which thresholds are kept, linear between them
+GRID = 9  # values of a dial at which thresholds are kept, spaced as they are drawn, linear between them
 FAR = 100.0  # standard deviations of the return: beyond, a utility is a line
 
 
@@ -90,17 +91,18 @@ class Episode(RiskMeasure):
 
     def grid(self) -> list[dict[str, float]]:
         """Values of the dial at which there are thresholds; one without a dial."""
-        steps = [i / (GRID - 1) for i in range(GRID)]
-        ends = next(iter(self.dials.items()), None)
-        return [{}] if ends is None else [{ends[0]: ends[1][0] + (ends[1][1] - ends[1][0]) * step} for step in steps]
+        shares = torch.linspace(0, 1, GRID, dtype=torch.float64)
+        for name, ends in self.dials.items():
+            return [{name: value.item()} for value in drawn(*ends, shares)]
+        return [{}]
 
     def at(self, context: Tensor, scaling: Scaling) -> RiskMeasure:
         so_far, discount = context[:, :1], context[:, 1:2]
         measure, threshold = self.measure, self.threshold
-        for name, (first, last) in self.dials.items():
+        for name, ends in self.dials.items():
             value = context[:, 2:]
             measure = measure.dialled({name: value})
-            place = ((value - first) / (last - first)).clamp(0, 1) * (GRID - 1)
+            place = share_of(*ends, value).clamp(0, 1) * (GRID - 1)
             below = place.squeeze(-1).long().clamp(max=GRID - 2)
             threshold = torch.lerp(threshold[below], threshold[below + 1], place - below.unsqueeze(-1))
         level, mass = measure.cvar_mixture(threshold)

@@ -365,7 +365,9 @@ def test_one_run_learns_both_ends_of_its_dial(tmp_path):
     words = ["task=bandit", "actor=flow", "critic=qr25", "critic.hidden=[64,64]", *DIAL, "trainer.steps=3000"]
     run = ramac.train(*words, evaluation={"episodes": 10}, run_dir=str(tmp_path / "run"), quiet=True)
     agent = ramac.load(run.folder)
-    for alpha, centre, ring in ((0.1, 0.9, 0.0), (1.0, 0.0, 0.6)):
-        radius = np.linalg.norm(agent.act(np.zeros((2000, 1), np.float32), seed=0, alpha=alpha), axis=-1)
-        assert (radius <= 0.3).mean() >= centre
-        assert ((radius >= 0.75) & (radius <= 1.1)).mean() >= ring
+    radius = {
+        alpha: np.linalg.norm(agent.act(np.zeros((2000, 1), np.float32), seed=0, alpha=alpha), axis=-1)
+        for alpha in (0.1, 1.0)
+    }
+    assert (radius[0.1] <= 0.3).mean() > 0.95  # seeds 0 to 2: 0.99
+    assert ((radius[1.0] >= 0.75) & (radius[1.0] <= 1.1)).mean() > 0.6  # seeds 0 to 2: 0.71 to 0.77

@@ -20,8 +20,9 @@ from ramac.risk import edges
 from ramac.risk.episode import Episode
 from ramac.spec import Scaling, Spec
 from ramac.statistics import cvar
+from ramac.tasks.bandit import Bandit
 from ramac.tasks.chain import Chain
-from ramac.tasks.trading import DEVIATION, HORIZON, KEPT, axis, grid
+from ramac.tasks.trading import DEVIATION, HORIZON, KEPT, Trading, axis, grid
 from ramac.training import renewal
 
 CONCAVE = ("cvar0.1", "cvar0.37", "mean_cvar", "spectral", "wang", "dual_power", "power", "minmaxvar", "maxvar")
@@ -64,11 +65,12 @@ def test_a_dial_has_a_threshold_for_each_of_its_values():
     risk = episode("cvar", alpha=(0.2, 1.0))
     laws = [torch.linspace(0, 1, 101) + i for i, _ in enumerate(risk.grid())]
     risk.renew(laws)
-    context = torch.tensor([[0.0, 1.0, 0.2], [0.0, 1.0, 0.55], [0.0, 1.0, 1.0]])
+    middle = 0.2 * 5 ** (3.5 / 8)  # drawn in logarithms: place 3.5 of the nine
+    context = torch.tensor([[0.0, 1.0, 0.2], [0.0, 1.0, middle], [0.0, 1.0, 1.0]])
     bound = risk.at(context, Scaling(Spec.unit(1, 1)))
-    # place 0, 3.5 and 8 among nine: quantile alpha_i of U(i, i + 1), linear between
-    assert bound.left.squeeze(-1).tolist() == pytest.approx([0.2, (0.5 + 3 + 0.6 + 4) / 2, 9.0], abs=1e-4)
-    assert bound.level.squeeze(-1).tolist() == pytest.approx([0.2, 0.55, 1.0])
+    below, above = (0.2 * 5 ** (i / 8) + i for i in (3, 4))  # quantile alpha_i of U(i, i + 1)
+    assert bound.left.squeeze(-1).tolist() == pytest.approx([0.2, (below + above) / 2, 9.0], abs=1e-4)
+    assert bound.level.squeeze(-1).tolist() == pytest.approx([0.2, middle, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -262,3 +264,9 @@ def test_a_run_on_logged_data_gambles_after_bad_luck_only():
     assert actions[0] > 0 > actions[1]  # above 0: the gamble
     returns = np.array([row["return"] for row in build.evaluation.run(agent, build.task, 0)])
     assert cvar(returns, 0.1) > 4
+
+
+@pytest.mark.parametrize("task", [Chain(transitions=30), Trading(transitions=50), Bandit(transitions=20, context=True)])
+def test_the_density_of_a_behaviour_does_not_read_the_reward_so_far(task):
+    log = task.dataset().log
+    assert np.array_equal(with_reward_so_far(log, 0.9).behaviour(log), log.behaviour(with_reward_so_far(log, 0.9)))
