@@ -1,12 +1,12 @@
 """Typed arguments of registry entries: what their constructors take, as nodes of a configuration."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import field, make_dataclass
 from enum import Enum
 from functools import cache
 from inspect import Parameter, signature
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -63,3 +63,10 @@ def number_or_range(name: str, value: Any) -> float | list[float]:
         pass
     given = list(value) if isinstance(value, tuple) else value
     raise InputError(f"{name} must be a number, or two as a range, got {given!r}")
+
+
+def ranges_of(entry: type, values: Mapping[str, Any]) -> dict[str, str]:
+    """The ranges among an entry's values by name, as labels write them: `0.05to1`."""
+    floats = [name for name, p in parameters(entry).items() if p.annotation is float]
+    ranges = {name: cast("tuple[float, ...]", values[name]) for name in floats if isinstance(values.get(name), tuple)}
+    return {name: "to".join(f"{end:g}" for end in ends) for name, ends in ranges.items()}

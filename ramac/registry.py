@@ -18,11 +18,12 @@ from typing import Any, TypeVar, cast
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ramac.arguments import defaults, number_or_range, parameters
+from ramac.arguments import defaults, number_or_range, parameters, ranges_of
 from ramac.errors import InputError, known_group, nearest
 
 SUFFIX = re.compile(r"([a-zA-Z_][\w-]*?)(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 RANGE = re.compile(rf"{SUFFIX.pattern}to(-?[\d.]+)")  # as a label writes it, which is no name of an entry
+EPISODE = "-episode"  # likewise
 Entry = TypeVar("Entry", bound=type)
 Node = str | Mapping[str, Any]  # `cvar0.1`, or {name: cvar, alpha: 0.1}; a DictConfig is a Mapping
 
@@ -65,6 +66,8 @@ class Registry(Mapping[str, type]):
         hint = nearest(match[1] if match else spec, self)
         if (ends := RANGE.fullmatch(spec)) and ends[1] in self and (key := self.suffix[ends[1]]):
             hint = f"; a range is {self.group}={ends[1]} {self.group}.{key}=[{ends[2]},{ends[3]}]"
+        if self.group == "risk" and (plain := spec.removesuffix(EPISODE)) != spec:
+            hint = f"; a measure of whole episodes is risk={plain} risk.horizon=episode"
         raise InputError(f"no {self.group} {spec!r}; choose from {', '.join(self)}{hint}")
 
     def parameters(self, name: str) -> dict[str, Parameter]:
@@ -145,13 +148,15 @@ class Registry(Mapping[str, type]):
         plain = self.plain(node)
         name, _ = self.parse(str(plain["name"]))
         key = self.suffix[name]
+        ranges = ranges_of(self[name], plain) if self.group == "risk" else {}
+        ending = "".join(f"-{other}{ends}" for other, ends in ranges.items() if other != key)
+        ending += EPISODE if self.group == "risk" and plain.get("horizon") == "episode" else ""
         if key is None:
-            return name
+            return name + ending
+        if key in ranges:
+            return name + ranges[key] + ending
         default = self.parameters(name)[key].default
         value = plain.get(key, default)  # a preset need not name it
-        ending = "-episode" if plain.get("horizon") == "episode" else ""
-        if isinstance(value, tuple):
-            return name + "to".join(f"{end:g}" for end in cast("tuple[float, ...]", value)) + ending
         return name if self.group != "risk" and value == default else f"{name}{value:g}{ending}"
 
     def __getitem__(self, name: str) -> type:

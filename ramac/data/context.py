@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ramac.data import Dataset, Log
-from ramac.data.columns import moments
+from ramac.data.columns import moments, varies
 
 NAMES = ("reward_so_far", "discount")
 
@@ -17,7 +17,7 @@ def with_reward_so_far(log: Log, gamma: float) -> Log:
     earned = np.concatenate([[0.0], np.cumsum(discount * log.reward)])
     before = np.repeat(earned[log.start], log.lengths)  # of earlier episodes
     now, then = np.stack([earned[:-1] - before, discount], -1), np.stack([earned[1:] - before, discount * gamma], -1)
-    kind = log.observation.dtype
+    kind = np.promote_types(log.observation.dtype, np.float32)
     found = {
         "observation": np.concatenate([log.observation, now.astype(kind)], 1),
         "next_observation": np.concatenate([log.next_observation, then.astype(kind)], 1),
@@ -28,7 +28,8 @@ def with_reward_so_far(log: Log, gamma: float) -> Log:
 
 def widest_shift(log: Log, gamma: float) -> float:
     """How far rewards so far are moved in training: two deviations of the discounted returns of whole episodes."""
-    return 2 * float(log.logged_returns(gamma)[log.start].std())
+    returns = log.logged_returns(gamma)[log.start]
+    return 2 * float(returns.std()) if varies(returns) else 0.0
 
 
 def of_episodes(data: Dataset, gamma: float) -> Dataset:

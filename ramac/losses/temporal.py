@@ -198,6 +198,12 @@ class IQL(Term):
         self.expectile, self.scaling = expectile, Scaling(spec)
         self.net = mlp(spec.obs_dim, hidden, 1)
 
+    def check(self, name: str, agent: Agent, terms: Mapping[str, Term]) -> None:
+        super().check(name, agent, terms)
+        if agent.risk.whole is not agent.risk:  # a target of utilities would apply h once more in each step
+            text = f"loss={name} backs rho up from state to state, which horizon=episode does at the end alone"
+            raise InputError(f"{text}; leave out {name}, or risk.horizon=episode")
+
     def next_value(self, observation: Tensor) -> Tensor:
         return self.net(self.scaling.observe(observation))
 

@@ -12,6 +12,7 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 
+from ramac.arguments import parameters
 from ramac.risk.levels import (
     PARTS,
     between,
@@ -39,6 +40,7 @@ __all__ = [
 ]  # fmt: skip
 
 DENSE = 3  # levels u^3: of exponents 2 to 5 the least error on the bandit's ring; docs/results/critics.md
+RENEWALS = 20  # of the utility in a run, evenly spaced; arXiv 2507.03900: every 500 of some 10^4 updates
 CELLS = 32  # of a mixture: spectral measures of a normal within 0.005 (tests/risk/test_episode.py)
 
 
@@ -52,6 +54,7 @@ class RiskMeasure(nn.Module):
 
     ranged: ClassVar[bool] = True  # for the registry: numbers of these entries may be ranges
     averse: bool = True  # False: high outcomes decide, and `of_quantiles` reads most levels there
+    cvar_level: float | Tensor | None = None  # alpha of a CVaR (1: the mean), for closed forms
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,36 +62,35 @@ class RiskMeasure(nn.Module):
 
     @classmethod
     def configured(
-        cls, *, horizon: Literal["state", "episode"] = "state", renewals: int = 20, **arguments: Any
+        cls, *, horizon: Literal["state", "episode"] = "state", renewals: int = RENEWALS, **arguments: Any
     ) -> "RiskMeasure":
         """The measure of a configuration. Raises ValueError.
 
         `horizon`: of the return to go in each state, or of the whole return of an episode (`ramac.risk.episode`), whose
         utility is renewed `renewals` times in a run.
         """
-        dials = {name: cast("tuple[float, float]", ends) for name, ends in arguments.items() if isinstance(ends, tuple)}
+        floats = [name for name, parameter in parameters(cls).items() if parameter.annotation is float]
+        ranged = [name for name in floats if isinstance(arguments.get(name), tuple)]
+        dials = {name: cast("tuple[float, float]", arguments[name]) for name in ranged}
         first, last = (cls(**arguments | {name: ends[i] for name, ends in dials.items()}) for i in (0, 1))
         for name, (low, high) in dials.items():
             if name not in vars(first):
                 raise ValueError(f"{name} cannot be a range: it is no attribute of the measure")
+            if "cvar_level" in vars(first):  # it would stay where it is
+                raise ValueError(f"{name} cannot be a range: cvar_level must be a property that reads it")
             if low == high:
                 raise ValueError(f"{name}=[{low:g},{high:g}] is one number, and no range; write {name}={low:g}")
         if first.averse != last.averse:
             text = ", ".join(f"{name}=[{low:g},{high:g}]" for name, (low, high) in dials.items())
             raise ValueError(f"{text} reaches from risk-averse to risk-seeking, whose levels are read differently")
         first.dials = dials
-        from ramac.risk.episode import RENEWALS, Episode  # it needs this class
+        from ramac.risk.episode import Episode  # it needs this class
 
         if horizon == "episode":
             return Episode(first, last, renewals)
         if renewals != RENEWALS:
             raise ValueError(f"renewals={renewals} has no effect with horizon=state; set horizon=episode")
         return first
-
-    @property
-    def cvar_level(self) -> float | Tensor | None:
-        """alpha of a CVaR (1: the mean), for closed forms."""
-        return None
 
     @property
     def context(self) -> tuple[str, ...]:

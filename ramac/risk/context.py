@@ -36,7 +36,10 @@ class Context:
         return {"dial": {name: self.values[name] for name in self.dials}} if self.dials else {}
 
     def turn(self, name: str, value: Any) -> None:
-        """Set a dial, for all observations that come without it. Raises InputError for a value outside its range."""
+        """Set a dial, for all observations that come without it. Raises InputError for another name or value."""
+        if name not in self.dials:
+            has = f"its dials are {', '.join(self.dials)}" if self.dials else "it has none"
+            raise InputError(f"the risk measure has no dial {name!r}; {has}{nearest(name, self.dials)}")
         low, high = sorted(self.dials[name])
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"risk.{name} must be a number in [{low:g}, {high:g}], got {value!r:.60}")
@@ -58,7 +61,11 @@ class Context:
 
         `given`: values by name, numbers, [*b] or [*b, 1].
         """
-        missing = self.names[len(self) - (full - observation.shape[-1]) :] if full > observation.shape[-1] else ()
+        if (size := observation.shape[-1]) not in self.widths(full):
+            raise InputError(
+                f"an observation must have shape [..., {min(self.widths(full))}], got {[*observation.shape]}"
+            )
+        missing = self.names[len(self) - (full - size) :]
         for name in given:
             if name not in self.names:
                 has = f"it reads {', '.join(self.names)}" if self.names else "it reads none"

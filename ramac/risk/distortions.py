@@ -13,9 +13,7 @@ from ramac.risk import Distortion, between, finite, interpolate, midpoints, ndtr
 class Neutral(Distortion):
     """The mean: beta(u) = u, g(tau) = tau."""
 
-    @property
-    def cvar_level(self) -> float:
-        return 1.0
+    cvar_level = 1.0
 
     def level(self, u: Tensor) -> Tensor:
         return u
@@ -43,7 +41,7 @@ class CVaR(Distortion):
         self.alpha = tail(alpha)
 
     @property
-    def cvar_level(self) -> float | Tensor:
+    def cvar_level(self) -> float | Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.alpha
 
     def level(self, u: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from ramac.risk import Distortion, RiskMeasure
 from ramac.risk.context import drawn, share_of
 from ramac.spec import Scaling
 
-RENEWALS = 20  # of the utility in a run, evenly spaced; arXiv 2507.03900: every 500 of some 10^4 updates
 GRID = 9  # values of a dial at which thresholds are kept, spaced as they are drawn, linear between them
 FAR = 100.0  # standard deviations of the return: beyond, a utility is a line
 
@@ -22,8 +21,8 @@ class Episode(RiskMeasure):
 
     A measure whose weight falls with the level is a mixture of CVaR, and CVaR_u(X) = max_y y + E min(X - y, 0) / u,
     with y the u quantile of X. For fixed y_k the mixture is E h(X) with the concave utility
-    h(x) = sum_k mass_k (y_k + min(x - y_k, 0) / u_k), which a policy of (s, c, gamma^t) maximises state by state. The
-    y_k are quantiles of the return from the starts; `ramac.training.renewal` renews them.
+    h(x) = (1 - sum_k mass_k) x + sum_k mass_k (y_k + min(x - y_k, 0) / u_k), which a policy of (s, c, gamma^t)
+    maximises state by state. The y_k are quantiles of the return from the starts; `ramac.training.renewal` renews them.
 
     To alternate between policy and y_k never lowers rho, but can end in a local optimum. So a transition is learned at
     other rewards so far too, c + shift: nothing in the log depends on c. At the start, c = shift stands for thresholds
@@ -42,15 +41,13 @@ class Episode(RiskMeasure):
         """`measure` at the first end of its dial, if it has one, and `last`, the same at the other end."""
         super().__init__()
         at_least(1, renewals=renewals)
-        if measure.is_mean:
+        like = torch.empty(0, dtype=torch.float64)
+        masses = [one.cvar_mixture(like)[1] for one in (measure, last) if isinstance(one, Distortion)]
+        if measure.is_mean or (masses and all((mass.abs() < 1e-9).all() for mass in masses)):
             raise ValueError("horizon=episode has no effect on the mean, which is the same for both; leave it out")
-        for one in (measure, last):
-            if (
-                not isinstance(one, Distortion)
-                or (one.cvar_mixture(torch.empty(0, dtype=torch.float64))[1] < -1e-9).any()
-            ):
-                text = "horizon=episode needs a distortion whose weight falls with the level, a mixture of CVaR"
-                raise ValueError(f"{text}, such as cvar, spectral or wang with a negative eta")
+        if not masses or any((mass < -1e-9).any() for mass in masses):
+            text = "horizon=episode needs a distortion whose weight falls with the level, a mixture of CVaR"
+            raise ValueError(f"{text}, such as cvar, spectral or wang with a negative eta")
         if len(measure.dials) > 1:
             raise ValueError(f"horizon=episode takes one range, got {' and '.join(measure.dials)}")
         assert isinstance(measure, Distortion)
@@ -81,7 +78,8 @@ class Episode(RiskMeasure):
                     share = 2 * torch.rand(len(observation), device=observation.device, dtype=observation.dtype) - 1
                     shift = self.widest * share
                 place = observation.shape[-1] - 2 - (len(self.dials) if observation.shape[-1] == full else 0)
-                moved = observation.index_add(-1, torch.tensor([place], device=shift.device), shift.unsqueeze(-1))
+                index = torch.full((1,), place, device=shift.device)  # copies nothing from the host
+                moved = observation.index_add(-1, index, shift.unsqueeze(-1))
                 batch.set(key, moved)  # pyright: ignore[reportUnknownMemberType]
 
     @torch.no_grad()

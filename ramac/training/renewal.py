@@ -37,10 +37,13 @@ def renew_utility(trainer: Trainer, log: Log, gamma: float) -> None:
     chosen = np.linspace(0, len(log.start) - 1, min(STARTS, len(log.start))).astype(int)
     few = torch.from_numpy(log.observation[log.start[chosen]]).to(device)
 
-    def renew() -> None:
-        risk.renew([best_returns(target, few, value, widest) for value in risk.grid()])
+    every = max(1, trainer.steps // (risk.renewals + 1))
 
-    trainer.hooks.append((max(1, trainer.steps // (risk.renewals + 1)), renew))
+    def renew() -> None:
+        if trainer.step_count <= risk.renewals * every:  # after the last, the policy has as long to follow
+            risk.renew([best_returns(target, few, value, widest) for value in risk.grid()])
+
+    trainer.hooks.append((every, renew))
 
 
 @torch.no_grad()

@@ -88,6 +88,15 @@ CELLS = {
     "denoising": ("recipe=dql", "loss.risk.warmup=0"),
     "a student": ("recipe=fql",),
     "constant rates": ("trainer.schedule=constant", "actor=gaussian", "critic=fqf"),
+    "renewed thresholds of a dial": (
+        "task=chain",
+        "actor=gaussian",
+        "critic=qr8",
+        "risk=cvar",
+        "risk.alpha=[0.1,0.5]",
+        "risk.horizon=episode",
+        "risk.renewals=3",
+    ),
     "a mean over checkpoints": ("actor=gaussian", "evaluation.average=2"),
     "several seeds": ("seeds=2", "recipe=td3bc", "trainer.delay=3", "loss.bc.budget=0.1"),
 }

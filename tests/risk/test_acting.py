@@ -42,7 +42,7 @@ class Crossroads(Critic):
 
 
 def agent(risk, *, candidates: int = 2, temperature: float = 0.0) -> Agent:
-    """An agent at the crossroads whose thresholds are 10 at alpha=0.1 and 20 at alpha=0.9, linear between."""
+    """An agent at the crossroads whose thresholds are 10 at alpha=0.1 and 20 at alpha=0.9, linear in its logarithm."""
     measure = risks.build(risk)
     episode = len(Context(measure)) - len(measure.dials)
     full = Context(measure).extend(Spec(1 + episode, 1, (-1.0,), (1.0,), *2 * [(1.0,) * (1 + episode)], MEAN, STD))
@@ -78,7 +78,7 @@ def test_candidates_obey_dial_reward_and_discount_together():
     random = np.random.default_rng(0)
     so_far, alpha = random.uniform(-5, 25, (40, 5)), random.uniform(0.1, 0.9, (40, 5))
     discount = GAMMA ** random.integers(0, 3, (40, 5))
-    y = 10 + 10 * (alpha - 0.1) / 0.8
+    y = 10 + 10 * np.log(alpha / 0.1) / np.log(9)
     numbers = list(zip(so_far.ravel(), discount.ravel(), alpha.ravel(), y.ravel(), strict=True))
     values = np.array([[utility(law, *row) for law in (SAFE, GAMBLE)] for row in numbers])
     clear = np.abs(values[:, 0] - values[:, 1]) > 1e-3
@@ -99,9 +99,9 @@ def test_candidates_obey_dial_reward_and_discount_together():
 
 def test_a_temperature_draws_by_the_utility():
     """The share of gambles is the logistic function of the difference over T, in standard deviations, by gamma^t."""
-    rows, temperature, given = 20_000, 0.5, {"alpha": 0.5, "reward_so_far": 13.0, "discount": 0.5}
+    rows, temperature, given = 20_000, 0.5, {"alpha": 0.3, "reward_so_far": 13.0, "discount": 0.5}
     action = agent(DIAL, temperature=temperature).act(np.ones((rows, 1)), seed=0, **given)
-    safe, gamble = (utility(law, 13.0, 0.5, 0.5, 15.0) / 0.5 / STD for law in (SAFE, GAMBLE))
+    safe, gamble = (utility(law, 13.0, 0.5, 0.3, 15.0) / 0.5 / STD for law in (SAFE, GAMBLE))
     share = 1 / (1 + np.exp((safe - gamble) / temperature))
     assert 0.05 < share < 0.95 and abs((action > 0).mean() - share) < 4 * (share * (1 - share) / rows) ** 0.5
 

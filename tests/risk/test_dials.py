@@ -136,6 +136,21 @@ class OfFloats(Distortion):
         return ((-self.k * tau).exp() - 1) / (math.exp(-self.k) - 1)
 
 
+class Plain(Distortion):
+    """A measure of a user's without a number of its own, but with a list, and a level of its own for closed forms."""
+
+    def __init__(self, *, parts: tuple[float, ...] = (0.25, 0.75), share: float = 0.5) -> None:
+        super().__init__()
+        self.parts, self.share = parts, share
+        self.cvar_level = share
+
+    def level(self, u):
+        return u * self.share
+
+    def distort(self, tau):
+        return (tau / self.share).clamp(max=1)
+
+
 @pytest.fixture
 def registered(monkeypatch):
     for part in ("entries", "suffix"):
@@ -156,10 +171,21 @@ def test_a_measure_that_takes_no_range_is_found(kind, finding, registered):
         check_risk("mine")
 
 
-def test_a_number_that_is_no_attribute_is_refused_as_a_range(registered):
-    registered(Hidden)
-    with pytest.raises(InputError, match="risk=mine: share cannot be a range: it is no attribute of the measure"):
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [(Hidden, "it is no attribute of the measure"), (Plain, "cvar_level must be a property that reads it")],
+)
+def test_what_a_measure_cannot_read_anew_is_refused_as_a_range(kind, text, registered):
+    registered(kind)
+    with pytest.raises(InputError, match=f"risk=mine: share cannot be a range: {text}"):
         risks.build({"name": "mine", "share": (0.1, 0.5)})
+
+
+def test_a_list_of_two_numbers_is_no_range(registered):
+    registered(Plain)
+    found = risks.build({"name": "mine", "parts": [0.5, 0.6]})
+    assert (found.parts, found.dials, found.cvar_level) == ((0.5, 0.6), {}, 0.5)
+    assert risks.label({"name": "mine", "parts": [0.5, 0.6], "horizon": "episode"}) == "mine-episode"
 
 
 @pytest.mark.parametrize(
@@ -169,6 +195,8 @@ def test_a_number_that_is_no_attribute_is_refused_as_a_range(registered):
         ({"alpha": (1.0, 0.05)}, "cvar1to0.05"),
         ({"alpha": (0.05, 1.0), "horizon": "episode"}, "cvar0.05to1-episode"),
         ({"alpha": 0.1, "horizon": "episode"}, "cvar0.1-episode"),
+        ({"name": "mean_cvar", "mean_weight": (0.0, 0.5)}, "mean_cvar0.1-mean_weight0to0.5"),
+        ({"name": "mean_cvar", "alpha": (0.1, 0.5), "mean_weight": (0.0, 1.0)}, "mean_cvar0.1to0.5-mean_weight0to1"),
     ],
 )
 def test_a_label_names_the_range(given, label):
@@ -242,6 +270,30 @@ def test_values_that_cannot_be_used_are_refused(given, message):
         dialled().act(np.zeros((5, 2), np.float32), **given)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("alpa", 0.1, "has no dial 'alpa'; its dials are alpha; did you mean 'alpha'?"),
+        ("alpha", 1.5, r"risk.alpha=1.5 is outside the range of the training, \[0.05, 1\]"),
+        ("alpha", True, "must be a number in"),
+    ],
+)
+def test_a_dial_that_cannot_be_turned_so_is_refused(name, value, message):
+    with pytest.raises(InputError, match=message):
+        dialled().context.turn(name, value)
+
+
+def test_an_observation_of_another_width_is_refused_by_the_policy():
+    """Of a measure with three numbers, one missing number more or less must not be filled in."""
+    risk = {"name": "cvar", "alpha": (0.05, 1.0), "horizon": "episode"}
+    agent = Agent.build({"actor": "gaussian", "critic": "qr8", "risk": risk}, Spec.unit(5, 1))
+    for width in (3, 5, 6):
+        assert agent(TensorDict({"observation": torch.zeros(2, width)}, [2]))["action"].shape == (2, 1)
+    for width in (2, 4, 7):
+        with pytest.raises(InputError, match=rf"must have shape \[..., 3\], got \[2, {width}\]"):
+            agent(TensorDict({"observation": torch.zeros(2, width)}, [2]))
+
+
 def test_candidates_are_ranked_at_the_value_that_is_given():
     """A critic that likes high actions at alpha above 1/2, and low ones below: of the same 64 samples."""
     agent, state = dialled(candidates=64), np.zeros((3, 2), np.float32)
@@ -296,8 +348,10 @@ def test_loss_terms_train_with_a_dial(words):
     assert trainer.agent.context.names == tuple(trainer.agent.risk.dials)
 
 
-def test_captured_steps_of_a_dial_are_the_eager_ones():
+@pytest.mark.parametrize("horizon", ["state", "episode"])
+def test_captured_steps_of_a_dial_are_the_eager_ones(horizon):
     words = "actor=deterministic critic=qr4 loss.td.aggregation=risk_min trainer.delay=1"
+    words += f" risk.horizon={horizon}"
     (eager, expected), (flat, found) = (stepped(words, 3, mode) for mode in ("off", "flat"))
     assert found == expected
     assert flat.captured.operators and not eager.captured.operators

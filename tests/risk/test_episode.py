@@ -1,5 +1,7 @@
 """Static risk: the utility, the reward so far in data and environment, and the search for its thresholds."""
 
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import torch
 from tensordict import TensorDict
 
 from ramac.agent import Agent
-from ramac.data.context import with_reward_so_far
+from ramac.data.context import widest_shift, with_reward_so_far
 from ramac.environments import RewardSoFar
 from ramac.errors import InputError
 from ramac.experiment.compose import compose
@@ -75,6 +77,9 @@ def test_a_dial_has_a_threshold_for_each_of_its_values():
     ("settings", "text"),
     [
         ({"name": "neutral"}, "no effect on the mean"),
+        ({"name": "cvar", "alpha": 1.0}, "no effect on the mean"),
+        ({"name": "wang", "eta": 0.0}, "no effect on the mean"),
+        ({"name": "mean_cvar", "mean_weight": 1.0}, "no effect on the mean"),
         ({"name": "cpw"}, "whose weight falls with the level"),
         ({"name": "var"}, "whose weight falls with the level"),
         ({"name": "entropic"}, "whose weight falls with the level"),
@@ -101,6 +106,33 @@ def test_a_critic_of_the_mean_is_refused():
         Agent.build(
             {"actor": "gaussian", "critic": "mean", "risk": {"name": "cvar", "horizon": "episode"}}, Spec.unit(3, 1)
         )
+
+
+def test_a_target_of_utilities_is_refused():
+    """V(s') of iql is rho; with rho in the target the utility would be applied once more in each step."""
+    with pytest.raises(InputError, match="loss=iql backs rho up from state to state"):
+        Build.of(compose(["recipe=iql", "task=chain", "critic=qr8", "risk=cvar0.1", "risk.horizon=episode"]))
+
+
+@pytest.mark.parametrize(
+    ("steps", "renewals", "last"), [(100, 4, 80), (10_000, 20, 9520), (2000, 20, 1900), (7, 20, 7)]
+)
+def test_renewals_are_as_many_as_asked_for_and_leave_time_to_follow(steps, renewals, last, monkeypatch):
+    words = ["recipe=td3bc", "critic=qr8", "critic.hidden=[8]", "actor.hidden=[8]", "task=chain", "risk=cvar0.1"]
+    words += ["task.transitions=60", f"trainer.steps={steps}", "risk.horizon=episode", f"risk.renewals={renewals}"]
+    trainer, done = Build.of(compose(words)).trainer, []
+    monkeypatch.setattr(renewal, "best_returns", lambda *_: done.append(trainer.step_count) or torch.zeros(5))
+    ((every, hook),) = trainer.hooks
+    for trainer.step_count in range(every, steps + 1, every):
+        hook()
+    assert len(done) == min(renewals, steps) and done[-1] == last
+    assert len({*np.diff(done)}) == 1
+
+
+def test_equal_rewards_move_nothing():
+    """Their sums differ by rounding only, which is no scale of an observation."""
+    log = replace(Chain(transitions=30).dataset().log, reward=np.full(30, 0.7, np.float32))
+    assert widest_shift(log, 0.9) == 0
 
 
 def test_rewards_so_far_are_those_of_a_plain_loop():

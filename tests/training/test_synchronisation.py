@@ -26,6 +26,7 @@ CELLS = [
     "loss=[td,bc,entropy,risk] actor=gaussian", "loss=[td,bc,guidance]", "loss=[td,bc,risk_onestep]",
     "loss=[td,bc] loss.bc.budget=0.1", "loss.td.aggregation=tqc", "loss.td.aggregation=risk_min loss.td.candidates=3",
     "loss.td.aggregation=own loss.risk.members=pooled", "critic=qr risk=wang loss.risk.members=pooled",
+    "critic=qr risk=cvar risk.alpha=[0.05,0.5]", "critic=qr risk=cvar risk.alpha=[0.05,0.5] risk.horizon=episode",
 ]  # fmt: skip
 
 
