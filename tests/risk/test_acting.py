@@ -149,9 +149,7 @@ def test_a_dial_is_turned_by_its_name_within_its_range():
     built = agent(DIAL)
     built.context.turn("alpha", np.float32(0.5))
     assert built.context.values["alpha"] == 0.5
-    with pytest.raises(
-        InputError, match=r"'alhpa' is no dial of the risk measure; it has alpha; did you mean 'alpha'\?"
-    ):
+    with pytest.raises(InputError, match=r"'alhpa' is no dial .*; it has alpha; did you mean 'alpha'\?"):
         built.context.turn("alhpa", 0.5)
     with pytest.raises(InputError, match="'alpha' is no dial of the risk measure; it has none"):
         agent(STATIC).context.turn("alpha", 0.5)
