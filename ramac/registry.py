@@ -23,6 +23,7 @@ from ramac.errors import InputError, known_group, nearest
 
 SUFFIX = re.compile(r"([a-zA-Z_][\w-]*?)(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 RANGE = re.compile(rf"{SUFFIX.pattern}to(-?[\d.]+)")  # as a label writes it, which is no name of an entry
+EPISODE = "-episode"  # at the end of a label, likewise
 Entry = TypeVar("Entry", bound=type)
 Node = str | Mapping[str, Any]  # `cvar0.1`, or {name: cvar, alpha: 0.1}; a DictConfig is a Mapping
 
@@ -63,8 +64,12 @@ class Registry(Mapping[str, type]):
             except ValueError:
                 raise InputError(f"{self.group}={spec}: {key} must be {kind.__name__}, got {match[2]}") from None
         hint = nearest(match[1] if match else spec, self)
-        if (ends := RANGE.fullmatch(spec)) and ends[1] in self and (key := self.suffix[ends[1]]):
-            hint = f"; a range is {self.group}={ends[1]} {self.group}.{key}=[{ends[2]},{ends[3]}]"
+        label = spec.removesuffix(EPISODE) if self.group == "risk" else spec
+        horizon = "" if label == spec else f" {self.group}.horizon=episode"
+        if (ends := RANGE.fullmatch(label)) and ends[1] in self and (key := self.suffix[ends[1]]):
+            hint = f"; a range is {self.group}={ends[1]} {self.group}.{key}=[{ends[2]},{ends[3]}]{horizon}"
+        elif horizon and (label in self or ((plain := SUFFIX.fullmatch(label)) and plain[1] in self)):
+            hint = f"; write {self.group}={label}{horizon}"
         raise InputError(f"no {self.group} {spec!r}; choose from {', '.join(self)}{hint}")
 
     def parameters(self, name: str) -> dict[str, Parameter]:
@@ -149,7 +154,7 @@ class Registry(Mapping[str, type]):
             return name
         default = self.parameters(name)[key].default
         value = plain.get(key, default)  # a preset need not name it
-        ending = "-episode" if plain.get("horizon") == "episode" else ""
+        ending = EPISODE if plain.get("horizon") == "episode" else ""
         if isinstance(value, tuple):
             return name + "to".join(f"{end:g}" for end in cast("tuple[float, ...]", value)) + ending
         return name if self.group != "risk" and value == default else f"{name}{value:g}{ending}"
