@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -41,11 +42,11 @@ class Context:
             has = f"it has {', '.join(self.dials)}" if self.dials else "it has none"
             raise InputError(f"{name!r} is no dial of the risk measure; {has}{nearest(name, self.dials)}")
         low, high = sorted(self.dials[name])
-        if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise InputError(f"risk.{name} must be a number in [{low:g}, {high:g}], got {shown(value)}")
-        if not low <= value <= high:
-            raise InputError(f"risk.{name}={value:g} is outside the range of the training, [{low:g}, {high:g}]")
-        self.values[name] = float(value)
+        if not low <= (found := float(value)) <= high:
+            raise InputError(f"risk.{name}={found:g} is outside the range of the training, [{low:g}, {high:g}]")
+        self.values[name] = found
 
     def extend(self, spec: Spec) -> Spec:
         """The spec of networks that also read the dials, with the moments of `drawn`."""
