@@ -13,7 +13,7 @@ from ramac.errors import InputError
 from ramac.experiment.compose import compose
 from ramac.experiment.run import Build
 from ramac.optimum import Optimum
-from ramac.registry import risks
+from ramac.registry import risks, tasks
 from ramac.risk import edges
 from ramac.risk.episode import Episode
 from ramac.spec import Scaling, Spec
@@ -111,6 +111,16 @@ def test_rewards_so_far_are_those_of_a_plain_loop():
             so_far, discount = so_far + discount * log.reward[row], discount * gamma
             assert found.next_observation[row, -2:].tolist() == pytest.approx([so_far, discount])
     assert np.array_equal(found.observation[:, :-2], log.observation)
+
+
+@pytest.mark.parametrize("task", ["trading", "chain", "bandit"])
+def test_known_propensities_are_those_of_the_log_without_the_reward_so_far(task):
+    log = tasks.build({**tasks.plain(task), "transitions": 60}).dataset().log
+    longer = with_reward_so_far(log, 0.9)
+    some = np.arange(len(log.start)) < 2
+    for one, other in ((log, longer), (log.keep(some[log.episode]), longer.keep(some[longer.episode]))):
+        assert np.array_equal(other.behaviour(other), one.behaviour(one))
+    assert longer.observation.shape[1] == log.observation.shape[1] + 2
 
 
 def test_the_environment_appends_the_same_numbers():
