@@ -22,6 +22,7 @@ from ramac.text import for_label
 
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
 TAIL = 0.1  # shaded share of worst episodes
+CLOSE = np.array([45, 12])  # pixels between two dots, at 100 per inch: width and height of a label
 RETURN = "discounted return (reward units)"
 PLAIN = matplotlib.style.context("default")  # figures are the same whatever the user's matplotlibrc says
 
@@ -116,17 +117,34 @@ def frontier_figure(rows: Sequence[Mapping[str, Any]], dial: str, alpha: float, 
         x, y = ([row[key] for row in part] for key in ("cvar", "mean"))
         across, up = (np.array([spread(row, key) for row in part]).T for key in ("cvar", "mean"))
         axes.errorbar(x, y, up, across, fmt=style, color=colour, ms=5, lw=1.5, elinewidth=0.6, label=name)
-        place = np.stack([x, y], -1) / (np.ptp([[row["cvar"], row["mean"]] for row in rows], axis=0) + 1e-12)
-        for index, row in enumerate(part):
-            label = row["risk"] if row["dial"] is None else f"{row['dial']:g}"
-            crowd = (np.abs(place[:index] - place[index]).max(-1, initial=0) < 0.1).sum()  # their labels are stacked
-            side = (8, -13 - 11 * crowd) if part is turned else (-8, 8 + 11 * crowd)
-            text = {"color": colour, "fontsize": 8, "ha": "left" if part is turned else "right"}
-            axes.annotate(label, (x[index], y[index]), side, textcoords="offset points", zorder=5, **text)
     axes.set(xlabel=f"CVaR {alpha:g} of the return of an episode (reward units)", ylabel="mean return (reward units)")
     axes.set_title(title, fontsize=10)
     axes.legend(fontsize=8)
+    figure.draw_without_rendering()  # the final scale tells which dots are close
+    label_dots(axes, turned, BLUE, 1)
+    label_dots(axes, single, ORANGE, -1)
     save(figure, path)
+
+
+def label_dots(axes: Axes, rows: Sequence[Mapping[str, Any]], colour: str, side: int) -> None:
+    """Write values of a dial, or measures, beside their dots: above on the right (side 1), below on the left (-1).
+
+    Frontiers fall to the right, so these sides are free. Dots that are too close for labels of their own share one.
+    """
+    groups: list[tuple[np.ndarray, Mapping[str, Any], list[str]]] = []
+    for row in rows:
+        name = row["risk"] if row["dial"] is None else f"{row['dial']:g}"
+        place = axes.transData.transform((row["cvar"], row["mean"]))
+        names = next((names for other, _, names in groups if (np.abs(place - other) < CLOSE).all()), None)
+        if names is None:
+            groups.append((place, row, [name]))
+        elif name not in names:
+            names.append(name)
+    box = {"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.5}
+    text = {"color": colour, "fontsize": 8, "ha": "left" if side > 0 else "right", "bbox": box}
+    for _, row, names in groups:
+        place, offset = (row["cvar"], row["mean"]), (7, 7) if side > 0 else (-7, -12)
+        axes.annotate(", ".join(names), place, offset, textcoords="offset points", zorder=5, **text)
 
 
 def spread(row: Mapping[str, Any], key: str) -> tuple[float, float]:

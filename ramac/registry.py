@@ -23,7 +23,7 @@ from ramac.errors import InputError, known_group, nearest
 
 SUFFIX = re.compile(r"([a-zA-Z_][\w-]*?)(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 RANGE = re.compile(rf"{SUFFIX.pattern}to(-?[\d.]+)")  # as a label writes it, which is no name of an entry
-EPISODE = "-episode"  # likewise
+EPISODE = "-episode"  # at the end of a label, likewise
 Entry = TypeVar("Entry", bound=type)
 Node = str | Mapping[str, Any]  # `cvar0.1`, or {name: cvar, alpha: 0.1}; a DictConfig is a Mapping
 
@@ -64,10 +64,12 @@ class Registry(Mapping[str, type]):
             except ValueError:
                 raise InputError(f"{self.group}={spec}: {key} must be {kind.__name__}, got {match[2]}") from None
         hint = nearest(match[1] if match else spec, self)
-        if (ends := RANGE.fullmatch(spec)) and ends[1] in self and (key := self.suffix[ends[1]]):
-            hint = f"; a range is {self.group}={ends[1]} {self.group}.{key}=[{ends[2]},{ends[3]}]"
-        if self.group == "risk" and (plain := spec.removesuffix(EPISODE)) != spec:
-            hint = f"; a measure of whole episodes is risk={plain} risk.horizon=episode"
+        label = spec.removesuffix(EPISODE) if self.group == "risk" else spec
+        horizon = "" if label == spec else f" {self.group}.horizon=episode"
+        if (ends := RANGE.fullmatch(label)) and ends[1] in self and (key := self.suffix[ends[1]]):
+            hint = f"; a range is {self.group}={ends[1]} {self.group}.{key}=[{ends[2]},{ends[3]}]{horizon}"
+        elif horizon and (label in self or ((plain := SUFFIX.fullmatch(label)) and plain[1] in self)):
+            hint = f"; write {self.group}={label}{horizon}"
         raise InputError(f"no {self.group} {spec!r}; choose from {', '.join(self)}{hint}")
 
     def parameters(self, name: str) -> dict[str, Parameter]:

@@ -1,6 +1,8 @@
 """Where an episode stands, at the end of each observation: the discounted reward so far and the discount."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -22,8 +24,16 @@ def with_reward_so_far(log: Log, gamma: float) -> Log:
         "observation": np.concatenate([log.observation, now.astype(kind)], 1),
         "next_observation": np.concatenate([log.next_observation, then.astype(kind)], 1),
         "names": None if log.names is None else (*log.names, *NAMES),
+        "behaviour": None if log.behaviour is None else partial(propensities, log.behaviour),
     }
     return replace(log, **found)
+
+
+def propensities(behaviour: Callable[[Log], np.ndarray], log: Log) -> np.ndarray:
+    """Propensities [T] by a behaviour that does not know the two numbers at the end of the observations of `log`."""
+    seen, after = (part[:, : -len(NAMES)] for part in (log.observation, log.next_observation))
+    names = None if log.names is None else log.names[: -len(NAMES)]
+    return behaviour(replace(log, observation=seen, next_observation=after, names=names))
 
 
 def widest_shift(log: Log, gamma: float) -> float:

@@ -182,7 +182,7 @@ def of_policy(data: Dataset, act: Act, gamma: float, alphas: Sequence[float], se
 def verdict(found: Mapping[str, Any]) -> str:
     """One sentence: is the effective sample large enough, and do the weights average 1, as true ones do?"""
     text = f"importance weighting: {found['episodes']} episodes count as {found['effective']:.1f}"
-    mean = f"weights average {found['mean_weight']:.2f}, not 1"
+    mean = f"weights average {found['mean_weight']:.3g}, not 1"
     if found["doubt"] == 1:
         return f"{text}; {mean}: the propensities are wrong, so there is no bound"
     thin = [cvar_name(row["alpha"]) for row in found["cvar"] if row["effective"] < ENOUGH]

@@ -70,9 +70,9 @@ def agent_of(folder: RunFolder, settings: Mapping[str, Any]) -> Agent:
     return agent.to(device_of(settings.get("device", "auto")))
 
 
-def turn(agent: Agent, run: object, risk: str, settings: Mapping[str, Any]) -> None:
-    """Set the dials of a run's agent, `risk.NAME`; `risk` is the label of its measure. Raises InputError."""
-    dials = agent.context.dials
+def turn(agent: Agent, run: object, node: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Set the dials of a run's agent, `risk.NAME`; `node` is its measure as configured. Raises InputError."""
+    dials, risk = agent.context.dials, risks.label(node)
     for key, value in settings.items():
         group, _, name = key.partition(".")
         if group != "risk":
@@ -80,8 +80,9 @@ def turn(agent: Agent, run: object, risk: str, settings: Mapping[str, Any]) -> N
         if not name:
             raise InputError(f"risk={value}: the measure is that of the training, {risk}; risk.NAME=VALUE sets a dial")
         if not dials:
-            range_of = f"train with risk.{name}=[LOW,HIGH]"
-            raise InputError(f"risk={risk} of {run} has no range, so {key} has no effect; {range_of}")
+            number = (known := risks.parameters(node["name"]).get(name)) and known.annotation is float
+            range_of = f"; train with risk.{name}=[LOW,HIGH]" if number else ""
+            raise InputError(f"risk={risk} of {run} has no range, so {key} has no effect{range_of}")
         if name not in dials:
             have = ", ".join(f"risk.{dial}" for dial in dials)
             raise InputError(f"{key} is no dial of {run}, whose risk={risk} has {have}{nearest(name, dials)}")
@@ -112,7 +113,7 @@ def request(folder: RunFolder, config: RunConfig, settings: Mapping[str, Any]) -
     for key in {"seed", "step", "video"} & set(settings):
         whole_number(key, settings[key], 0, SEEDS)
     agent = agent_of(folder, settings)
-    turn(agent, folder, risks.label(config.risk), settings)
+    turn(agent, folder, config.risk, settings)
     if "step" not in settings:
         folder.warn_unfinished()
     node, hazard = changed(tasks, config.task, settings), changed(hazards, config.hazard, settings)

@@ -89,9 +89,11 @@ def frontier(run: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
 def paths(beside: Any) -> list[Path]:
     """The runs of `beside`: one, or several. Raises InputError."""
     found: Sequence[Any] = beside if isinstance(beside, list | tuple) else [beside]
-    for path in found:
+    for i, path in enumerate(found):
         if not isinstance(path, str | Path) or not str(path):
             raise InputError(f"beside must be run folders, got {path!r}")
+        if path in found[:i]:
+            raise InputError(f"beside has {path} twice")
     return [Path(path) for path in found]
 
 
@@ -108,9 +110,9 @@ def neighbour(
         raise InputError(f"beside={path} is unfinished, it has no summary.json: ramac resume {path}")
     if ranges := risks.build(own.risk).dials:
         raise InputError(f"beside={path} has a dial itself, risk.{next(iter(ranges))}; name runs of one level")
-    ours, theirs = ({"task": one.task, "hazard": one.hazard} for one in (config, own))
-    for key, value in flat(listed(ours)).items():
-        if (found := flat(listed(theirs)).get(key)) != value:
+    ours, theirs = (flat(listed({"task": one.task, "hazard": one.hazard})) for one in (config, own))
+    for key in ours | theirs:
+        if (found := theirs.get(key)) != (value := ours.get(key)):
             raise InputError(f"beside={path} has {key.removesuffix('.name')}={found}, and {run} {value}: two problems")
     seed = rest.get("seed", config.seed)
     needed = {

@@ -75,6 +75,9 @@ class TD(Term):
 
     def check(self, name: str, agent: Agent, terms: Mapping[str, Term]) -> None:
         super().check(name, agent, terms)
+        if self.aggregation == "own" and agent.critic.ensemble == 1:
+            text = f"loss={name}: aggregation=own is of several members"
+            raise InputError(f"{text}, and the critic has one; leave it out")
         sources = [key for key, term in terms.items() if sets_next_value(term)]
         if len(sources) > 1:
             raise InputError(f"loss: one source of the target at most, got {' and '.join(sources)}")

@@ -48,6 +48,8 @@ class Value(Term):
 
     def check(self, name: str, agent: Agent, terms: Mapping[str, Term]) -> None:
         super().check(name, agent, terms)
+        if self.members == "pooled" and agent.critic.ensemble == 1:
+            raise InputError(f"loss={name}: members=pooled is of several members, and the critic has one; leave it out")
         if self.members == "pooled" and not agent.critic.distributional:  # a mixture of means has no chance in it
             text = f"loss={name}: members=pooled needs a critic of distributions, and this one learns the mean only"
             raise InputError(f"{text}; choose members=min, or another critic")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -36,16 +37,16 @@ class Context:
         return {"dial": {name: self.values[name] for name in self.dials}} if self.dials else {}
 
     def turn(self, name: str, value: Any) -> None:
-        """Set a dial, for all observations that come without it. Raises InputError for another name or value."""
+        """Set a dial, for all observations that come without it. Raises InputError for a value outside its range."""
         if name not in self.dials:
-            has = f"its dials are {', '.join(self.dials)}" if self.dials else "it has none"
-            raise InputError(f"the risk measure has no dial {name!r}; {has}{nearest(name, self.dials)}")
+            has = f"it has {', '.join(self.dials)}" if self.dials else "it has none"
+            raise InputError(f"{name!r} is no dial of the risk measure; {has}{nearest(name, self.dials)}")
         low, high = sorted(self.dials[name])
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"risk.{name} must be a number in [{low:g}, {high:g}], got {value!r:.60}")
-        if not low <= value <= high:
-            raise InputError(f"risk.{name}={value:g} is outside the range of the training, [{low:g}, {high:g}]")
-        self.values[name] = float(value)
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise InputError(f"risk.{name} must be a number in [{low:g}, {high:g}], got {shown(value)}")
+        if not low <= (found := float(value)) <= high:
+            raise InputError(f"risk.{name}={found:g} is outside the range of the training, [{low:g}, {high:g}]")
+        self.values[name] = found
 
     def extend(self, spec: Spec) -> Spec:
         """The spec of networks that also read the dials, with the moments of `drawn`."""
@@ -59,7 +60,7 @@ class Context:
     def complete(self, observation: Tensor, full: int, given: Mapping[str, Any]) -> Tensor:
         """observation [*b, O], O in `widths`, and the missing numbers: [*b, full]. Raises InputError.
 
-        `given`: values by name, numbers, [*b] or [*b, 1].
+        `given`: values by name, numbers, [*b] or [*b, 1]. Dials that are in the observation must be in their ranges.
         """
         if (size := observation.shape[-1]) not in self.widths(full):
             raise InputError(
@@ -72,6 +73,9 @@ class Context:
                 raise InputError(f"the risk measure reads no {name!r}; {has}{nearest(name, self.names)}")
             if name not in missing:
                 raise InputError(f"{name} is in the observation already, whose last number it would be once more")
+        if not missing:
+            for i, name in enumerate(self.dials, -len(self.dials)):
+                self.refuse_outside(name, observation[..., i], observation[..., i])
         parts = [self.column(name, given.get(name, self.values[name]), observation) for name in missing]
         return torch.cat([observation, *parts], -1) if parts else observation
 
@@ -79,20 +83,26 @@ class Context:
         """A value in its range, for each observation: [*b, 1]. Raises InputError."""
         shape = observation.shape[:-1]
         try:
-            found = value if isinstance(value, Tensor) else np.asarray(value, np.float64)
-            column = torch.as_tensor(found, device=observation.device)
-            column = column.to(torch.promote_types(observation.dtype, torch.float32))
+            found = value if isinstance(value, Tensor) else np.asarray(value)
+            if isinstance(found, np.ndarray) and found.dtype.kind not in "iuf":
+                raise TypeError("no real numbers")
+            found = torch.as_tensor(found, device=observation.device)
+            column = found.to(torch.promote_types(observation.dtype, torch.float32))
             column = (column if column.shape == (*shape, 1) else column.expand(shape).unsqueeze(-1)).contiguous()
         except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"{name} must be a number, or {list(shape)} of them, got {value!r:.60}") from error
-        numbers = torch.as_tensor(found).detach()
-        if numbers.device.type == "cpu":  # a check would wait for another device
-            low, high = self.ends(name)
-            slack = 1e-6 * max(abs(low), abs(high))  # an end may come in float32
-            if not (numbers.isfinite() & (numbers >= low - slack) & (numbers <= high + slack)).all():
-                allowed = f"in [{low:g}, {high:g}]" if high < torch.inf else "finite"
-                raise InputError(f"{name} must be {allowed}, got {value!r:.60}")
+            raise InputError(f"{name} must be a number, or {list(shape)} of them, got {shown(value)}") from error
+        self.refuse_outside(name, torch.as_tensor(found), value)
         return column
+
+    def refuse_outside(self, name: str, numbers: Tensor, value: Any) -> None:
+        """Raise InputError, which shows `value`, for numbers outside their range."""
+        if numbers.device.type != "cpu":  # a check would force a host-device sync
+            return
+        (low, high), found = self.ends(name), numbers.detach()
+        slack = 1e-6 * max(abs(low), abs(high))  # an end may come in float32
+        if not (found.isfinite() & (found >= low - slack) & (found <= high + slack)).all():
+            allowed = f"in [{low:g}, {high:g}]" if high < torch.inf else "finite"
+            raise InputError(f"{name} must be {allowed}, got {shown(value)}")
 
     def ends(self, name: str) -> tuple[float, float]:
         """The lowest and the highest value of a number."""
@@ -111,6 +121,11 @@ class Context:
         for key in ("observation", ("next", "observation")):
             if (found := read(key, None)) is not None:
                 batch.set(key, torch.cat([found, *dials], -1))  # pyright: ignore[reportUnknownMemberType]
+
+
+def shown(value: Any) -> str:
+    """A value in a message of one line."""
+    return " ".join(repr(value).split())[:60]
 
 
 def on_host(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -212,12 +212,12 @@ def draw(
     dots = left.scatter(*logged[paid].T, c=rewards[paid], s=5, cmap="viridis")
     left.scatter(*logged[hit].T, color=RED, s=16, marker="x", linewidths=1, label="hazard, reward about -50")
     canvas.colorbar(dots, ax=left, label="reward of logged action", shrink=0.8)
-    left.set_title("data: safe centre, risky ring")
+    left.set_title(f"data: safe centre, risky ring{', rare arm' if rare else ''}")
     right.scatter(*logged[order].T, color="#CCCCCC", s=4, label="data")
     right.scatter(*learned[:3000].T, color=BLUE, s=5, alpha=0.6, label="learned policy")
     share = shares(learned, rare)
     text = ", ".join(f"{column.title} {share[column.key]:{column.style}}" for column in COLUMNS if column.key in share)
-    right.set_title(f"{for_label(title, 80)}\n{text}", fontsize=10)
+    right.set_title(f"{for_label(title, 80)}\n{text}", fontsize=8 if rare else 10)  # four shares are wider
     for axes in (left, right):
         axes.legend(loc="lower left", fontsize=8)
         for place, radius in [((0, 0), CENTRE), *(((0, 0), edge) for edge in RING), (RARE, RARE_RADIUS)][: 3 + rare]:

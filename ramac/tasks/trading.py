@@ -132,7 +132,7 @@ class Trading(GeneratedTask):
     @staticmethod
     def density(log: Log) -> np.ndarray:
         trade = log.action.reshape(-1, HORIZON).astype(np.float64)
-        price, inventory, _ = np.moveaxis(log.observation[:, :3].reshape(-1, HORIZON, 3).astype(np.float64), -1, 0)
+        price, inventory, _ = np.moveaxis(log.observation.reshape(-1, HORIZON, 3).astype(np.float64), -1, 0)
         best = nearest(best_trades(), np.arange(HORIZON), price, inventory)
         kinds = (
             clipped_normal(trade, best, NOISE, -LIMIT, LIMIT),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import ramac
 from ramac.cli.eval import main
@@ -17,6 +18,7 @@ from ramac.experiment.evaluate import evaluate, request
 from ramac.experiment.folder import RunFolder
 from ramac.experiment.frontier import frontier
 from ramac.experiment.regret import regret_of
+from ramac.plotting import label_dots
 from ramac.statistics import interval
 
 SHORT = ("task=trading", "actor=deterministic", "critic=qr4", "actor.hidden=[8]", "critic.hidden=[8]")
@@ -91,6 +93,14 @@ def test_a_run_of_the_same_episodes_is_not_played_again(run):
     assert found["episodes"] == 20
 
 
+def test_dots_at_one_place_share_a_label():
+    axes = Figure().subplots()
+    axes.set(xlim=(0, 10), ylim=(0, 10))
+    places = {0.05: (5, 5), 0.1: (5, 5.1), 0.5: (5, 8), 1: (9, 5)}
+    label_dots(axes, [{"dial": value, "cvar": x, "mean": y} for value, (x, y) in places.items()], "black", 1)
+    assert [text.get_text() for text in axes.texts] == ["0.05, 0.1", "0.5", "1"]
+
+
 def test_the_command_reads_several_values(run, capsys):
     assert main(["dial", "risk.alpha=0.05,0.5", "beside=single"]) == 0
     shown = capsys.readouterr().out
@@ -118,6 +128,8 @@ def test_the_command_reads_several_values(run, capsys):
         ({"risk.alpha": [0.1, 0.2], "alpha": 2}, "alpha must be a number in (0, 1], got 2"),
         ({"risk.alpha": 0.1, "alpha": 0.1}, "alpha= goes with several values of a dial"),
         ({"risk.alpha": [0.1, 0.2], "beside": "dial"}, "beside=dial has a dial itself, risk.alpha"),
+        ({"risk.alpha": [0.1, 0.2], "beside": ["single", "single"]}, "beside has single twice"),
+        ({"risk.alpha": [0.1, 0.2], "beside": "hazard"}, "beside=hazard has hazard=velocity, and dial None"),
         ({"risk.alpha": [0.1, 0.2], "beside": 3}, "beside must be run folders, got 3"),
         ({"risk.alpha": [0.1, 0.2], "beside": "other"}, "beside=other has task.transitions=2000, and dial 1000"),
     ],
@@ -127,6 +139,9 @@ def test_what_cannot_be_played_is_refused_before_an_episode(run, settings, messa
         shutil.copytree("single", "other")
         config = run / "config.yaml"
         config.write_text(config.read_text().replace("transitions: 2000", "transitions: 1000"))
+    if settings.get("beside") == "hazard":
+        config = Path(shutil.copytree("single", "hazard")) / "config.yaml"
+        config.write_text(config.read_text().replace("hazard: null", "hazard: {name: velocity}"))
     with pytest.raises(InputError) as caught:
         ramac.evaluate(run, **settings)
     assert message in str(caught.value)
@@ -137,6 +152,8 @@ def test_what_cannot_be_played_is_refused_before_an_episode(run, settings, messa
 def test_a_run_of_one_level_has_no_dial(run):
     with pytest.raises(InputError, match=r"risk=cvar0.25 of single has no range, .*train with risk.alpha=\[LOW,HIGH\]"):
         evaluate(Path("single"), {"risk.alpha": 0.1})
+    with pytest.raises(InputError, match=r"single has no range, so risk.horizon has no effect$"):
+        evaluate(Path("single"), {"risk.horizon": "episode"})
 
 
 def test_the_regret_at_a_level_is_played_at_this_level(run, monkeypatch):

@@ -125,11 +125,35 @@ def test_a_dial_of_every_state_needs_no_reward_so_far():
         ({"reward_so_far": np.inf}, "reward_so_far must be finite, got inf"),
         ({"alpah": 0.2}, r"reads no 'alpah'; it reads reward_so_far, discount, alpha; did you mean 'alpha'\?"),
         ({"alpha": [0.2, 0.3]}, r"alpha must be a number, or \[3\] of them"),
+        ({"alpha": True}, r"alpha must be a number, or \[3\] of them, got True"),
+        ({"alpha": None}, r"alpha must be a number, or \[3\] of them, got None"),
+        (
+            {"alpha": np.full((3, 1), 7.0)},
+            r"alpha must be in \[0\.1, 0\.9\], got array\(\[\[7\.\], \[7\.\], \[7\.\]\]\)$",
+        ),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(given, message):
     with pytest.raises(InputError, match=message):
         agent(DIAL).act(np.ones((3, 1)), **given)
+
+
+def test_a_dial_within_an_observation_must_be_in_its_range():
+    within = np.array([[1.0, 0.0, 1.0, 0.5], [1.0, 0.0, 1.0, 0.05]])
+    assert agent(DIAL).act(within[:1]).shape == (1, 1)
+    with pytest.raises(InputError, match=r"alpha must be in \[0\.1, 0\.9\]"):
+        agent(DIAL).act(within)
+
+
+def test_a_dial_is_turned_by_its_name_within_its_range():
+    built = agent(DIAL)
+    built.context.turn("alpha", np.float32(0.5))
+    assert built.context.values["alpha"] == 0.5
+    with pytest.raises(InputError, match=r"'alhpa' is no dial .*; it has alpha; did you mean 'alpha'\?"):
+        built.context.turn("alhpa", 0.5)
+    with pytest.raises(InputError, match="'alpha' is no dial of the risk measure; it has none"):
+        agent(STATIC).context.turn("alpha", 0.5)
+    assert built.context.values["alpha"] == 0.5
 
 
 def test_an_end_of_a_dial_may_come_in_float32():

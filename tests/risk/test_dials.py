@@ -273,7 +273,7 @@ def test_values_that_cannot_be_used_are_refused(given, message):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("alpa", 0.1, "has no dial 'alpa'; its dials are alpha; did you mean 'alpha'?"),
+        ("alpa", 0.1, "'alpa' is no dial of the risk measure; it has alpha; did you mean 'alpha'?"),
         ("alpha", 1.5, r"risk.alpha=1.5 is outside the range of the training, \[0.05, 1\]"),
         ("alpha", True, "must be a number in"),
     ],

@@ -15,14 +15,13 @@ from ramac.errors import InputError
 from ramac.experiment.compose import compose
 from ramac.experiment.run import Build
 from ramac.optimum import Optimum
-from ramac.registry import risks
+from ramac.registry import risks, tasks
 from ramac.risk import edges
 from ramac.risk.episode import Episode
 from ramac.spec import Scaling, Spec
 from ramac.statistics import cvar
-from ramac.tasks.bandit import Bandit
 from ramac.tasks.chain import Chain
-from ramac.tasks.trading import DEVIATION, HORIZON, KEPT, Trading, axis, grid
+from ramac.tasks.trading import DEVIATION, HORIZON, KEPT, axis, grid
 from ramac.training import renewal
 
 CONCAVE = ("cvar0.1", "cvar0.37", "mean_cvar", "spectral", "wang", "dual_power", "power", "minmaxvar", "maxvar")
@@ -147,6 +146,16 @@ def test_rewards_so_far_are_those_of_a_plain_loop():
     assert np.array_equal(found.observation[:, :-2], log.observation)
 
 
+@pytest.mark.parametrize("task", ["trading", "chain", "bandit"])
+def test_known_propensities_are_those_of_the_log_without_the_reward_so_far(task):
+    log = tasks.build({**tasks.plain(task), "transitions": 60}).dataset().log
+    longer = with_reward_so_far(log, 0.9)
+    some = np.arange(len(log.start)) < 2
+    for one, other in ((log, longer), (log.keep(some[log.episode]), longer.keep(some[longer.episode]))):
+        assert np.array_equal(other.behaviour(other), one.behaviour(one))
+    assert longer.observation.shape[1] == log.observation.shape[1] + 2
+
+
 def test_the_environment_appends_the_same_numbers():
     env = RewardSoFar(gymnasium.make("ramac/Chain-v0"), 0.9)
     observation, _ = env.reset(seed=3)
@@ -264,9 +273,3 @@ def test_a_run_on_logged_data_gambles_after_bad_luck_only():
     assert actions[0] > 0 > actions[1]  # above 0: the gamble
     returns = np.array([row["return"] for row in build.evaluation.run(agent, build.task, 0)])
     assert cvar(returns, 0.1) > 4
-
-
-@pytest.mark.parametrize("task", [Chain(transitions=30), Trading(transitions=50), Bandit(transitions=20, context=True)])
-def test_the_density_of_a_behaviour_does_not_read_the_reward_so_far(task):
-    log = task.dataset().log
-    assert np.array_equal(with_reward_so_far(log, 0.9).behaviour(log), log.behaviour(with_reward_so_far(log, 0.9)))
