@@ -26,7 +26,8 @@ class Episode(RiskMeasure):
 
     To alternate between policy and y_k never lowers rho, but can end in a local optimum. So a transition is learned at
     other rewards so far too, c + shift: nothing in the log depends on c. At the start, c = shift stands for thresholds
-    y_k - shift, and a renewal begins with the best shift. Of CVaR, which has one threshold, this finds the best policy.
+    y_k - shift, and a renewal begins with the best shift. With exact returns this finds the best policy of CVaR, which
+    has one threshold.
     Paper: Baeuerle & Ott 2011, Markov Decision Processes with Average-Value-at-Risk Criteria; Moghimi & Ku 2025, arXiv
     2507.03900 (spectral measures, actor-critic); shift: Pires et al. 2025, Optimizing Return Distributions with
     Distributional Dynamic Programming (any stock).
