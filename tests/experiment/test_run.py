@@ -181,7 +181,7 @@ BAD = {
     ),
     "no terms": (["loss=[]"], "trains nothing; choose from awr, bc, "),
     "unknown term": (["loss=[td,bcc]"], "no loss 'bcc'; choose from awr, .*did you mean 'bc'"),
-    "wrong type": (["risk.alpha=x"], "risk.alpha: Value 'x' .*could not be converted to Float"),
+    "wrong type": (["risk.alpha=x"], "risk=cvar: alpha must be a number, or two as a range, got 'x'"),
     "wrong type of a setting": (["seed=x"], "seed must be a whole number from 0 to 4294967295, got 'x'"),
     "out of range": (["risk=cvar1.5"], r"alpha must be in \(0, 1\], got 1.5"),
     "zero": (["risk=cvar", "risk.alpha=0"], r"alpha must be in \(0, 1\], got 0.0"),
@@ -263,7 +263,7 @@ def test_a_grid_is_no_run_of_python_either():
 def test_list_shows_arguments_defaults_and_papers():
     done = command("list", "risk", "actor")
     assert done.returncode == 0, done.stderr
-    for text in ("alpha: float = 0.1", "(cvarNUMBER)", "Rockafellar", "midpoint | euler | rk4", "tuple[int, ...]"):
+    for text in ("alpha: float | [LOW,HIGH] = 0.1", "(cvarNUMBER)", "Rockafellar", "midpoint | euler | rk4", "tuple[int, ...]"):
         assert text in done.stdout
 
 
