@@ -263,7 +263,13 @@ def test_a_grid_is_no_run_of_python_either():
 def test_list_shows_arguments_defaults_and_papers():
     done = command("list", "risk", "actor")
     assert done.returncode == 0, done.stderr
-    for text in ("alpha: float | [LOW,HIGH] = 0.1", "(cvarNUMBER)", "Rockafellar", "midpoint | euler | rk4", "tuple[int, ...]"):
+    for text in (
+        "alpha: float | [LOW,HIGH] = 0.1",
+        "(cvarNUMBER)",
+        "Rockafellar",
+        "midpoint | euler | rk4",
+        "tuple[int, ...]",
+    ):
         assert text in done.stdout
 
 
