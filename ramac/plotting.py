@@ -22,7 +22,7 @@ from ramac.text import for_label
 
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
 TAIL = 0.1  # shaded share of worst episodes
-CLOSE = np.array([45, 12])  # pixels between two dots, at 100 per inch: width and height of a label
+CLOSE = np.array([45, 20])  # pixels between two dots, at 100 per inch: width and height of a label
 RETURN = "discounted return (reward units)"
 PLAIN = matplotlib.style.context("default")  # figures are the same whatever the user's matplotlibrc says
 
@@ -122,14 +122,14 @@ def frontier_figure(rows: Sequence[Mapping[str, Any]], dial: str, alpha: float, 
     axes.legend(fontsize=8)
     figure.draw_without_rendering()  # the final scale tells which dots are close
     label_dots(axes, turned, BLUE, 1)
-    label_dots(axes, single, ORANGE, -1)
+    label_dots(axes, single, RED, -1)
     save(figure, path)
 
 
 def label_dots(axes: Axes, rows: Sequence[Mapping[str, Any]], colour: str, side: int) -> None:
-    """Write values of a dial, or measures, beside their dots: above on the right (side 1), below on the left (-1).
+    """Write values of a dial, or measures, above their dots, on the right (side 1) or on the left (-1).
 
-    Frontiers fall to the right, so these sides are free. Dots that are too close for labels of their own share one.
+    Dots that are too close for labels of their own share one.
     """
     groups: list[tuple[np.ndarray, Mapping[str, Any], list[str]]] = []
     for row in rows:
@@ -143,7 +143,7 @@ def label_dots(axes: Axes, rows: Sequence[Mapping[str, Any]], colour: str, side:
     box = {"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.5}
     text = {"color": colour, "fontsize": 8, "ha": "left" if side > 0 else "right", "bbox": box}
     for _, row, names in groups:
-        place, offset = (row["cvar"], row["mean"]), (7, 7) if side > 0 else (-7, -12)
+        place, offset = (row["cvar"], row["mean"]), (7 * side, 7 if len(names) == 1 else 18)
         axes.annotate(", ".join(names), place, offset, textcoords="offset points", zorder=5, **text)
 
 
