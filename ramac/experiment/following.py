@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ramac.experiment.config import RunConfig
 from ramac.experiment.words import text_of
-from ramac.registry import tasks
+from ramac.registry import risks, tasks
 from ramac.tasks import Task
 
 VALUE_TERMS = ("risk", "risk_onestep", "guidance")  # loss terms through which a risk measure reaches the actor
@@ -44,9 +44,9 @@ def after_run(config: RunConfig, run: str, words: Sequence[str], installed: Aske
     if not entry.has_environment:
         again = "the same estimate with another seed: does it hold?"
         return {command("estimate", run, "seed=1"): again, **rival(config, run, words, exists), **export}
-    dial = [(key, value) for key, value in config.risk.items() if isinstance(value, list)]
-    if dial:
-        key, (low, high) = dial[0]
+    dials = risks.build(config.risk).dials
+    if dials:
+        key, (low, high) = next(iter(dials.items()))
         values = f"risk.{key}={low:g},{(low + high) / 2:g},{high:g}"
         first = {command("eval", run, values): "mean against CVaR along its dial, as a figure"}
     elif entry.builds_data and installed("moviepy"):
@@ -57,7 +57,7 @@ def after_run(config: RunConfig, run: str, words: Sequence[str], installed: Aske
         doctor = {command("doctor", run): "does the critic predict the returns that the policy had?"}
         return {**first, **doctor, **export}
     best = {command("doctor", f"task={name}", f"run={run}"): "how far it is from the best policies, which are known"}
-    found = {**(first if dial else rival(config, run, words, exists)), **best, **first, **export}
+    found = {**(first if dials else rival(config, run, words, exists)), **best, **first, **export}
     return dict(list(found.items())[:3])
 
 

@@ -5,7 +5,6 @@ import os
 import platform
 import socket
 import sys
-import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -140,13 +139,13 @@ class ProgressBar(tqdm):
         if self.disable:
             yield
             return
-        postfix, began = self.postfix, time.monotonic()
+        postfix, began = self.postfix, self._time()
         if interactive():
             self.set_postfix_str(reason)
         try:
             yield
         finally:
-            seconds = time.monotonic() - began
+            seconds = self._time() - began
             self.start_t, self.last_print_t = self.start_t + seconds, self.last_print_t + seconds
             self.postfix = postfix
 
