@@ -45,7 +45,7 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
 def test_commands_compose(page):
     for line in "\n".join(blocks(page, "")).splitlines():
         words = shlex.split(line, comments=True)
-        if words[:1] != ["ramac"] or words[1:2] in (["list"], ["--help"]):
+        if words[:1] != ["ramac"] or words[1:2] in ([], ["list"], ["--help"]):
             continue
         if "sweep" in " ".join(words):
             for word in words:

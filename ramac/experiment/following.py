@@ -42,8 +42,10 @@ def after_run(config: RunConfig, run: str, words: Sequence[str], installed: Aske
     entry, name, run = tasks[config.task["name"]], config.task["name"], near(run)
     export = {command("export", run, portable(installed)): EXPORTED}
     if not entry.has_environment:
-        again = "the same estimate with another seed: does it hold?"
-        return {command("estimate", run, "seed=1"): again, **rival(config, run, words, exists), **export}
+        again = {command("estimate", run, "seed=1"): "the same estimate with another seed: does it hold?"}
+        if config.estimate["steps"] == 0:  # the run has none
+            again = {command("estimate", run): "the return of its policy, from the logged data alone"}
+        return {**again, **rival(config, run, words, exists), **export}
     dials = risks.build(config.risk).dials
     if dials:
         key, (low, high) = next(iter(dials.items()))

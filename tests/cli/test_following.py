@@ -77,6 +77,11 @@ def test_a_named_folder_has_its_rival_beside_it():
     assert shlex.split(both)[2:4] == ["my run", "my run-neutral"]
 
 
+def test_a_run_without_an_estimate_is_estimated_first():
+    assert following(*LOGS, "estimate=none", run="r")[0] == "ramac estimate r"
+    assert following(*LOGS, run="r")[0] == "ramac estimate r seed=1"
+
+
 def test_a_film_and_onnx_where_their_packages_are():
     film, _, export = following("task=hopper-mixed", there=("moviepy", "onnx"))
     assert "video=3" in film and export.endswith("policy.onnx")
