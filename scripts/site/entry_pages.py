@@ -1,6 +1,7 @@
 """One page per built-in entry of each registry and per preset, and an index page per group."""
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def cell(text: Any) -> str:
     """Text inside a table."""
     return " ".join(str(text).split()).replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")
+
+
+def prose(text: str) -> str:
+    """A docstring as paragraphs: what is not in backticks is no markup."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(p if p[:1] == "`" else re.sub(r"([\\*_\[\]<>#|])", r"\\\1", p) for p in parts)
 
 
 def table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -40,7 +47,7 @@ def entry_page(group: str, registry: Registry, name: str) -> str:
     file = Path(inspect.getsourcefile(entry) or "").resolve().relative_to(ROOT)
     chosen = f"data={name}:REST" if group == "source" else f"{group}={name}"
     return (
-        f"# {group} `{name}`\n\n```\nramac {chosen}\n```\n\n```text\n{inspect.getdoc(entry) or ''}\n```\n\n"
+        f"# {group} `{name}`\n\n```\nramac {chosen}\n```\n\n{prose(inspect.getdoc(entry) or '')}\n\n"
         f"## Arguments\n\n{arguments(registry, name)}\n"
         f"Source: [`{file}`](../../../{file}), class `{entry.__name__}`. All of this group: [{group}](../{group}.md).\n"
     )
