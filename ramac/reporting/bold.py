@@ -67,8 +67,9 @@ def meaning_of_bold(groups: Sequence[Group], tail: str) -> str:
         return ""
     counts = {len(group.by_seed) for group in groups}
     unit = "seeds" if 1 not in counts else "seeds, or over episodes where a group has one seed"
+    unit = "episodes" if counts == {1} else unit
     return (
-        f"Bold: the highest mean and {tail}, if a t test at 5 % over {'episodes' if counts == {1} else unit} finds some "
+        f"Bold: the highest mean and {tail}, if a t test at 5 % over {unit} finds some "
         "group worse, and each other that is better than all of these by the same test. Where nothing is bold, the "
         "test tells no group from the highest."
     )
