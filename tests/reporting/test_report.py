@@ -1,5 +1,6 @@
 """`ramac report`: what it reads, how it groups, its numbers against plain formulas, and the page in a browser."""
 
+import base64
 import csv
 import json
 import math
@@ -566,3 +567,20 @@ def test_the_test_of_a_difference_is_scipys():
     assert different(a, c) == pytest.approx(stats.ttest_ind(a, c, equal_var=False).pvalue)
     assert different(a, a, paired=True) == different(np.ones(3), np.ones(4)) == different(a[:1], b) == 1
     assert different(np.zeros(3), np.ones(4)) == 0
+
+
+def test_pictures_and_films_of_a_run_are_in_the_page(grid, tmp_path):
+    folder, _ = grid
+    run = folder / "x0"  # the first seed of a group
+    (run / "evaluations" / "1").mkdir(parents=True)
+    picture, film = b"\x89PNG\r\n\x1a\n" + b"p" * 99, b"\0\0\0\x18ftypmp42" + b"f" * 99
+    (run / "bandit.png").write_bytes(picture)
+    (run / "evaluations" / "1" / "episode.mp4").write_bytes(film)
+    (run / "returns.png").write_bytes(b"<script>")
+    (tmp_path / "secret.png").write_bytes(picture)
+    (folder / "x6" / "bandit.png").symlink_to(tmp_path / "secret.png")
+    report([folder], quiet=True)
+    page = (folder / "report" / "index.html").read_text()
+    data = re.findall(r"""src="data:(image/png|video/mp4);base64,([^"]*)\"""", page)
+    assert [(kind, base64.b64decode(text)) for kind, text in data] == [("image/png", picture), ("video/mp4", film)]
+    assert "2 files are left out" in page
