@@ -1,7 +1,7 @@
 """Which numbers of a table are bold: those that a test of differences sets apart from the rest."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -21,10 +21,15 @@ class Scores:
         self.group, self.value = group, float(cvar(group.returns, alpha))
         named = dict.fromkeys(group.episodes["seed"])
         self.seeds = dict(zip(named, map(partial(cvar, alpha=alpha), group.by_seed), strict=True))
-        parts = [part.T for part in group.by_run]  # episodes of one start at several checkpoints are one unit
+        self.alpha = alpha
+
+    @cached_property
+    def episodes(self) -> np.ndarray:
+        """Terms of the episodes, [episodes]."""
+        parts = [part.T for part in self.group.by_run]  # episodes of one start at several checkpoints are one unit
         if len({part.shape[1] for part in parts}) > 1:
             parts = [part.reshape(-1, 1) for part in parts]
-        self.episodes = cvar_terms(np.concatenate(parts), alpha)
+        return cvar_terms(np.concatenate(parts), self.alpha)
 
     def p_value(self, other: "Scores") -> float:
         """Of the same value in both groups: over seeds, or over episodes where one of the two has a single seed."""
