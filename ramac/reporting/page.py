@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib.style
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ramac.errors import InputError
-from ramac.plotting import missing_glyphs
+from ramac.plotting import DATES, missing_glyphs, styled
 from ramac.reporting import plots, tables
 from ramac.reporting.formats import Table, counted, csv, frame_of, latex, markdown, slug
 from ramac.reporting.groups import Group, baselines, chosen_keys, duplicates, known, make_groups
@@ -32,15 +31,9 @@ from ramac.text import LONGEST, for_page, say, shortened
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"md": markdown, "csv": csv, "tex": latex}
 FILES = {"table": "results", "comparison": "comparison", "compute": "compute"}  # of tables, and names in a Report
 FIGURES = {  # function of `plots` and beginning of the file's name, and heading
-    "learning-curves": "Learning curves", "losses": "Losses", "distributions": "Return distributions",
-    "heat-maps": "Heat maps", "calibration": "Critic calibration", "ood-curves": "Out-of-distribution actions",
-}  # fmt: skip
-PRINT: dict[Any, Any] = {
-    "font.size": 8, "axes.titlesize": 8, "legend.fontsize": 8, "axes.spines.top": False, "axes.spines.right": False,
-    "pdf.fonttype": 42,  # fonts embedded as TrueType, as journals ask
-    "svg.fonttype": "path",  # letters as outlines: the same everywhere, no font needed
-    "svg.hashsalt": "ramac",  # the same file for the same numbers
-    "text.parse_math": False,  # a $ in a setting is a dollar
+    "plane": "Mean against CVaR", "distributions": "Return distributions", "heat-maps": "Heat maps",
+    "learning-curves": "Learning curves", "losses": "Losses", "calibration": "Critic calibration",
+    "ood-curves": "Out-of-distribution actions",
 }  # fmt: skip
 
 
@@ -156,7 +149,7 @@ def compose(groups: Sequence[Group], baseline: str, alpha: float) -> list[Sectio
 def draw(name: str, tasks: Mapping[str, Sequence[Group]], alpha: float) -> list[Picture]:
     """One figure of each task that has something to show."""
     function, pictures = getattr(plots, name.replace("-", "_")), []
-    with matplotlib.style.context(["default", PRINT]):
+    with styled():
         for task, groups in tasks.items():
             if drawn := function(groups, alpha):
                 file = slug(f"{name}-{task}")
@@ -172,7 +165,7 @@ def files(figure: Figure) -> dict[str, bytes]:
     with missing_glyphs():
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once, not for each format
-        for kind, date in (("pdf", "CreationDate"), ("svg", "Date")):
+        for kind, date in DATES.items():
             file = io.BytesIO()
             figure.savefig(file, format=kind, metadata={date: None})
             found[kind] = file.getvalue()

@@ -191,35 +191,35 @@ def figure(
     logged: np.ndarray, rewards: np.ndarray, learned: np.ndarray, title: str, path: Path, rare: bool = False
 ) -> None:
     """Logged actions [n, 2] by reward [n], and learned actions [m, 2] over them, with the share of each region."""
-    from ramac.plotting import PLAIN  # matplotlib is heavy, and only a finished run draws
+    from ramac.plotting import styled  # matplotlib is heavy, and only a finished run draws
 
-    PLAIN(draw)(logged, rewards, learned, title, path, rare)
+    styled()(draw)(logged, rewards, learned, title, path, rare)
 
 
 def draw(
     logged: np.ndarray, rewards: np.ndarray, learned: np.ndarray, title: str, path: Path, rare: bool = False
 ) -> None:
     """`figure`, in the style that is set."""
-    from ramac.plotting import BLUE, GREY, RED, Figure, save
+    from ramac.plotting import BLUE, GREY, RED, TEXT, Figure, save
 
     # isort: split
     from matplotlib.patches import Circle
 
-    canvas = Figure(figsize=(10, 5.2), layout="constrained")
+    canvas = Figure(figsize=(TEXT, 3.6), layout="constrained")
     left, right = canvas.subplots(1, 2, sharex=True, sharey=True)
     hazard, order = rewards < 0, np.arange(min(len(logged), 3000))
     paid, hit = order[~hazard[order]], order[hazard[order]]
-    dots = left.scatter(*logged[paid].T, c=rewards[paid], s=5, cmap="viridis")
-    left.scatter(*logged[hit].T, color=RED, s=16, marker="x", linewidths=1, label="hazard, reward about -50")
-    canvas.colorbar(dots, ax=left, label="reward of logged action", shrink=0.8)
+    dots = left.scatter(*logged[paid].T, c=rewards[paid], s=3, cmap="viridis")
+    left.scatter(*logged[hit].T, color=RED, s=10, marker="x", linewidths=0.8, label="hazard, reward about -50")
+    canvas.colorbar(dots, ax=left, label="reward of logged action", shrink=0.7)
     left.set_title(f"data: safe centre, risky ring{', rare arm' if rare else ''}")
-    right.scatter(*logged[order].T, color="#CCCCCC", s=4, label="data")
-    right.scatter(*learned[:3000].T, color=BLUE, s=5, alpha=0.6, label="learned policy")
+    right.scatter(*logged[order].T, color="#CCCCCC", s=2, label="data")
+    right.scatter(*learned[:3000].T, color=BLUE, s=3, alpha=0.6, label="learned policy")
     share = shares(learned, rare)
     text = ", ".join(f"{column.title} {share[column.key]:{column.style}}" for column in COLUMNS if column.key in share)
-    right.set_title(f"{for_label(title, 80)}\n{text}", fontsize=8 if rare else 10)  # four shares are wider
+    right.set_title(f"{for_label(title, 60)}\n{text}", fontsize=6 if rare else 7)  # four shares are wider
     for axes in (left, right):
-        axes.legend(loc="lower left", fontsize=8)
+        axes.legend(loc="lower left")
         for place, radius in [((0, 0), CENTRE), *(((0, 0), edge) for edge in RING), (RARE, RARE_RADIUS)][: 3 + rare]:
             axes.add_patch(Circle(place, radius, fill=False, color=GREY, lw=0.6, ls=":"))
         axes.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), aspect="equal", xlabel="action 1", ylabel="action 2")

@@ -524,10 +524,11 @@ def test_the_page_opens_in_a_browser(grid, tmp_path):
     dom = done.stdout
     headings = re.findall(r"<h2[^>]*>(.+?)</h2>", dom)
     assert headings == [
-        "Results", "Comparison to a baseline", "Learning curves", "Losses", "Return distributions", "Heat maps",
-        "Critic calibration", "Out-of-distribution actions", "Compute", "How this page was made",
+        "Results", "Comparison to a baseline", "Mean against CVaR", "Return distributions", "Heat maps",
+        "Learning curves", "Losses", "Critic calibration", "Out-of-distribution actions", "Compute",
+        "How this page was made",
     ]  # fmt: skip
-    assert len(re.findall(r"<svg ", dom)) == len(list((folder / "report" / "figures").glob("*.svg"))) == 6
+    assert len(re.findall(r"<svg ", dom)) == len(list((folder / "report" / "figures").glob("*.svg"))) == 7
     shown = [re.findall(r"<td[^>]*>(?:<strong>)?([^<]*)", row) for row in re.findall(r"<tr>(<td.+?)</tr>", dom)]
     assert len(shown) == 2 * 5 + 3 + 4
     for line in (folder / "report" / "table.md").read_text().splitlines()[4:]:
