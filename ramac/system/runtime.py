@@ -139,13 +139,13 @@ class ProgressBar(tqdm):
         if self.disable:
             yield
             return
-        postfix, began = self.postfix, self._time()
+        postfix, began = self.postfix, self.format_dict["elapsed"]
         if interactive():
             self.set_postfix_str(reason)
         try:
             yield
         finally:
-            seconds = self._time() - began
+            seconds = self.format_dict["elapsed"] - began
             self.start_t, self.last_print_t = self.start_t + seconds, self.last_print_t + seconds
             self.postfix = postfix
 
