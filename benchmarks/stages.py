@@ -24,7 +24,7 @@ STAGES = {  # module:function -> stage
     "ramac.training.trainer:Trainer.run": "gradient steps",
     "ramac.evaluation.rollout:Evaluation.run": "evaluation",
     "ramac.evaluation.rollout:Evaluation.summary": "statistics",
-    "ramac.plotting:return_figure": "figure",
+    "ramac.plotting.figures:return_figure": "figure",
     "ramac.tasks:LoggedTask.ood": "detector of OOD actions",
     "ramac.cli._results:print_result": "print the result",
 }
