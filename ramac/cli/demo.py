@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ramac import cli
 from ramac.errors import InputError
-from ramac.experiment.following import command, setting
 from ramac.experiment.grid.folder import GridFolder
+from ramac.experiment.next_commands import command, setting
 from ramac.text import say
 
 FOLDER, USAGE = "demo", "ramac demo [FOLDER]"

@@ -16,11 +16,11 @@ from ramac.cli import show_table, table_of
 from ramac.cli._results import show_next
 from ramac.errors import InputError, RunStopped, nearest
 from ramac.experiment.folder import RunFolder
-from ramac.experiment.following import after_sweep
 from ramac.experiment.grid.folder import Cell, GridFolder
 from ramac.experiment.grid.search import plan_search
 from ramac.experiment.grid.status import STATES, TO_COME, Row, remaining, status
 from ramac.experiment.grid.sweep import launch, plan
+from ramac.experiment.next_commands import after_sweep
 from ramac.experiment.objective import value as number_at
 from ramac.text import console, for_terminal, say
 
@@ -152,9 +152,12 @@ def details(rows: list[Row]) -> Iterator[str]:
 
 
 def best_of(grid: GridFolder, done: list[Cell]) -> Path | None:
-    """The finished run with the highest mean return, or estimate of it; None where none has one."""
-    path = grid.run(done[0]).config.path_of_objective
-    numbers = {grid.run(cell).path: number_at(grid.run(cell).summary, path) for cell in done}
+    """The finished run of highest mean return, or estimate; None for several tasks and where none has one."""
+    runs = [grid.run(cell) for cell in done]
+    if len({run.summary["task"] for run in runs}) > 1:  # their rewards have units of their own
+        return None
+    path = runs[0].config.path_of_objective
+    numbers = {run.path: number_at(run.summary, path) for run in runs}
     known = [run for run, number in numbers.items() if not math.isnan(number)]
     return max(known, key=lambda run: numbers[run], default=None)
 

@@ -19,7 +19,7 @@ from ramac.cli._results import print_result
 from ramac.errors import InputError, RunStopped
 from ramac.experiment.compose import COMPATIBLE, compose, explained, of_tree, parsed, tree, without_aliases
 from ramac.experiment.config import RunConfig
-from ramac.experiment.following import after_run
+from ramac.experiment.next_commands import after_run
 from ramac.experiment.presets import CONFIGS
 from ramac.experiment.words import quoted
 from ramac.system.runtime import environment_variables, keep_memory

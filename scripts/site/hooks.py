@@ -1,7 +1,5 @@
 """Hooks of mkdocs: pages that are generated, and links to files outside docs/."""
 
-import re
-
 import api_pages
 import entry_pages
 import outside
@@ -25,11 +23,6 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, config, files):
     """Links to files outside docs/ lead to their generated pages."""
     return outside.relinked(markdown, page.file.src_uri)
-
-
-def on_page_content(html, page, config, files):
-    """Nothing of a file's path on the machine of the build is in a page."""
-    return re.sub(re.escape(str(outside.ROOT)) + "/?", "", html)
 
 
 def on_post_page(output, page, config):

@@ -11,7 +11,7 @@ from ramac.deploy.export import SETTINGS as EXPORT
 from ramac.errors import InputError
 from ramac.experiment.compose import compose
 from ramac.experiment.evaluate import SETTINGS as EVALUATE
-from ramac.experiment.following import after_run, after_sweep
+from ramac.experiment.next_commands import after_run, after_sweep
 from ramac.experiment.regret import SETTINGS as REGRET
 
 ALLOWED = {"eval": (*EVALUATE, "risk."), "estimate": ("seed",), "doctor": ("run", *REGRET), "export": EXPORT}
