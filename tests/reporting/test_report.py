@@ -521,7 +521,8 @@ def test_the_page_opens_in_a_browser(grid, tmp_path):
     headings = re.findall(r"<h2>(.+?)</h2>", dom)
     assert headings == [
         "Results", "Comparison to a baseline", "Mean against CVaR", "Return distributions", "Heat maps",
-        "Learning curves", "Losses", "Critic calibration", "Out-of-distribution actions", "Compute", "How this page was made",
+        "Learning curves", "Losses", "Critic calibration", "Out-of-distribution actions", "Compute",
+        "How this page was made",
     ]  # fmt: skip
     assert len(re.findall(r"<svg ", dom)) == len(list((folder / "report" / "figures").glob("*.svg"))) == 7
     shown = [re.findall(r"<td[^>]*>(?:<strong>)?([^<]*)", row) for row in re.findall(r"<tr>(<td.+?)</tr>", dom)]
