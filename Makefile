@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test check benchmark
+.PHONY: setup run test check benchmark docs
 setup: .venv/.done
 
 # torch first: left to a dependency, pip would take another build of it
@@ -28,3 +28,8 @@ check: setup
 # a quarter of an hour on an idle machine; --short takes a minute: .venv/bin/python -m benchmarks --short
 benchmark: setup
 	$(BIN)/python -m benchmarks
+
+# needs no network once .venv is there
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'Open site/index.html in a browser'

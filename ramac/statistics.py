@@ -130,6 +130,28 @@ def probability_of_improvement(returns: np.ndarray, baseline: np.ndarray, axis: 
     return (np.take(ranks, range(n), axis).sum(axis) - n * (n + 1) / 2) / (n * m)
 
 
+def different(first: np.ndarray, second: np.ndarray, paired: bool = False) -> float:
+    """Two-sided p value of equal means of samples [n] and [m]: the paired t test, or Welch's 1947.
+
+    1 for samples of fewer than two, and for equal ones; 0 for a difference without variance.
+    """
+    from scipy.special import stdtr
+
+    if min(len(first), len(second)) < 2:
+        return 1.0
+    if paired:
+        gaps = first - second
+        gap, variance, freedom = gaps.mean(), gaps.var(ddof=1) / len(gaps), len(gaps) - 1.0
+    else:
+        shares = np.array([first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)])
+        gap, variance = first.mean() - second.mean(), shares.sum()
+        bounds = np.array([len(first) - 1, len(second) - 1])
+        freedom = variance**2 / (shares**2 / bounds).sum() if variance else 1.0
+    if not variance:
+        return float(gap == 0)
+    return float(2 * stdtr(freedom, -abs(gap) / variance**0.5))
+
+
 def thin_tails(episodes: int, alphas: Sequence[float]) -> str | None:
     """Warning that names each tail with fewer than five episodes, and how many episodes are enough."""
     thin = [alpha for alpha in alphas if alpha * episodes < ENOUGH]

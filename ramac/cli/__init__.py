@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from ramac.errors import InputError, RunStopped, known_setting, nearest
 from ramac.text import LONGEST, console, for_terminal, harmless_streams, printable, say, shortened
 
-COMMANDS = tuple(module.name for module in iter_modules(__path__))
+COMMANDS = tuple(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
 HELP = ("-h", "--help")
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # the disk or the quota is full, it is read-only
 
@@ -80,11 +80,10 @@ def dial_of(summary: Mapping[str, Any]) -> str:
     return " ".join(f"risk.{name}={value:g}" for name, value in summary.get("dial", {}).items())
 
 
-def show_table(
-    title: str, columns: Sequence[Any], rows: Iterable[Iterable[Any]], others: Any = "right", width: int = 0,
-    **options: Any,
-) -> None:  # fmt: skip
-    """Print a table; `others`: justification of the columns after the first, `width`: the least in characters.
+def table_of(
+    title: str, columns: Sequence[Any], rows: Iterable[Iterable[Any]], others: Any = "right", **options: Any
+) -> Any:
+    """A table for a console of rich; `others`: justification of the columns after the first.
 
     A cell is text, a list of lines, or `ramac.text.styled`. No text is taken for markup.
     """
@@ -103,9 +102,17 @@ def show_table(
         made.add_column(cell(column), justify=others if index else "left", overflow="fold")
     for row in rows:
         made.add_row(*map(cell, row))
+    return made
+
+
+def show_table(
+    title: str, columns: Sequence[Any], rows: Iterable[Iterable[Any]], others: Any = "right", width: int = 0,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Print a table, as `table_of` makes it; `width`: the least in characters."""
     screen = console()
     screen.width = max(screen.width, width)
-    screen.print(made)
+    screen.print(table_of(title, columns, rows, others, **options))
 
 
 def fail(message: str, status: int = 2) -> NoReturn:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ramac.cli import dial_of, run_of, show_table, value_of
-from ramac.cli.train import result_rows, warn_of_thin_tails
+from ramac.cli._results import result_rows, warn_of_thin_tails
 from ramac.experiment.evaluate import evaluate
 from ramac.experiment.frontier import asked_for, frontier
 from ramac.statistics import thin_tails

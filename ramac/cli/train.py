@@ -1,71 +1,63 @@
 """ramac train KEY=VALUE...: train and evaluate a run, write its folder; with -m a sweep of runs
 
-The word train may be left out. The composed configuration of any command line: ramac KEY=VALUE... --cfg job
+The word train may be left out. Without any setting the run is a short one on the bandit, and says its settings.
+The composed configuration of any command line: ramac KEY=VALUE... --cfg job
 """
 
-import contextlib
 import os
 import re
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
+from functools import partial
+from importlib.util import find_spec
 from typing import Any, NoReturn
 
-from ramac.cli import dial_of, fail, importing, one_line, show_table
-from ramac.errors import InputError, RunStopped, described, warn
+from ramac.cli import fail, importing, one_line
+from ramac.cli._results import print_result
+from ramac.errors import InputError, RunStopped
 from ramac.experiment.compose import COMPATIBLE, compose, explained, of_tree, parsed, tree, without_aliases
 from ramac.experiment.config import RunConfig
-from ramac.experiment.folder import RunFolder
+from ramac.experiment.following import after_run
 from ramac.experiment.presets import CONFIGS
 from ramac.experiment.words import quoted
-from ramac.registry import tasks
-from ramac.statistics import thin_tails
 from ramac.system.runtime import environment_variables, keep_memory
-from ramac.system.untrusted import read_json
 from ramac.system.workers import LEADER, leading
 from ramac.text import say
+
+# the first run: the centre of the bandit in less than a minute on one core (docs/results/bandit.md#the-first-run)
+FIRST = ("trainer.steps=2500", "trainer.batch_size=64", "threads=1")
 
 
 def main(arguments: list[str]) -> int:
     """Train a run. Raises InputError, and what a run raises."""
+    if not arguments:
+        arguments = list(FIRST)
+        say(f"ramac alone is a short run: ramac {' '.join(FIRST)}", error=True)
     flags, words = split(arguments)
     if flags:  # a sweep, help or completion
         return with_hydra(flags, words)
-    execute(compose(words))
+    execute(compose(words), words)
     return 0
 
 
-def execute(config: RunConfig) -> None:
-    """Train a run and print its result. Raises RunStopped where its evaluation has none."""
+def execute(config: RunConfig, words: Sequence[str] = ()) -> None:
+    """Train a run and print its result. `words`: its command line. Raises RunStopped where its evaluation has none."""
     with importing():
         from ramac.experiment.run import train  # TorchRL: a refused command line need not wait for it
 
     keep_memory()
-    failed = []
-    for summary in train(config):
-        if "failure" in summary:
-            run, reason = summary["run_dir"], summary["failure"]["reason"]
-            failed.append(f"{reason}; the policy is in {run}, and ramac eval {run} evaluates it again")
-        else:
-            print_result(summary)
-    if failed:
-        raise RunStopped("; ".join(failed))
-
-
-def print_result(summary: dict[str, Any]) -> None:
-    """Print the result of a finished run. Whatever fails here is a line: everything is in its folder."""
-    try:
-        show(summary)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except Exception as error:  # of the terminal, or of a task that is not as its summary says
-        warn(f"the result of {summary['run_dir']} cannot be shown: {described(error)}; summary.json has it")
-        if isinstance(error, OSError):  # what is still buffered would fail again when the process ends
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    summaries = train(config)
+    played = [summary for summary in summaries if "failure" not in summary]
+    for summary in played[:-1]:
+        print_result(summary)
+    for last in played[-1:]:
+        print_result(last, partial(after_run, config, last["run_dir"], words, find_spec, os.path.exists))
+    runs = [(summary["run_dir"], summary["failure"]["reason"]) for summary in summaries if "failure" in summary]
+    if runs:
+        told = (f"{why}; the policy is in {run}, and ramac eval {run} evaluates it again" for run, why in runs)
+        raise RunStopped("; ".join(told))
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -170,79 +162,3 @@ def job(config: Any) -> float | None:
     except InputError as error:  # here, because Hydra prints a line of its own about a failed job
         fail(str(error))
     return None
-
-
-def result_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Name, value and interval of each figure of an evaluation."""
-    between = {key: f"{low:.2f} to {high:.2f}" for key, (low, high) in summary["intervals"].items()}
-    yield "mean", f"{summary['return_mean']:.2f}", between.get("mean", "")
-    middle = summary.get("return_trimmed_mean", summary.get("return_iqm"))  # its name in version 0.1
-    yield "trimmed mean", f"{middle:.2f}", ""
-    for alpha, value in summary["return_cvar"].items():
-        yield f"CVaR {alpha}", f"{value:.2f}", between.get(alpha, "")
-    yield "worst", f"{summary['return_min']:.2f}", ""
-    yield "risky steps", f"{summary['hazard_rate']:.1%}", ""
-    yield "penalties", str(summary["penalties"]), ""
-
-
-def warn_of_thin_tails(summary: dict[str, Any]) -> None:
-    """Say where a CVaR rests on fewer than five episodes."""
-    if warning := thin_tails(summary["episodes"], [float(alpha) for alpha in summary["return_cvar"]]):
-        say(f"ramac: {warning}", error=True)
-
-
-def task_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """The task's own columns: title, value, nothing, and the data's value."""
-    for column in getattr(tasks.get(summary["task"]), "columns", ()):  # a plug-in's task may not be here
-        if summary.get(column.key) is not None:
-            policy, data = (summary.get(key) for key in (column.key, f"data_{column.key}"))
-            yield column.title, f"{policy:{column.style}}", "", "" if data is None else f"{data:{column.style}}"
-
-
-def show_unplayed(summary: dict[str, Any]) -> None:
-    """Print the estimate of a run without an environment, or that there is none."""
-    if "estimate" in summary:
-        from ramac.cli.estimate import show as show_estimate
-
-        folder = RunFolder(Path(summary["run_dir"]))
-        show_estimate(read_json(folder.estimate_file, folder.path))
-        return
-    run = summary["run_dir"]
-    if ood := summary.get("ood"):
-        say(f"out-of-distribution actions: {ood['rate']:.1%} of the policy's, {ood['data']:.1%} of the data's")
-    say(f"there is no estimate: ramac estimate {run} makes one; everything is in {run}", bold=run)
-
-
-def show(summary: dict[str, Any]) -> None:
-    """Print the result of a run beside the behaviour data's, and the next commands to try."""
-    if not getattr(tasks.get(summary["task"]), "has_environment", True):
-        show_unplayed(summary)
-        return
-    behaviour, recipe = summary["behaviour"], summary.get("recipe")
-    title = "{task}: actor={actor} critic={critic} risk={risk} seed={seed}, {steps} gradient steps".format(**summary)
-    logged = {"mean": behaviour["return_mean"], **{f"CVaR {a}": v for a, v in behaviour["return_cvar"].items()}}
-    rows = [(name, *cells, f"{logged[name]:.2f}" if name in logged else "") for name, *cells in result_rows(summary)]
-    if ood := summary.get("ood"):
-        rate = f"{ood['rate']:.1%} ± {ood['standard_error']:.1%}"
-        rows.append(("out-of-distribution actions", rate, "", f"{ood['data']:.1%}"))
-    policy, data = f"policy ({summary['episodes']} episodes)", f"behaviour data ({behaviour['episodes']})"
-    if several := summary["checkpoint"].get("return_means"):
-        policy = f"policy ({summary['episodes']} episodes of the last {len(several)} checkpoints)"
-    columns = ("episode return", policy, "95 % interval", data)
-    show_table(title if recipe is None else f"{recipe} on {title}", columns, [*rows, *task_rows(summary)])
-    warn_of_thin_tails(summary)
-    if dial := dial_of(summary):
-        say(f"played at {dial}; at other values: ramac eval {summary['run_dir']} {dial.partition('=')[0]}=VALUE")
-    speed = "{updates_per_second:.1f} gradient steps/s, {wall_seconds:.0f} s in all".format(**summary)
-    say(f"{speed}; everything is in {summary['run_dir']}", bold=summary["run_dir"])
-    this = f"ramac task={summary['task']}" + (f" recipe={recipe}" if recipe else "")
-    other = "neutral" if summary["risk"] != "neutral" else "cvar0.1"
-    next_commands = {
-        f"{this} --explain": "what each loss term does",
-        f"{this} risk={other}": "the same task, another risk measure",
-        f"{this} critic=qr": "another critic",
-        "ramac -m risk=cvar0.05,cvar0.25 seed=0,1": "a sweep of runs",
-        "ramac list": "everything that can be combined",
-    }
-    for command, purpose in next_commands.items():
-        say(f"  {command:<48} {purpose}")

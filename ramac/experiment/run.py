@@ -158,7 +158,7 @@ class Run:
                     self.save(step, metrics)
                 signals.raise_received()
                 if evaluated:
-                    with signals.delayed(False):
+                    with signals.delayed(False), bar.paused("evaluation"):
                         self.evaluate(step)
 
     def save(self, step: int, metrics: TensorDict) -> None:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
@@ -12,6 +12,8 @@ from ramac.text import for_csv, for_latex, for_markdown, shortened
 
 SHAPES = ("-", "{}", "{} to {}", "{} ({} to {})")  # of a cell, by how many of its numbers there are
 INTERVAL, SPREAD = ("", "_low", "_high"), ("_min", "_max")  # endings of a column's names in the data frame
+
+FOREMOST = 30  # groups that the page shows before its reader unfolds the table: two screens
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Column:
     meaning: str
     style: str = ""
     endings: tuple[str, ...] = ("",)
-    bold: bool = False  # the highest value, and each whose interval contains it; for INTERVAL only
+    bold: tuple[int, ...] = ()  # rows that stand out
+    folded: bool = False  # on the page among all columns only
     marks: tuple[str, ...] = ()  # added to the text of each row
 
     @property
@@ -47,6 +50,25 @@ class Table:
     notes: list[str] = field(default_factory=list)
     reference: int = 0
 
+    def short(self) -> "Table":
+        """The columns that readers need first, of the FOREMOST groups by CVaR (in their order) and the reference."""
+        groups = self.frame.iloc[: len(self.frame) - self.reference]
+        kept = list(range(len(groups)))
+        if len(groups) > FOREMOST:
+            order = groups["cvar"].argsort()[::-1] if "cvar" in groups else kept
+            kept = sorted(order[:FOREMOST])
+        columns = [
+            replace(
+                column,
+                bold=tuple(kept.index(row) for row in column.bold if row in kept),
+                marks=tuple(column.marks[row] for row in kept) if column.marks else (),
+            )
+            for column in self.columns
+            if not column.folded
+        ]
+        frame = self.frame.iloc[[*kept, *range(len(groups), len(self.frame))]].reset_index(drop=True)
+        return replace(self, columns=columns, frame=frame)
+
     def cells(self, escape: Callable[[str], str], strong: Callable[[str], str]) -> list[list[str]]:
         """Rows of text; `escape` is for all of it, `strong` for what is bold."""
         return [list(row) for row in zip(*(self.shown(column, escape, strong) for column in self.columns), strict=True)]
@@ -55,15 +77,13 @@ class Table:
         """Text of a column."""
         values, groups = self.frame[column.names], len(self.frame) - self.reference
         main = values.iloc[:groups, : 1 + (column.endings == SPREAD)]  # not the ends of an interval
-        top = main.to_numpy().max() if column.bold else None
         style = column.style or f"z.{decimals(main.to_numpy(float).flat)}f"  # z: no minus before a zero
         texts = []
         for index, row in enumerate(values.itertuples(index=False)):
             there = [f"{value:{style}}" for value in row if not pd.isna(value)]
             mark = column.marks[index] if index < len(column.marks) else ""
             cell = escape(shortened(" ".join(SHAPES[len(there)].format(*there).split())) + mark)
-            best = column.bold and index < groups and (row[0] == top or row[1] <= top <= row[2])
-            texts.append(strong(cell) if best else cell)
+            texts.append(strong(cell) if index in column.bold else cell)
         return texts
 
 

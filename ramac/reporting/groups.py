@@ -36,17 +36,17 @@ class Group:
         """The episodes by which its runs are scored, with a column `seed`."""
         return pd.concat([run.scored.assign(seed=run.settings["seed"]) for run in self.runs], ignore_index=True)
 
-    @property
+    @cached_property
     def returns(self) -> np.ndarray:
         """Returns of these episodes, [episodes]."""
         return self.episodes["return"].to_numpy()
 
-    @property
+    @cached_property
     def by_run(self) -> list[np.ndarray]:
         """Returns of these episodes, [checkpoints, episodes] per run."""
         return [run.returns for run in self.runs]
 
-    @property
+    @cached_property
     def by_seed(self) -> list[np.ndarray]:
         """Returns of these episodes, [episodes] per seed."""
         return [part.to_numpy() for _, part in self.episodes.groupby("seed", sort=False)["return"]]

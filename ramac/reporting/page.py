@@ -21,6 +21,7 @@ from ramac.plotting import DATES, missing_glyphs, styled
 from ramac.reporting import plots, tables
 from ramac.reporting.formats import Table, counted, csv, frame_of, latex, markdown, slug
 from ramac.reporting.groups import Group, baselines, chosen_keys, duplicates, known, make_groups
+from ramac.reporting.media import Medium, media
 from ramac.reporting.runs import HEADLINE, Reading, gather
 from ramac.system.files import alone, whole
 from ramac.system.paths import inside, refuse_unsafe
@@ -73,6 +74,7 @@ class Section:
     text: str = ""
     tables: list[Table] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
+    media: list[Medium] = field(default_factory=list)
 
 
 def report(
@@ -136,6 +138,11 @@ def compose(groups: Sequence[Group], baseline: str, alpha: float) -> list[Sectio
     elif missing := [task for task in tasks if task not in chosen]:
         sections[1].text = f"The baseline has no run of {', '.join(missing)}."
     drawn = [Section(title, pictures=draw(name, tasks, alpha)) for name, title in FIGURES.items()]
+    for task, part in tasks.items():
+        found, note = media(part, alpha)
+        if found:
+            title = f"Pictures of the runs{f': {shortened(task)}' if len(tasks) > 1 else ''}"
+            sections.append(Section(title, note, media=found))
     return sections + [each for each in [*drawn, Section("Compute", tables=took)] if each.pictures or each.tables]
 
 

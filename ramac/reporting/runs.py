@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,12 @@ class Run:
     named: tuple[str, ...] = ()  # settings that are columns of a csv file
     averaged: int = 1  # the last evaluated checkpoints over which the run is scored
 
-    @property
+    @cached_property
     def scored(self) -> pd.DataFrame:
         """The episodes of these checkpoints."""
         return self.episodes[self.episodes["step"].isin(np.unique(self.episodes["step"])[-self.averaged :])]
 
-    @property
+    @cached_property
     def returns(self) -> np.ndarray:
         """Returns of these episodes, [checkpoints, episodes]."""
         return self.scored.sort_values(["step", "episode"])["return"].to_numpy().reshape(self.averaged, -1)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ramac.registry import tasks
+from ramac.reporting.bold import meaning_of_bold, outstanding
 from ramac.reporting.formats import INTERVAL, SPREAD, Column, Table
 from ramac.reporting.groups import ABSENT, Group, paired, short
 from ramac.reporting.runs import number
@@ -71,22 +72,23 @@ def results(groups: Sequence[Group], alpha: float) -> Table:
         Column("seeds", "seeds", "number of seeds", "d"),
         Column("episodes", "episodes", "evaluation episodes of all seeds together", "d"),
         Column("mean", "mean", f"mean return of an episode, hazards included, reward units; {BOOTSTRAP}",
-               endings=INTERVAL, bold=True),
+               endings=INTERVAL, bold=outstanding(groups, 1.0)),
         Column("cvar", tail, f"mean of the worst {alpha:g} of the episodes; {BOOTSTRAP}",
-               endings=INTERVAL, bold=True, marks=marks),
-        Column("trimmed_mean", "trimmed mean", f"mean of the middle half; {BOOTSTRAP}", endings=INTERVAL),
-        Column("mean_seed", "mean by seed", "lowest to highest mean of a seed", endings=SPREAD),
+               endings=INTERVAL, bold=outstanding(groups, alpha), marks=marks),
+        Column("trimmed_mean", "trimmed mean", f"mean of the middle half; {BOOTSTRAP}", endings=INTERVAL, folded=True),
+        Column("mean_seed", "mean by seed", "lowest to highest mean of a seed", endings=SPREAD, folded=True),
         Column("cvar_seed", f"{tail} by seed", "lowest to highest CVaR of a seed", endings=SPREAD),
         Column("worst", "worst", "return of the worst episode"),
         Column("hazard_rate", "risky steps", "steps at risk / steps, of all episodes", ".1%"),
         Column("ood_rate", "OOD actions", "share of OOD actions in logged states at the detector's nominal rate, "
                "mean over runs", ".1%"),
-        Column("ood_paper", "OOD, paper's rule", "the same at 3 x median of the data's distances", ".1%"),
+        Column("ood_paper", "OOD, paper's rule", "the same at 3 x median of the data's distances", ".1%",
+               folded=True),
         *(Column(each.key, each.title, f"{each.meaning}, mean over runs", each.style) for each in added),
     ]  # fmt: skip
     caption = (
         f"Episode returns, higher is better, with {100 * LEVEL:.0f} % bootstrap intervals. {resampling(groups)} "
-        f"Bold: the highest mean and {tail}, and each whose interval contains it."
+        f"{meaning_of_bold(groups, tail)}"
     )
     keys = [each.key for each in added]
     rows = [result(group, alpha) | {key: group.summarised(key).mean() for key in keys} for group in groups]

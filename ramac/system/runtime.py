@@ -22,6 +22,8 @@ from ramac.text import printable
 
 PACKAGES = ["ramac", "torch", "tensordict", "torchrl", "diffusers", "torchdyn", "hydra-core", "minari"]
 PACKAGES += ["gymnasium", "mujoco", "numpy"]
+# a narrow terminal cuts the end of the line: the losses that follow, not the time left
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left, {rate_noinv_fmt}{postfix}"
 
 
 def device_of(name: str) -> torch.device:
@@ -119,16 +121,50 @@ def seeded(seed: Any, device: torch.device) -> Iterator[None]:
         yield
 
 
+class ProgressBar(tqdm):
+    """A bar whose speed and time left are those of the steps themselves, of this process, without its pauses."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Each step counts once it is made: what follows it (a log, an evaluation) sees it counted."""
+        try:
+            for item in self.iterable:
+                self.update()
+                yield item
+        finally:
+            self.close()
+
+    @contextmanager
+    def paused(self, reason: str) -> Iterator[None]:
+        """A block that is no step, such as an evaluation; a terminal shows why the bar stands."""
+        if self.disable:
+            yield
+            return
+        postfix, began = self.postfix, self.format_dict["elapsed"]
+        if interactive():
+            self.set_postfix_str(reason)
+        try:
+            yield
+        finally:
+            seconds = self.format_dict["elapsed"] - began
+            self.start_t, self.last_print_t = self.start_t + seconds, self.last_print_t + seconds
+            self.postfix = postfix
+
+
+def interactive() -> bool:
+    """Whether a line on standard error can be replaced: on a terminal, or in a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
 def progress_bar(
     steps: Iterable[TensorDict], total: int, label: str, quiet: bool = False, initial: int = 0
-) -> "tqdm[TensorDict]":
+) -> ProgressBar:
     """The gradient steps with a bar: twice a second on a terminal or in a notebook, twice a minute in a log file.
 
     `initial`: how many of the `total` were done in an earlier process.
     """
-    pause = 0.5 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30
+    pause = 0.5 if interactive() else 30
     settings: dict[str, Any] = {"total": total, "initial": initial, "desc": printable(label), "mininterval": pause}
-    return tqdm(steps, unit="step", file=sys.stderr, disable=quiet, **settings)
+    return ProgressBar(steps, unit=" steps", bar_format=BAR, file=sys.stderr, disable=quiet, **settings)
 
 
 def numerics(device: torch.device) -> dict[str, str]:

@@ -183,7 +183,7 @@ def test_a_terminal_that_fails_does_not_fail_the_run(error, monkeypatch, tmp_pat
     def show(_):
         raise error
 
-    monkeypatch.setattr("ramac.cli.train.show", show)
+    monkeypatch.setattr("ramac.cli._results.show", show)
     with pytest.warns(UserWarning, match=f"^the result of r cannot be shown: {type(error).__name__}: .*json has it$"):
         outcome = attempt([*TINY, "run_dir=r"], tmp_path)
     assert (outcome.status, outcome.trace) == (0, "")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ramac.agent import Agent
-from ramac.cli.train import show
+from ramac.cli._results import show
 from ramac.data import Log, from_arrays
 from ramac.errors import InputError
 from ramac.experiment.compose import compose

@@ -148,7 +148,7 @@ def test_command_trains_and_ends_with_a_table():
     assert done.returncode == 0, done.stderr
     assert "CVaR 0.1" in done.stdout
     assert "outside the data" in done.stdout
-    assert "ramac -m " in done.stdout
+    assert "ramac report here here-neutral --by risk" in done.stdout
     assert json.loads(Path("here/summary.json").read_text())["risk"] == "cvar0.3"
 
 

@@ -1,5 +1,6 @@
 """`ramac report`: what it reads, how it groups, its numbers against plain formulas, and the page in a browser."""
 
+import base64
 import csv
 import json
 import math
@@ -12,16 +13,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from scipy import stats
 
 from ramac.cli.report import main, parsed
 from ramac.errors import InputError
 from ramac.registry import tasks
 from ramac.reporting import plots, report
+from ramac.reporting.bold import outstanding
 from ramac.reporting.formats import decimals
-from ramac.reporting.groups import chosen_keys, make_groups
-from ramac.reporting.runs import gather, text
+from ramac.reporting.groups import Group, chosen_keys, make_groups
+from ramac.reporting.runs import Run, gather, text
+from ramac.statistics import different
 
 HEADER = "step,episode,return,length,risky_steps,penalties"
 
@@ -121,9 +126,8 @@ def test_numbers_are_those_of_the_episodes(grid, capsys):
     assert (table[-1]["actor"], table[-1]["mean"], table[-1]["episodes"]) == ("behaviour data", "2.5", "500")
     text = (folder / "report" / "table.md").read_text()
     assert "| flow | cvar0.1 | 3 | 60 |" in text
-    best = max(float(row["mean"]) for row in table[:-1])
     bold = {line.split(" | ")[0].strip("| ") for line in text.splitlines() if re.search(r"60 \| \*\*", line)}
-    assert bold == {row["actor"] for row in table[:-1] if float(row["mean_high"]) >= best} == {"flow"}
+    assert bold == {"flow"}  # five higher in each seed
 
 
 def test_the_compared_group_against_ten_lines(grid):
@@ -518,7 +522,7 @@ def test_the_page_opens_in_a_browser(grid, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "CONSOLE" not in done.stderr, "the page logs an error"
     dom = done.stdout
-    headings = re.findall(r"<h2>(.+?)</h2>", dom)
+    headings = re.findall(r"<h2[^>]*>(.+?)</h2>", dom)
     assert headings == [
         "Results", "Comparison to a baseline", "Mean against CVaR", "Return distributions", "Heat maps",
         "Learning curves", "Losses", "Critic calibration", "Out-of-distribution actions", "Compute",
@@ -526,7 +530,7 @@ def test_the_page_opens_in_a_browser(grid, tmp_path):
     ]  # fmt: skip
     assert len(re.findall(r"<svg ", dom)) == len(list((folder / "report" / "figures").glob("*.svg"))) == 7
     shown = [re.findall(r"<td[^>]*>(?:<strong>)?([^<]*)", row) for row in re.findall(r"<tr>(<td.+?)</tr>", dom)]
-    assert len(shown) == 5 + 3 + 4
+    assert len(shown) == 2 * 5 + 3 + 4
     for line in (folder / "report" / "table.md").read_text().splitlines()[4:]:
         assert [cell.strip("* ") for cell in line.strip("|").split("|")] in shown
     assert not re.search(r"(?:src|href)=\"(?:https?:)?//", dom), "nothing comes from the network"
@@ -534,3 +538,50 @@ def test_the_page_opens_in_a_browser(grid, tmp_path):
     assert pixels.std() > 0.05
     dark = (pixels.mean(-1) < 0.5).any(1)
     assert dark[: len(dark) // 2].any() and dark[len(dark) // 2 :].any()
+
+
+def group(label: str, *seeds: np.ndarray) -> Group:
+    """A group of one run per seed, of these returns."""
+    frames = [pd.DataFrame({"step": 0.0, "episode": range(len(part)), "return": part}) for part in seeds]
+    settings = [{"task": "x", "seed": str(seed), "evaluation.seed": "1"} for seed in range(len(seeds))]
+    return Group({"name": label}, label, [Run(label, *pair) for pair in zip(settings, frames, strict=True)])
+
+
+def test_a_wide_interval_makes_no_number_bold():
+    noise = np.random.default_rng(0).normal(size=400)
+    noise = (noise - noise.mean()) / noise.std()
+    other = np.random.default_rng(1).permutation(noise)
+    best, second, wide = 4.94 + 0.5 * noise, 4.72 + 0.5 * other, 3.61 + 9.0 * other[::-1]
+    assert outstanding([group("a", second), group("b", best), group("c", wide)], 1.0) == (1,)
+    assert outstanding([group("a", best), group("b", best + 0.001 * other), group("c", best - 2)], 1.0) == (0, 1)
+    assert outstanding([group("a", noise), group("b", other)], 1.0) == ()
+    assert outstanding([group("a", noise), group("b", noise), group("c", noise - 0.01)], 1.0) == (0, 1)
+    seeds = [np.full(5, value) for value in (1.0, 2.0, 3.0)]
+    assert outstanding([group("a", *seeds), group("b", *(part - 0.1 for part in reversed(seeds)))], 0.2) == ()
+    assert outstanding([group("a", *seeds), group("b", *(part - 0.5 for part in seeds))], 0.2) == (0,)
+
+
+def test_the_test_of_a_difference_is_scipys():
+    random = np.random.default_rng(0)
+    a, b, c = random.normal(size=8), random.normal(0.7, 2, size=8), random.normal(1, 3, size=5)
+    assert different(a, b, paired=True) == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert different(a, c) == pytest.approx(stats.ttest_ind(a, c, equal_var=False).pvalue)
+    assert different(a, a, paired=True) == different(np.ones(3), np.ones(4)) == different(a[:1], b) == 1
+    assert different(np.zeros(3), np.ones(4)) == 0
+
+
+def test_pictures_and_films_of_a_run_are_in_the_page(grid, tmp_path):
+    folder, _ = grid
+    run = folder / "x0"  # the first seed of a group
+    (run / "evaluations" / "1").mkdir(parents=True)
+    picture, film = b"\x89PNG\r\n\x1a\n" + b"p" * 99, b"\0\0\0\x18ftypmp42" + b"f" * 99
+    (run / "bandit.png").write_bytes(picture)
+    (run / "evaluations" / "1" / "episode.mp4").write_bytes(film)
+    (run / "returns.png").write_bytes(b"<script>")
+    (tmp_path / "secret.png").write_bytes(picture)
+    (folder / "x6" / "bandit.png").symlink_to(tmp_path / "secret.png")
+    report([folder], quiet=True)
+    page = (folder / "report" / "index.html").read_text()
+    data = re.findall(r"""src="data:(image/png|video/mp4);base64,([^"]*)\"""", page)
+    assert [(kind, base64.b64decode(text)) for kind, text in data] == [("image/png", picture), ("video/mp4", film)]
+    assert "2 files are left out" in page

@@ -1,0 +1,42 @@
+"""Hooks of mkdocs: pages that are generated, and links to files outside docs/."""
+
+import re
+
+import api_pages
+import entry_pages
+import outside
+from mkdocs.structure.files import File
+from mkdocs.utils import get_relative_url
+
+SHIM = "https://unpkg.com/iframe-worker/shim"  # of the theme, for file://
+
+
+def on_files(files, config):
+    """Add the pages of entries, of the API, and of each file outside docs/ that a page links to."""
+    pages = {**entry_pages.pages(), **api_pages.PAGES}
+    pages |= outside.pages([file.src_uri for file in files if file.src_uri.endswith(".md")], pages)
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
+    worker = (outside.ROOT / "scripts/site/worker.js").read_text()
+    files.append(File.generated(config, "assets/worker.js", content=worker))
+    return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Links to files outside docs/ lead to their generated pages."""
+    return outside.relinked(markdown, page.file.src_uri)
+
+
+def on_page_content(html, page, config, files):
+    """Nothing of a file's path on the machine of the build is in a page."""
+    return re.sub(re.escape(str(outside.ROOT)) + "/?", "", html)
+
+
+def on_post_page(output, page, config):
+    """The search of a site that is opened from a folder needs no script from a network."""
+    return output.replace(SHIM, get_relative_url("assets/worker.js", page.url))
+
+
+def on_post_template(output_content, template_name, config):
+    """Likewise on the page of a missing address."""
+    return output_content.replace(SHIM, "/assets/worker.js")
