@@ -86,7 +86,9 @@ class Plot:
         return "\n".join(f"figure: {path}\n  {caption}" for path, caption in self.captions.items())
 
 
-def plot(paths: Sequence[str | Path], names: Sequence[str] = (), quiet: bool = False, **options: Any) -> Plot:
+def plot(
+    paths: str | Path | Sequence[str | Path], names: str | Sequence[str] = (), quiet: bool = False, **options: Any
+) -> Plot:
     """Draw curves of metrics and pictures of runs, by name; without names the losses, and returns in training.
 
     Paths are run folders, or folders of them; runs need not have ended. `names`: metrics, patterns of them (`loss_*`),
@@ -95,6 +97,7 @@ def plot(paths: Sequence[str | Path], names: Sequence[str] = (), quiet: bool = F
     """
     if not paths:
         raise InputError("plot needs a run folder, e.g. ramac plot runs/NAME")
+    paths, names = ([part] if isinstance(part, str | Path) else list(part) for part in (paths, names))
     asked = Options(**options)
     pictures = [name for name in dict.fromkeys(names) if name in PICTURES]
     metrics = [name for name in dict.fromkeys(names) if name not in PICTURES]
