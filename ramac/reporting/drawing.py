@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ramac.reporting.formats import slug
 from ramac.reporting.groups import Group, chosen_keys, make_groups
 from ramac.reporting.logs import folders_in, logged
 from ramac.reporting.pictures import Subject, actions, quantiles
+from ramac.reporting.plots.curves import Line
 from ramac.reporting.runs import gather
 from ramac.reporting.terminal import draw
 from ramac.system.paths import inside
@@ -44,18 +45,26 @@ class Options:
     smooth: int = 1
     states: tuple[int, ...] = ()
     dimensions: tuple[int, ...] = ()
-    out: Path | None = None
+    out: str | Path | None = None
     terminal: bool | None = None
+
+    @property
+    def file(self) -> Path | None:
+        """The file that is asked for."""
+        return None if self.out is None else Path(self.out)
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha <= 1:
             raise InputError(f"alpha must be in (0, 1], got {self.alpha:g}")
         whole_number("--smooth", self.smooth, 1, MOST_ROWS)
-        if self.out is not None and self.out.suffix.removeprefix(".") not in KINDS:
-            raise InputError(f"--out {self.out}: a figure is a file .{', .'.join(KINDS)}")
+        if (file := self.file) and file.suffix.removeprefix(".") not in KINDS:
+            raise InputError(f"--out {file}: a figure is a file .{', .'.join(KINDS)}")
+        if file and not file.parent.is_dir():
+            raise InputError(f"{file}: the folder {file.parent} does not exist")
 
-    def refuse_idle(self, pictures: Sequence[str], curves: bool) -> None:
+    def refuse_idle(self, pictures: Sequence[str], metrics: Sequence[str]) -> None:
         """Refuse an option that would change nothing. Raises InputError."""
+        curves, names = bool(metrics or not pictures), ", ".join([*metrics, *pictures]) or "curves"
         of = {
             "--smooth": (self.smooth > 1, curves, "curves"), "--terminal": (bool(self.terminal), curves, "curves"),
             "--states": (self.states, {"quantiles", "actions"} & {*pictures}, "quantiles and actions"),
@@ -64,11 +73,14 @@ class Options:
         }  # fmt: skip
         for option, (given, used, what) in of.items():
             if given and not used:
-                raise InputError(f"{option} has no effect on {', '.join(pictures)}; it is for {what}")
-        if self.alpha != ALPHA and not curves and not {*pictures} - {"actions", "calibration"}:
-            raise InputError(f"--alpha has no effect on {', '.join(pictures)}")
+                raise InputError(f"{option} has no effect on {names}; it is for {what}")
         if self.out is not None and len(pictures) + curves > 1:
             raise InputError(f"--out is one file, and these are {len(pictures) + curves} figures; name one of them")
+
+    def refuse_idle_alpha(self, names: Sequence[str]) -> None:
+        """Refuse a level of CVaR where no curve or picture among `names` has one. Raises InputError."""
+        if self.alpha != ALPHA and not set(names) & {"return_cvar", "returns", "plane", "quantiles"}:
+            raise InputError(f"--alpha has no effect on {', '.join(names)}")
 
 
 @dataclass(frozen=True)
@@ -101,24 +113,33 @@ def plot(
     asked = Options(**options)
     pictures = [name for name in dict.fromkeys(names) if name in PICTURES]
     metrics = [name for name in dict.fromkeys(names) if name not in PICTURES]
-    asked.refuse_idle(pictures, curves := bool(metrics or not pictures))
-    folders, shown = folders_in(paths), None
-    made: dict[str, Made] = {}
-    if curves:
+    asked.refuse_idle(pictures, metrics)
+    folders, lines = folders_in(paths), dict[str, Line]()
+    made, shown = dict[str, Made](), None
+    if metrics or not pictures:
         runs = [logged(folder) for folder in folders]
         lines = available(runs, asked.alpha, asked.smooth)
-        lines = titled(chosen(lines, metrics, PICTURES) if metrics else default(lines, runs), asked.alpha)
-        groups = make_groups(runs, chosen_keys(runs, keys_of(asked.by))[0])
-        made[slug("-".join(metrics)).strip("_") or "curves"] = figure_of(groups, lines, asked.smooth)
-        shown = means(groups, lines)
+        lines = chosen(lines, metrics, PICTURES) if metrics else default(lines, runs)
+        groups = with_tasks(make_groups(runs, chosen_keys(runs, keys_of(asked.by))[0]))
+        panels = titled(lines, asked.alpha)
+        made[slug("-".join(metrics)).strip("_") or "curves"] = figure_of(groups, panels, asked.smooth)
+        shown = means(groups, panels)
+    asked.refuse_idle_alpha([*lines, *pictures])
     for name in pictures:
         made[name] = picture(name, paths, [Subject(folder) for folder in folders], asked)
-    plotted = write(place_of(paths), made, asked.out)
+    plotted = write(place_of(paths), made, asked.file)
     if shown and (asked.terminal or (asked.terminal is None and not quiet and sys.stdout.isatty())):
         draw(shown, XLABEL, sys.stdout)
     if not quiet:
         say(*str(plotted).splitlines())
     return plotted
+
+
+def with_tasks(groups: Sequence[Group]) -> list[Group]:
+    """The groups, labelled with their task where there are several."""
+    if len({group.task for group in groups}) == 1:
+        return list(groups)
+    return [replace(group, label=f"{group.task}: {group.label}") for group in groups]
 
 
 def keys_of(by: str) -> list[str]:

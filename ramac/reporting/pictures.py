@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from ramac.agent import Agent
@@ -17,6 +18,7 @@ from ramac.experiment.folder import RunFolder
 from ramac.plotting import BLUE, COLUMN, GREY, ORANGE, RED, TEXT
 from ramac.reporting.formats import counted
 from ramac.reporting.plots.panels import COLUMNS, grid, legend
+from ramac.system.runtime import seeded
 from ramac.tasks import Task, configured
 
 STATES, MOST = 3, 6  # without --states, and panels across a page
@@ -40,7 +42,8 @@ class Subject:
     @cached_property
     def agent(self) -> Agent:
         """Its policy and critic."""
-        return load(self.folder.path)
+        with seeded(0, torch.device("cpu")):  # networks begin with random weights
+            return load(self.folder.path)
 
     @cached_property
     def task(self) -> Task:
