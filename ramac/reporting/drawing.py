@@ -109,7 +109,8 @@ def plot(
     """
     if not paths:
         raise InputError("plot needs a run folder, e.g. ramac plot runs/NAME")
-    paths, names = ([part] if isinstance(part, str | Path) else list(part) for part in (paths, names))
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    names = [names] if isinstance(names, str) else list(names)
     asked = Options(**options)
     pictures = [name for name in dict.fromkeys(names) if name in PICTURES]
     metrics = [name for name in dict.fromkeys(names) if name not in PICTURES]
