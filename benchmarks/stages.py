@@ -24,9 +24,9 @@ STAGES = {  # module:function -> stage
     "ramac.training.trainer:Trainer.run": "gradient steps",
     "ramac.evaluation.rollout:Evaluation.run": "evaluation",
     "ramac.evaluation.rollout:Evaluation.summary": "statistics",
-    "ramac.plotting:return_figure": "figure",
+    "ramac.plotting.figures:return_figure": "figure",
     "ramac.tasks:LoggedTask.ood": "detector of OOD actions",
-    "ramac.cli.train:print_result": "print the result",
+    "ramac.cli._results:print_result": "print the result",
 }
 END = "end of the process"
 

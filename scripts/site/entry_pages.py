@@ -56,7 +56,8 @@ def entry_page(group: str, registry: Registry, name: str) -> str:
 def preset_page(group: str, name: str, path: Any) -> str:
     """Page of a recipe or sweep: what it is about, and its file."""
     lines = "\n\n".join(f"**{key}**: {cell(text)}" for key, text in about(path).items())
-    return f"# {group} `{name}`\n\n```\nramac {group}={name}\n```\n\n{lines}\n\n```yaml\n{Path(path).read_text()}```\n"
+    text = Path(path).read_text(encoding="utf-8")
+    return f"# {group} `{name}`\n\n```\nramac {group}={name}\n```\n\n{lines}\n\n```yaml\n{text}```\n"
 
 
 def pages() -> dict[str, str]:

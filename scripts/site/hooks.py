@@ -17,7 +17,7 @@ def on_files(files, config):
     pages |= outside.pages([file.src_uri for file in files if file.src_uri.endswith(".md")], pages)
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
-    worker = (outside.ROOT / "scripts/site/worker.js").read_text()
+    worker = (outside.ROOT / "scripts/site/worker.js").read_text(encoding="utf-8")
     files.append(File.generated(config, "assets/worker.js", content=worker))
     return files
 

@@ -47,14 +47,14 @@ def page(path: str) -> str:
     if full.is_dir():
         names = sorted(f"{p.name}/" if p.is_dir() else p.name for p in full.iterdir() if p.name[0] not in "._")
         return f"# {path}/\n\n" + "\n".join(f"- `{name}`" for name in names) + "\n"
-    text = full.read_text()
+    text = full.read_text(encoding="utf-8")
     return text if full.suffix == ".md" else f"# {path}\n\n````{full.suffix[1:]}\n{text}\n````\n"
 
 
 def pages(sources: list[str], generated: dict[str, str]) -> dict[str, str]:
     """Pages of all files outside docs/ that these pages, the generated ones, or the pages found so link to."""
     found: dict[str, str] = {}
-    waiting = [(name, (ROOT / "docs" / name).read_text()) for name in sources] + list(generated.items())
+    waiting = [(name, (ROOT / "docs" / name).read_text(encoding="utf-8")) for name in sources] + list(generated.items())
     while waiting:
         source, text = waiting.pop()
         for match in LINK.finditer(BLOCK.sub("", text)):
