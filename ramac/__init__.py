@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     )
     from ramac.checkpoint import load
     from ramac.registry import make
+    from ramac.reporting import plot
 
 __version__ = version("ramac")
 __all__ = [
     "Result", "__version__", "check_critic", "check_policy", "estimate", "evaluate", "export", "load", "main", "make",
-    "pack", "report", "resume", "sweep", "train",
+    "pack", "plot", "report", "resume", "sweep", "train",
 ]  # fmt: skip
 MOVED = {  # import paths of version 0.1, forwarded for one release
     "collect": "data.collect", "evaluate": "evaluation.rollout", "ood": "data.ood", "tasks.logged": "tasks.gymnasium",
@@ -55,7 +56,7 @@ for old, new in MOVED.items():
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        place = {"load": "ramac.checkpoint", "make": "ramac.registry"}.get(name, "ramac.api")
+        place = {"load": "ramac.checkpoint", "make": "ramac.registry", "plot": "ramac.reporting"}.get(name, "ramac.api")
         return getattr(import_module(place), name)
     if name in ("data", "testing"):  # ramac.data.from_arrays, ramac.testing.check_actor
         return import_module(f"ramac.{name}")

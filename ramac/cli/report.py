@@ -13,6 +13,7 @@ column is a setting.
 
 import argparse
 import re
+from collections.abc import Iterable
 from typing import NoReturn
 
 from ramac.errors import InputError, nearest
@@ -23,16 +24,20 @@ DEFAULTS = {"--by": "", "--baseline": "", "--alpha": 0.1, "--out": None}
 class Parser(argparse.ArgumentParser):
     """A parser that raises InputError."""
 
+    def __init__(self, command: str, options: Iterable[str]) -> None:
+        super().__init__(add_help=False, allow_abbrev=False)
+        self.command, self.options = command, list(options)
+
     def error(self, message: str) -> NoReturn:
         """Raise InputError instead of printing and exiting."""
         unknown = re.match(r"unrecognized arguments: (--[\w-]+)", message)
-        close = nearest(unknown[1], DEFAULTS) if unknown else ""
-        raise InputError(f"report: {message}; options are {', '.join(DEFAULTS)}{close}")
+        close = nearest(unknown[1], self.options) if unknown else ""
+        raise InputError(f"{self.command}: {message}; options are {', '.join(self.options)}{close}")
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
     """Paths and options. Raises InputError for an unknown option, and one without a value or with a wrong one."""
-    parser = Parser(add_help=False, allow_abbrev=False)
+    parser = Parser("report", DEFAULTS)
     parser.add_argument("paths", nargs="*")
     for option, default in DEFAULTS.items():
         parser.add_argument(option, default=default, type=float if option == "--alpha" else str)

@@ -178,6 +178,20 @@ class Bandit(Task):
         chance = np.concatenate([padding, chance], 1)
         return Process(1, start, after, np.zeros(after.shape), lambda v: chance @ v, terminal, THRESHOLDS)
 
+    def quantiles(self, observation: np.ndarray, action: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """True quantiles of the reward at observations [B, 1] and actions [B, 2], at levels [N] in (0, 1): [B, N].
+
+        A hazard's rewards lie below all others, so the mixture's quantile is that of one of its two normals.
+        """
+        from scipy.special import ndtri  # a tenth of a second, which no run needs
+
+        place = region(action, self.rare > 0)[:, None]
+        struck = np.where(place == 1, HAZARD * (1 + observation), RARE_HAZARD * (place == 3))
+        below = level < struck
+        within = np.where(below, level / np.maximum(struck, 1e-12), (level - struck) / np.maximum(1 - struck, 1e-12))
+        mean = np.where(place == 0, SAFE, np.where(below, STRUCK, PAID))
+        return np.where(place == 2, 0.0, mean + DEVIATION * ndtri(within.clip(1e-12, 1 - 1e-12)))
+
     def report(self, act: Act, data: Dataset, returns: np.ndarray, title: str, folder: Path) -> dict[str, Any]:
         seen = np.linspace(-1, 1, 10_000) if self.context else np.zeros(10_000)
         learned, logged = act(seen[:, None].astype(np.float32)), data.log.action

@@ -103,6 +103,8 @@ WRITES = {
     "videos": lambda: evaluate(Path("run"), {"episodes": 1}),
     "report/figures": lambda: ramac.report("run"),
     "report": lambda: ramac.report("run"),
+    "plots": lambda: ramac.plot("run"),
+    "plots/curves.png": lambda: ramac.plot("run"),
 }
 
 

@@ -69,7 +69,8 @@ def lines_over(xlabel: str, groups: Sequence[Group], lines: Mapping[str, Line], 
     for axes, (title, frames) in zip(panels, found.items(), strict=True):
         draw_lines(axes, groups, frames)
         axes.set(title=for_label(title, 40), xlabel=xlabel)
-    legend(figure, panels, groups)
+    if len(groups) > 1:
+        legend(figure, panels, groups)
     return figure
 
 

@@ -36,7 +36,7 @@ def distributions(groups: Sequence[Group], alpha: float) -> tuple[Figure, str]:
     figure.supylabel("share of the episodes")
     legend(figure, panels.flat)
     caption = (
-        f"Returns of the episodes of the table, all seeds together: {sizes(drawn)}. Left of each pair: the worst "
+        f"Returns of the evaluation episodes, all seeds together: {sizes(drawn)}. Left of each pair: the worst "
         f"{alpha:.3g} of the episodes, on a logarithmic scale that shows a single one; right: the others. All pairs "
         "have the same axes of returns."
     )

@@ -17,6 +17,7 @@ from ramac.reporting.plots.panels import ABOVE, grid, sizes
 from ramac.text import for_label
 
 MAPS = 6  # pairs of heat maps: a page's height
+LEVELS = 30  # of a setting: more rows are longer than a page
 CONTRAST = 0.179  # luminance at which black and white letters contrast equally (WCAG 2.2, contrast ratio)
 
 
@@ -24,9 +25,10 @@ def heat_maps(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | Non
     """Mean and CVaR over the two keys with most levels; None where most pairs of levels have no run."""
     levels = {key: sorted({group.keys[key] for group in groups}, key=natural) for key in groups[0].keys}
     levels = {key: found for key, found in levels.items() if len(found) > 1}
-    if len(levels) < 2:
+    mapped = [key for key in levels if len(levels[key]) <= LEVELS]
+    if len(mapped) < 2:
         return None
-    first, second = sorted(levels, key=lambda key: -len(levels[key]))[:2]
+    first, second = sorted(mapped, key=lambda key: -len(levels[key]))[:2]
     rows, columns = levels[first], levels[second]
     # a list is not drawn as a map, such as recipes by actor
     if len({(group.keys[first], group.keys[second]) for group in groups}) < len(rows) * len(columns) / 2:

@@ -1,6 +1,6 @@
 """The plane of mean and CVaR, where a method that is better in both lies above and to the right."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
@@ -45,10 +45,11 @@ def plane(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
     axes = figure.subplots()
     reference = behaviour(groups, alpha, ())
     draw_rest(axes, [groups[index] for index in range(len(groups)) if index not in named], alpha)
+    looks: dict[int, str] = {}
     for place, index in enumerate(sorted(named)):
         turn, colour = divmod(place, len(COLOURS))
-        marker = MARKERS[(colour + 3 * turn) % len(MARKERS)]
-        draw_group(axes, groups[index], values[index], alpha, COLOURS[colour], marker)
+        looks[index], marker = COLOURS[colour], MARKERS[(colour + 3 * turn) % len(MARKERS)]
+        draw_group(axes, groups[index], values[index], alpha, looks[index], marker)
     for row in reference:
         axes.plot(row["cvar"], row["mean"], "*", color="black", ms=9, ls="none", label="behaviour data", zorder=4)
     axes.set(xlabel=f"CVaR_{alpha:g} of the return of an episode (reward units)", ylabel="mean return (reward units)")
@@ -57,7 +58,7 @@ def plane(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
     legend(figure, [axes], [groups[index] for index in sorted(named)])
     if len(groups) > 1:
         figure.draw_without_rendering()  # the final scale tells which labels meet
-        label_front(axes, values[front], [groups[index].label for index in front])
+        label_front(axes, values[front], {groups[index].label: looks.get(index, GREY) for index in front.tolist()})
     return figure, caption_of(groups, len(named), len(front), bool(reference), alpha)
 
 
@@ -97,17 +98,17 @@ def draw_front(axes: Any, values: np.ndarray) -> None:
     axes.set(xlim=limits[0], ylim=limits[1])
 
 
-def label_front(axes: Any, values: np.ndarray, labels: Sequence[str]) -> None:
-    """Write labels beside dots [n, 2] where there is room; one that finds none is left to the legend."""
+def label_front(axes: Any, values: np.ndarray, labels: Mapping[str, str]) -> None:
+    """Write labels, each with its colour, beside dots [n, 2] where there is room; else the legend has it."""
     frame = axes.bbox
     dots = axes.transData.transform(values)
     taken: list[Any] = []
-    for value, label in zip(values, labels, strict=True):
+    for value, (label, colour) in zip(values, labels.items(), strict=True):
         for across, up in OFFSETS:
             box = {"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.5}
             side = "left" if across > 0 else "right"
             text = axes.annotate(for_label(label, LABEL, 1), value, (across, up), textcoords="offset points", ha=side,
-                                 va="center", fontsize=7, bbox=box, zorder=5)  # fmt: skip
+                                 va="center", fontsize=7, bbox=box, color=colour, zorder=5)  # fmt: skip
             extent = text.get_window_extent()
             inside = frame.containsx(extent.x0) and frame.containsx(extent.x1)
             inside = inside and frame.containsy(extent.y0) and frame.containsy(extent.y1)
