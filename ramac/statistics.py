@@ -88,27 +88,37 @@ def trimmed_mean(returns: np.ndarray, axis: int = -1) -> np.ndarray:
 def interval(
     parts: Sequence[np.ndarray], statistic: Statistic, baseline: Sequence[np.ndarray] = (), paired: bool = False
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a statistic of all episodes, resampled within each part.
+    """`intervals` of one statistic."""
+    return intervals(parts, [statistic], baseline, paired)[0]
+
+
+def intervals(
+    parts: Sequence[np.ndarray], statistics: Sequence[Statistic], baseline: Sequence[np.ndarray] = (),
+    paired: bool = False,
+) -> list[tuple[float, float]]:  # fmt: skip
+    """95 % percentile bootstrap intervals of statistics of all episodes, resampled within each part.
 
     A part: the returns of a run, [episodes] or [checkpoints, episodes], where column i is episode i of each checkpoint.
     Of several checkpoints both are resampled, independently (Owen 2007, The pigeonhole bootstrap). With `baseline`, the
-    statistic takes two sets of returns and both are resampled; if `paired`, they have as many episodes in each part and
-    the same ones are drawn for both. The interval tells how far other checkpoints and episodes of the same runs would
+    statistics take two sets of returns and both are resampled; if `paired`, they have as many episodes in each part and
+    the same ones are drawn for both. An interval tells how far other checkpoints and episodes of the same runs would
     move the number; it does not cover other seeds. nan where a part has one episode.
     """
     sides = [[np.atleast_2d(part) for part in side] for side in (parts, baseline) if len(side)]
     if min(part.shape[1] for side in sides for part in side) < 2:
-        return float("nan"), float("nan")
+        return [(float("nan"), float("nan"))] * len(statistics)
     random = np.random.default_rng(0)
     batch = max(1, 10**7 // sum(part.size for side in sides for part in side))
-    found: list[np.ndarray] = []
+    found: list[list[np.ndarray]] = []
     for begin in range(0, RESAMPLES, batch):
         count = min(batch, RESAMPLES - begin)
         drawn = [[random.integers(part.shape[1], size=(count, part.shape[1])) for part in side] for side in sides]
         drawn = [drawn[0]] * len(sides) if paired else drawn
-        found.append(statistic(*(resampled(*pair, random) for pair in zip(sides, drawn, strict=True)), axis=-1))
-    low, high = np.quantile(np.concatenate(found), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+        returns = [resampled(*pair, random) for pair in zip(sides, drawn, strict=True)]
+        found.append([statistic(*returns, axis=-1) for statistic in statistics])
+    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    quantiles = [np.quantile(np.concatenate(values), ends) for values in zip(*found, strict=True)]
+    return [(float(low), float(high)) for low, high in quantiles]
 
 
 def resampled(parts: Sequence[np.ndarray], episodes: Sequence[np.ndarray], random: np.random.Generator) -> np.ndarray:

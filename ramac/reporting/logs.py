@@ -9,7 +9,8 @@ import pandas as pd
 from ramac.errors import InputError
 from ramac.experiment.config import flat
 from ramac.experiment.folder import RunFolder
-from ramac.reporting.runs import HEADLINE, MEASURED, Run, curves, rows, run_folders, text
+from ramac.reporting.columns import MEASURED, rows
+from ramac.reporting.runs import HEADLINE, Run, curves, run_folders, text
 from ramac.system.untrusted import read_yaml
 
 

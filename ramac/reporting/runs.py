@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ramac.errors import InputError, nearest
+from ramac.errors import InputError
 from ramac.experiment.config import flat
 from ramac.experiment.folder import RunFolder
 from ramac.registry import tasks
-from ramac.system.untrusted import read_csv, read_json, read_yaml
+from ramac.reporting.columns import MEASURED, columns, rows
+from ramac.system.untrusted import read_json, read_yaml
 
 HEADLINE = ("task", "recipe", "actor", "critic", "risk", "loss", "steps", "seed")  # keys of summary.json
-MEASURED = ("episode", "step", "return", "length", "risky_steps", "penalties")  # columns of episodes; others: settings
 LONGEST = 1000  # characters of a reason on the page
 SKIPPED = {"checkpoint", "checkpoints", "evaluations", "report"}  # folders that never hold a run
 
@@ -137,7 +137,8 @@ def finished(folder: RunFolder, reading: Reading) -> Run:
     except InputError as error:
         reading.problems.append((str(folder), f"{error}; the rest of the run is used"))
     run = Run(str(folder), settings, episodes, summary, metrics, calibration, averaged=averaged(summary))
-    if set(run.scored.groupby("step").size()) != {len(run.scored) // run.averaged}:
+    counts = np.unique(run.scored["step"], return_counts=True)[1]
+    if set(counts.tolist()) != {len(run.scored) // run.averaged}:
         raise InputError(
             f"episodes.csv: the last {run.averaged} checkpoints must have the same number of episodes each"
         )
@@ -155,9 +156,13 @@ def curves(folder: RunFolder) -> dict[str, pd.Series]:
     """Each metric's values by gradient step; of a step that is there twice, the last. Raises InputError."""
     if not os.path.lexists(folder.metrics_file):
         return {}
-    values = rows(folder.metrics_file, ("step", "name", "value"), folder.path, ("step", "value"), strict=False)
-    values = values.drop_duplicates(["name", "step"], keep="last").set_index("step")
-    return {str(name): part for name, part in values.groupby("name")["value"]}
+    values = columns(folder.metrics_file, ("step", "name", "value"), folder.path, ("step", "value"), strict=False)
+    found: dict[str, dict[float, float]] = {}
+    for step, name, value in zip(values["step"].tolist(), values["name"], values["value"].tolist(), strict=True):
+        part = found.setdefault(str(name), {})
+        part.pop(step, None)
+        part[step] = value
+    return {name: pd.Series(list(part.values()), list(part), dtype=float) for name, part in sorted(found.items())}
 
 
 def predictions(folder: RunFolder) -> dict[str, Any]:
@@ -180,33 +185,6 @@ def foreign(path: Path) -> list[Run]:
         named = dict(zip(keys, map(str, cell), strict=True)) or {"method": path.stem}
         runs.append(Run(str(path), named | {"seed": str(seed)}, part, named=tuple(named)))
     return runs
-
-
-def rows(
-    path: Path, needed: Sequence[str], root: Path | None = None, numeric: Sequence[str] = MEASURED, strict: bool = True
-) -> pd.DataFrame:
-    """Rows of a csv file, its `numeric` columns as floats and the others as text. Raises InputError.
-
-    `strict` refuses a file without rows, nan and infinity. Rows of a wrong length are always refused: pandas.read_csv
-    would shift or fill them without a word. `root`: the run folder that it must lie in.
-    """
-    names, found = read_csv(path, root)
-    for name in needed:
-        if name not in names:
-            raise InputError(f"{path.name} has no column {name!r}; it has {', '.join(names)}{nearest(name, names)}")
-    if strict and not found:
-        raise InputError(f"{path.name} has no rows")
-    table = pd.DataFrame(found, columns=names, dtype=object)
-    for name in [name for name in table if name in numeric]:
-        values = pd.to_numeric(table[name], errors="coerce").astype(float)
-        bad = ~np.isfinite(values) if strict else values.isna() & (table[name].str.lower() != "nan")
-        if bad.any():
-            raise InputError(
-                f"{path.name}: {name} is {table[name][bad].iloc[0]} in {bad.sum()} of {len(bad)} rows, first in row "
-                f"{bad.argmax() + 1}; it must be a {'finite ' * strict}number"
-            )
-        table[name] = values
-    return table
 
 
 def number(tree: Any, *keys: str) -> float:

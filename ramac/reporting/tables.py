@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from ramac.reporting.bold import meaning_of_bold, outstanding
 from ramac.reporting.formats import INTERVAL, SPREAD, Column, Table
 from ramac.reporting.groups import ABSENT, Group, paired, short
 from ramac.reporting.runs import number
-from ramac.statistics import LEVEL, Statistic, cvar, interval, thin_tails, trimmed_mean
+from ramac.statistics import LEVEL, Statistic, cvar, intervals, thin_tails, trimmed_mean
 from ramac.statistics import probability_of_improvement as improvement
 from ramac.text import shortened
 
@@ -45,9 +46,10 @@ def table(
 def estimates(statistics: Mapping[str, Statistic], *sides: Sequence[np.ndarray], pairs: bool = False) -> Row:
     """Each statistic of all episodes and the ends of its interval; a side is the returns of each run."""
     row: Row = {}
-    for name, statistic in statistics.items():
+    ends = intervals(sides[0], list(statistics.values()), *sides[1:], paired=pairs)
+    for (name, statistic), (low, high) in zip(statistics.items(), ends, strict=True):
         row[name] = float(statistic(*(np.concatenate(side, axis=None) for side in sides)))
-        row[f"{name}_low"], row[f"{name}_high"] = interval(sides[0], statistic, *sides[1:], paired=pairs)
+        row[f"{name}_low"], row[f"{name}_high"] = low, high
     return row
 
 
@@ -91,7 +93,10 @@ def results(groups: Sequence[Group], alpha: float) -> Table:
         f"{meaning_of_bold(groups, tail)}"
     )
     keys = [each.key for each in added]
-    rows = [result(group, alpha) | {key: group.summarised(key).mean() for key in keys} for group in groups]
+    with ThreadPoolExecutor() as pool:  # numpy resamples and sorts outside the interpreter's lock
+        numbers = list(pool.map(partial(result, alpha=alpha), groups))
+    own = [{key: group.summarised(key).mean() for key in keys} for group in groups]
+    rows = [row | task for row, task in zip(numbers, own, strict=True)]
     found = table("table", caption, groups, columns, rows, behaviour(groups, alpha, keys))
     for warning in dict.fromkeys(filter(None, warnings.values())):
         found.notes.append(f"† {warning}: {'; '.join(label for label in warnings if warnings[label] == warning)}")
