@@ -31,15 +31,14 @@ class Group:
         """The task, empty where none is named."""
         return self.runs[0].settings.get("task", "")
 
-    @cached_property
-    def episodes(self) -> pd.DataFrame:
-        """The episodes by which its runs are scored, with a column `seed`."""
-        return pd.concat([run.scored.assign(seed=run.settings["seed"]) for run in self.runs], ignore_index=True)
+    def column(self, name: str) -> np.ndarray:
+        """A column of the episodes by which its runs are scored: [episodes]."""
+        return np.concatenate([run.column(name) for run in self.runs])
 
     @cached_property
     def returns(self) -> np.ndarray:
         """Returns of these episodes, [episodes]."""
-        return self.episodes["return"].to_numpy()
+        return self.column("return")
 
     @cached_property
     def by_run(self) -> list[np.ndarray]:
@@ -47,9 +46,12 @@ class Group:
         return [run.returns for run in self.runs]
 
     @cached_property
-    def by_seed(self) -> list[np.ndarray]:
-        """Returns of these episodes, [episodes] per seed."""
-        return [part.to_numpy() for _, part in self.episodes.groupby("seed", sort=False)["return"]]
+    def by_seed(self) -> dict[str, np.ndarray]:
+        """Returns of these episodes by seed, [episodes] each."""
+        parts: dict[str, list[np.ndarray]] = {}
+        for run in self.runs:
+            parts.setdefault(run.settings["seed"], []).append(run.column("return"))
+        return {seed: np.concatenate(part) for seed, part in parts.items()}
 
     def summarised(self, *keys: str) -> pd.Series:
         """A number of each run's summary.json, nan where there is none: [runs]."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -36,7 +37,8 @@ def logged(folder: RunFolder) -> Run:
     names = summary if finished else folder.config.names | {"seed": folder.config.seed}
     settings |= {key: text(value) for key, value in ({"recipe": "none"} | names).items() if key in HEADLINE}
     settings.setdefault("seed", "0")
-    return Run(str(folder), settings, episodes(folder), summary, curves(folder) if filled(folder.metrics_file) else {})
+    metrics = partial(curves, folder) if filled(folder.metrics_file) else None
+    return Run(str(folder), settings, episodes(folder), summary, metrics)
 
 
 def episodes(folder: RunFolder) -> pd.DataFrame:

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import matplotlib
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from ramac.errors import InputError
@@ -161,20 +164,20 @@ def draw(name: str, tasks: Mapping[str, Sequence[Group]], alpha: float) -> list[
 
 def files(figure: Figure) -> dict[str, bytes]:
     """The figure as PDF and SVG, by ending."""
-    found = {}
+    found = {kind: io.BytesIO() for kind in DATES}
     with missing_glyphs():
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once, not for each format
-        for kind, date in DATES.items():
-            file = io.BytesIO()
-            figure.savefig(file, format=kind, metadata={date: None})
-            found[kind] = file.getvalue()
-    return found
+        figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
+        # not by savefig, which draws every figure twice
+        FigureCanvasPdf(figure).print_pdf(found["pdf"], metadata={DATES["pdf"]: None})
+        FigureCanvasSVG(figure).print_svg(found["svg"], metadata={DATES["svg"]: None})
+    return {kind: file.getvalue() for kind, file in found.items()}
 
 
 def facts(groups: Sequence[Group], reading: Reading, alpha: float) -> list[str]:
     """What was read, in sentences."""
-    runs, counts = reading.runs, [len(part) for group in groups for part in group.by_seed]
+    runs, counts = reading.runs, [len(part) for group in groups for part in group.by_seed.values()]
     low, high = min(counts), max(counts)
     values = {key: known(runs, key) for key in HEADLINE}
     seeds, tasks = ", ".join(values.pop("seed")), values["task"]

@@ -2,9 +2,9 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,33 @@ class Run:
     settings: dict[str, str]  # dotted keys of config.yaml and the names of summary.json, as text
     episodes: pd.DataFrame  # columns MEASURED where known, among others, one row per episode
     summary: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, pd.Series] = field(default_factory=dict)  # name -> values, indexed by gradient step
+    read_metrics: Callable[[], dict[str, pd.Series]] | None = None  # None where the run has none
     calibration: dict[str, Any] = field(default_factory=dict)
     named: tuple[str, ...] = ()  # settings that are columns of a csv file
     averaged: int = 1  # the last evaluated checkpoints over which the run is scored
 
     @cached_property
+    def metrics(self) -> dict[str, pd.Series]:
+        """Name -> values, indexed by gradient step; read when they are drawn, as of many runs only a few are."""
+        return self.read_metrics() if self.read_metrics else {}
+
+    @cached_property
     def scored(self) -> pd.DataFrame:
         """The episodes of these checkpoints."""
-        return self.episodes[self.episodes["step"].isin(np.unique(self.episodes["step"])[-self.averaged :])]
+        steps = self.episodes["step"].to_numpy()
+        last = steps >= np.unique(steps)[-self.averaged :][0]
+        return self.episodes if last.all() else self.episodes[last]
 
     @cached_property
     def returns(self) -> np.ndarray:
         """Returns of these episodes, [checkpoints, episodes]."""
-        return self.scored.sort_values(["step", "episode"])["return"].to_numpy().reshape(self.averaged, -1)
+        order = np.lexsort((self.column("episode"), self.column("step")))
+        return self.column("return")[order].reshape(self.averaged, -1)
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of these episodes, nan where it is not there: [checkpoints * episodes]."""
+        found = self.scored.get(name)
+        return np.full(len(self.scored), np.nan) if found is None else found.to_numpy()
 
 
 @dataclass
@@ -124,7 +137,7 @@ def finished(folder: RunFolder, reading: Reading) -> Run:
         raise InputError(f"failed: {summary['failure']['reason']}")
     if not getattr(tasks.get(str(summary.get("task"))), "has_environment", True):
         raise InputError(f"no episodes without an environment; ramac estimate {folder} judges it by its data")
-    episodes, metrics, calibration = rows(folder.episodes_file, ("step", "episode", "return"), folder.path), {}, {}
+    episodes = rows(folder.episodes_file, ("step", "episode", "return"), folder.path)
     # plain settings, not RunConfig: a plug-in of somebody else need not be here to compare its episodes
     settings = {text(key): text(value) for key, value in flat(read_yaml(folder.config_file, folder.path)).items()}
     settings |= {key: text(value) for key, value in ({"recipe": "none"} | summary).items() if key in HEADLINE}
@@ -132,10 +145,8 @@ def finished(folder: RunFolder, reading: Reading) -> Run:
         settings["loss"] = "+".join(map(text, summary["loss"]))
     if missing := [key for key in ("task", "actor", "seed") if key not in settings]:
         raise InputError(f"{folder.summary_file} has no {missing[0]!r}")
-    try:
-        metrics, calibration = curves(folder), predictions(folder)
-    except InputError as error:
-        reading.problems.append((str(folder), f"{error}; the rest of the run is used"))
+    metrics = partial(attempt, curves, folder, reading) if os.path.lexists(folder.metrics_file) else None
+    calibration = attempt(predictions, folder, reading)
     run = Run(str(folder), settings, episodes, summary, metrics, calibration, averaged=averaged(summary))
     counts = np.unique(run.scored["step"], return_counts=True)[1]
     if set(counts.tolist()) != {len(run.scored) // run.averaged}:
@@ -143,6 +154,15 @@ def finished(folder: RunFolder, reading: Reading) -> Run:
             f"episodes.csv: the last {run.averaged} checkpoints must have the same number of episodes each"
         )
     return run
+
+
+def attempt(read: Callable[[RunFolder], dict[str, Any]], folder: RunFolder, reading: Reading) -> dict[str, Any]:
+    """What a side file holds; a damaged one becomes one of the reading's problems."""
+    try:
+        return read(folder)
+    except InputError as error:
+        reading.problems.append((str(folder), f"{error}; the rest of the run is used"))
+        return {}
 
 
 def averaged(summary: dict[str, Any]) -> int:

@@ -24,7 +24,13 @@ OKABE_ITO = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "
 
 def run(seed: int, returns: np.ndarray, metrics: dict | None = None, summary: dict | None = None) -> Run:
     table = pd.DataFrame({"step": 10.0, "episode": np.arange(len(returns)), "return": returns})
-    return Run(f"run{seed}", {"task": "bandit", "seed": str(seed)}, table, summary or {}, metrics or {})
+    return Run(
+        f"run{seed}",
+        {"task": "bandit", "seed": str(seed)},
+        table,
+        summary or {},
+        (lambda: metrics) if metrics else None,
+    )
 
 
 def groups(count: int, seeds: int = 1, episodes: int = 40, **given) -> list[Group]:
@@ -101,7 +107,7 @@ def test_the_plane_shows_runs_intervals_and_the_front():
         across, up = (collection.get_segments()[0] for collection in bars.lines[2])
         assert across[0, 0] < x < across[1, 0]
         # normal theory: the half width of the mean is about 1.96 standard errors within seeds
-        error = math.sqrt(sum(part.var() / len(part) for part in group.by_seed)) / 4
+        error = math.sqrt(sum(part.var() / len(part) for part in group.by_seed.values())) / 4
         assert up[1, 1] - up[0, 1] == pytest.approx(2 * 1.96 * error, rel=0.15)
     dots = [line for line in axes.lines if line.get_markersize() == 3]
     assert sum(len(line.get_xdata()) for line in dots) == 12, "a dot per run"
