@@ -22,7 +22,7 @@ from ramac.reporting import drawing, terminal
 from ramac.reporting.curves import smoothed
 from ramac.reporting.pictures import Subject, actions, quantiles
 from ramac.tasks.bandit import Bandit
-from tests.reporting.test_report import write_run
+from tests.reporting.samples import write_run
 
 SMALL = {
     "actor": {"name": "flow", "hidden": [8]}, "critic": {"name": "iqn", "hidden": [8], "head": 8},
