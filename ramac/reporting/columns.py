@@ -14,12 +14,10 @@ from ramac.system.untrusted import read_csv
 MEASURED = ("episode", "step", "return", "length", "risky_steps", "penalties")  # columns of episodes; others: settings
 
 
-def rows(path: Path, needed: Sequence[str], root: Path | None = None, strict: bool = True) -> pd.DataFrame:
-    """Rows of a csv file of episodes: columns MEASURED as floats, the others as text. Raises what `columns` raises."""
-    found = columns(path, needed, root, MEASURED, strict)
-    return pd.DataFrame(
-        {name: part if name in MEASURED else pd.Series(part, dtype=object) for name, part in found.items()}
-    )
+def episodes_of(path: Path, root: Path, strict: bool = True) -> dict[str, np.ndarray]:
+    """The columns MEASURED that a run's csv file of episodes has: [episodes] each. Raises InputError."""
+    found = columns(path, ("step", "episode", "return"), root, MEASURED, strict)
+    return {name: part for name, part in found.items() if name in MEASURED}
 
 
 def columns(

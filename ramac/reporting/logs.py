@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
 from ramac.errors import InputError
 from ramac.experiment.config import flat
 from ramac.experiment.folder import RunFolder
-from ramac.reporting.columns import MEASURED, rows
+from ramac.reporting.columns import MEASURED, episodes_of
 from ramac.reporting.runs import HEADLINE, Run, curves, run_folders, text
 from ramac.system.untrusted import read_yaml
 
@@ -41,11 +41,11 @@ def logged(folder: RunFolder) -> Run:
     return Run(str(folder), settings, episodes(folder), summary, metrics)
 
 
-def episodes(folder: RunFolder) -> pd.DataFrame:
+def episodes(folder: RunFolder) -> dict[str, np.ndarray]:
     """Evaluation episodes so far, none where there are none yet. Raises InputError."""
     if not filled(folder.episodes_file):
-        return pd.DataFrame(columns=list(MEASURED), dtype=float)
-    return rows(folder.episodes_file, ("step", "episode", "return"), folder.path, strict=False)
+        return {name: np.empty(0) for name in MEASURED}
+    return episodes_of(folder.episodes_file, folder.path, strict=False)
 
 
 def filled(path: Path) -> bool:

@@ -15,7 +15,7 @@ from ramac.errors import InputError
 from ramac.experiment.config import flat
 from ramac.experiment.folder import RunFolder
 from ramac.registry import tasks
-from ramac.reporting.columns import MEASURED, columns, rows
+from ramac.reporting.columns import MEASURED, columns, episodes_of
 from ramac.system.untrusted import read_json, read_yaml
 
 HEADLINE = ("task", "recipe", "actor", "critic", "risk", "loss", "steps", "seed")  # keys of summary.json
@@ -29,7 +29,7 @@ class Run:
 
     source: str
     settings: dict[str, str]  # dotted keys of config.yaml and the names of summary.json, as text
-    episodes: pd.DataFrame  # columns MEASURED where known, among others, one row per episode
+    episodes: dict[str, np.ndarray]  # columns MEASURED where known: [episodes]
     summary: dict[str, Any] = field(default_factory=dict)
     read_metrics: Callable[[], dict[str, pd.Series]] | None = None  # None where the run has none
     calibration: dict[str, Any] = field(default_factory=dict)
@@ -42,22 +42,28 @@ class Run:
         return self.read_metrics() if self.read_metrics else {}
 
     @cached_property
-    def scored(self) -> pd.DataFrame:
+    def scored(self) -> dict[str, np.ndarray]:
         """The episodes of these checkpoints."""
-        steps = self.episodes["step"].to_numpy()
+        steps = self.episodes["step"]
         last = steps >= np.unique(steps)[-self.averaged :][0]
-        return self.episodes if last.all() else self.episodes[last]
+        return {name: values[last] for name, values in self.episodes.items()}
 
     @cached_property
     def returns(self) -> np.ndarray:
         """Returns of these episodes, [checkpoints, episodes]."""
-        order = np.lexsort((self.column("episode"), self.column("step")))
-        return self.column("return")[order].reshape(self.averaged, -1)
+        order = np.lexsort((self.scored["episode"], self.scored["step"]))
+        return self.scored["return"][order].reshape(self.averaged, -1)
 
     def column(self, name: str) -> np.ndarray:
         """A column of these episodes, nan where it is not there: [checkpoints * episodes]."""
-        found = self.scored.get(name)
-        return np.full(len(self.scored), np.nan) if found is None else found.to_numpy()
+        return self.scored[name] if name in self.scored else np.full_like(self.scored["return"], np.nan)
+
+    def by_step(self, measure: Callable[[np.ndarray], float]) -> pd.Series:
+        """A measure of the returns at each evaluated gradient step."""
+        steps, returns = self.episodes["step"], self.episodes["return"]
+        return pd.Series(
+            {step: measure(returns[steps == step]) for step in np.unique(steps[~np.isnan(steps)])}, dtype=float
+        )
 
 
 @dataclass
@@ -137,7 +143,7 @@ def finished(folder: RunFolder, reading: Reading) -> Run:
         raise InputError(f"failed: {summary['failure']['reason']}")
     if not getattr(tasks.get(str(summary.get("task"))), "has_environment", True):
         raise InputError(f"no episodes without an environment; ramac estimate {folder} judges it by its data")
-    episodes = rows(folder.episodes_file, ("step", "episode", "return"), folder.path)
+    episodes = episodes_of(folder.episodes_file, folder.path)
     # plain settings, not RunConfig: a plug-in of somebody else need not be here to compare its episodes
     settings = {text(key): text(value) for key, value in flat(read_yaml(folder.config_file, folder.path)).items()}
     settings |= {key: text(value) for key, value in ({"recipe": "none"} | summary).items() if key in HEADLINE}
@@ -149,7 +155,7 @@ def finished(folder: RunFolder, reading: Reading) -> Run:
     calibration = attempt(predictions, folder, reading)
     run = Run(str(folder), settings, episodes, summary, metrics, calibration, averaged=averaged(summary))
     counts = np.unique(run.scored["step"], return_counts=True)[1]
-    if set(counts.tolist()) != {len(run.scored) // run.averaged}:
+    if set(counts.tolist()) != {counts.sum() // run.averaged}:
         raise InputError(
             f"episodes.csv: the last {run.averaged} checkpoints must have the same number of episodes each"
         )
@@ -197,13 +203,16 @@ def predictions(folder: RunFolder) -> dict[str, Any]:
 
 def foreign(path: Path) -> list[Run]:
     """Other people's episodes: one run per combination of settings and seed. Raises InputError."""
-    table = rows(path, ("episode", "return"))
-    table = table.assign(**{name: value for name, value in (("step", 0.0), ("seed", "0")) if name not in table})
+    found = columns(path, ("episode", "return"), None, MEASURED, strict=True)
+    count = len(found["return"])
+    found = {"step": np.zeros(count), "seed": ["0"] * count} | found
+    table = pd.DataFrame({k: part if k in MEASURED else pd.Series(part, dtype=object) for k, part in found.items()})
     keys = [str(name) for name in table if name not in (*MEASURED, "seed")]
     runs = []
     for (*cell, seed), part in table.groupby([*keys, "seed"], sort=False):
         named = dict(zip(keys, map(str, cell), strict=True)) or {"method": path.stem}
-        runs.append(Run(str(path), named | {"seed": str(seed)}, part, named=tuple(named)))
+        measured = {name: part[name].to_numpy() for name in MEASURED if name in part}
+        runs.append(Run(str(path), named | {"seed": str(seed)}, measured, named=tuple(named)))
     return runs
 
 

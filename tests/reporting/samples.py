@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from ramac.reporting.groups import Group, chosen_keys, make_groups
@@ -76,6 +75,6 @@ def groups_of(path: Path, *by: str) -> tuple[list[str], list[str], str]:
 
 def group(label: str, *seeds: np.ndarray) -> Group:
     """A group of one run per seed, of these returns."""
-    frames = [pd.DataFrame({"step": 0.0, "episode": range(len(part)), "return": part}) for part in seeds]
+    found = [{"step": np.zeros(len(part)), "episode": np.arange(len(part)), "return": part} for part in seeds]
     settings = [{"task": "x", "seed": str(seed), "evaluation.seed": "1"} for seed in range(len(seeds))]
-    return Group({"name": label}, label, [Run(label, *pair) for pair in zip(settings, frames, strict=True)])
+    return Group({"name": label}, label, [Run(label, *pair) for pair in zip(settings, found, strict=True)])

@@ -76,14 +76,14 @@ def lines_over(xlabel: str, groups: Sequence[Group], lines: Mapping[str, Line], 
 
 def evaluated(run: Run) -> bool:
     """Whether a run was evaluated at several gradient steps."""
-    steps = run.episodes["step"].to_numpy()
+    steps = run.episodes["step"]
     return bool((steps != steps[:1]).any())
 
 
 def return_lines(alpha: float) -> dict[str, Line]:
     """Mean and CVaR of the evaluation episodes of a run by gradient step."""
     return {
-        f"{title} of the return": lambda run, measure=measure: run.episodes.groupby("step")["return"].agg(measure)
+        f"{title} of the return": lambda run, measure=measure: run.by_step(measure)
         for title, measure in measures(alpha).items()
     }
 
@@ -94,7 +94,9 @@ def learning_curves(groups: Sequence[Group], alpha: float) -> tuple[Figure, str]
     if not several:
         return None
     drawn, left = foremost(several, len(COLOURS), alpha)
-    counts = {len(run.episodes) // run.episodes["step"].nunique() for group in drawn for run in group.runs}
+    counts = {
+        len(steps) // len(set(steps)) for group in drawn for run in group.runs if len(steps := run.episodes["step"])
+    }
     n = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
     caption = f"Evaluation during training, {sizes(drawn, False)}, n = {n} episodes each time and seed: {band(drawn)}."
     figure = lines_over("gradient steps", drawn, return_lines(alpha), 2.1)
