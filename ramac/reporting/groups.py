@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -152,8 +153,13 @@ def make_groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
     meant = [", ".join(f"{key}={value}" for key, value in each.items()) for each in found]
     if len(set(labels)) < len(set(meant)):
         labels = meant
-    parts = zip(found, distinct(labels), cells.values(), strict=True)
-    return [Group(each, label or "all runs", part) for each, label, part in parts]
+    labels = [label or name_of(part) for label, part in zip(labels, cells.values(), strict=True)]
+    return [Group(*part) for part in zip(found, distinct(labels), cells.values(), strict=True)]
+
+
+def name_of(runs: Sequence[Run]) -> str:
+    """Label of the only group: the folder of its one run, or that it holds all runs."""
+    return (len(runs) == 1 and Path(runs[0].source).resolve().name) or "all runs"
 
 
 def distinct(labels: Sequence[str]) -> list[str]:

@@ -37,15 +37,15 @@ def logged(folder: RunFolder) -> Run:
     names = summary if finished else folder.config.names | {"seed": folder.config.seed}
     settings |= {key: text(value) for key, value in ({"recipe": "none"} | names).items() if key in HEADLINE}
     settings.setdefault("seed", "0")
-    metrics = partial(curves, folder) if filled(folder.metrics_file) else None
-    return Run(str(folder), settings, episodes(folder), summary, metrics)
+    metrics = partial(curves, folder, growing=not finished) if filled(folder.metrics_file) else None
+    return Run(str(folder), settings, episodes(folder, not finished), summary, metrics)
 
 
-def episodes(folder: RunFolder) -> dict[str, np.ndarray]:
+def episodes(folder: RunFolder, growing: bool) -> dict[str, np.ndarray]:
     """Evaluation episodes so far, none where there are none yet. Raises InputError."""
     if not filled(folder.episodes_file):
         return {name: np.empty(0) for name in MEASURED}
-    return episodes_of(folder.episodes_file, folder.path, strict=False)
+    return episodes_of(folder.episodes_file, folder.path, strict=False, growing=growing)
 
 
 def filled(path: Path) -> bool:

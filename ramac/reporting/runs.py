@@ -178,11 +178,12 @@ def averaged(summary: dict[str, Any]) -> int:
     return max(1, len(means)) if isinstance(means, dict) else 1
 
 
-def curves(folder: RunFolder) -> dict[str, pd.Series]:
+def curves(folder: RunFolder, growing: bool = False) -> dict[str, pd.Series]:
     """Each metric's values by gradient step; of a step that is there twice, the last. Raises InputError."""
     if not os.path.lexists(folder.metrics_file):
         return {}
-    values = columns(folder.metrics_file, ("step", "name", "value"), folder.path, ("step", "value"), strict=False)
+    needed, numeric = ("step", "name", "value"), ("step", "value")
+    values = columns(folder.metrics_file, needed, folder.path, numeric, strict=False, growing=growing)
     found: dict[str, dict[float, float]] = {}
     for step, name, value in zip(values["step"].tolist(), values["name"], values["value"].tolist(), strict=True):
         part = found.setdefault(str(name), {})

@@ -90,6 +90,13 @@ def test_a_run_that_has_not_ended_is_drawn(made, trained):
     Path("live/episodes.csv").write_text("")  # as it is before the first evaluation
     assert ramac.plot("live", quiet=True).files == [Path("live/plots/curves.png")]
     assert [len(axes.lines[0].get_xdata()) for axes in made["curves"][0].axes if axes.get_visible()] == [2, 2, 2]
+    for file, cut in (("metrics.csv", "3,loss_td"), ("metrics.csv", "3,loss_td,0.1"), ("episodes.csv", "2,0,1.5")):
+        whole = Path("live", file).read_text()
+        header = "" if whole else "step,episode,return\n"
+        Path("live", file).write_text(header + whole + cut)  # the run is writing this row
+        ramac.plot("live", quiet=True)
+        assert [len(axes.lines[0].get_xdata()) for axes in made["curves"][0].axes if axes.get_visible()] == [2, 2, 2]
+        Path("live", file).write_text(whole)
     Path("live/metrics.csv").write_text("")
     with pytest.raises(InputError, match="live has logged no loss yet"):
         ramac.plot("live", quiet=True)
