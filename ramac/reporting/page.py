@@ -166,7 +166,8 @@ def files(figure: Figure) -> dict[str, bytes]:
     """The figure as PDF and SVG, by ending."""
     found = {kind: io.BytesIO() for kind in DATES}
     with missing_glyphs():
-        figure.draw_without_rendering()
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
         figure.set_layout_engine("none")  # laid out once, not for each format
         figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
         # not by savefig, which draws every figure twice

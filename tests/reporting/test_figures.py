@@ -16,7 +16,7 @@ from ramac.plotting.parts import edges_of
 from ramac.reporting import plots
 from ramac.reporting.groups import Group
 from ramac.reporting.plots.maps import heat_map
-from ramac.reporting.plots.plane import pareto
+from ramac.reporting.plots.plane import label_front, pareto
 from ramac.reporting.runs import Run
 
 OKABE_ITO = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
@@ -128,6 +128,16 @@ def test_the_plane_of_few_and_of_many_groups(count):
     assert len([label for label in labels if label.startswith("group")]) == min(count, 14)
     assert front <= set(labels)
     assert ("the 26 other groups" in caption) == (count == 40)
+
+
+def test_a_label_of_the_front_covers_no_mark():
+    values = np.array([[0.0, 1.0], [0.5, 0.9], [0.56, 0.85], [1.0, 0.0]])  # the second has its label where the third is
+    axes = Figure(figsize=(6.75, 4.2)).subplots()
+    axes.plot(*values.T, "o")
+    label_front(axes, values[[0, 1, 3]], {"first": "black", "second": "black", "last": "black"}, values)
+    assert {"first", "second", "last"} == {text.get_text() for text in axes.texts} - {""}
+    dots = axes.transData.transform(values)
+    assert not any(text.get_window_extent().count_contains(dots) for text in axes.texts if text.get_text())
 
 
 def test_losses_of_a_short_run_are_dots_and_no_panel_is_empty():

@@ -248,6 +248,7 @@ def test_calibration_is_that_of_the_run(made):
     Path("run/calibration.json").write_text(json.dumps(found))
     ramac.plot("run", "calibration", quiet=True)
     (axes,) = made["calibration"][0].axes
+    assert axes.get_title().startswith("run\n"), "the run's own name"
     realised, predicted = axes.lines
     assert realised.get_xydata().tolist() == [[0, 2], [1, 0.2]]
     assert predicted.get_ydata().tolist() == [1, 0.1]

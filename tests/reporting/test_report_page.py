@@ -11,9 +11,9 @@ import pytest
 
 from ramac.cli.report import main
 from ramac.errors import InputError
-from ramac.reporting import plots, report
+from ramac.reporting import plots, report, runs
 from ramac.reporting.groups import make_groups
-from ramac.reporting.runs import gather, text
+from ramac.reporting.runs import curves, gather, text
 from tests.reporting.samples import rows, write_run
 
 
@@ -46,6 +46,16 @@ def test_the_curve_over_nominal_rates_is_drawn(tmp_path):
     band = np.array(policy.collections[0].get_paths()[0].vertices)
     assert {(0.5, 0.5), (0.5, 1.0)} <= set(map(tuple, band.tolist()))
     assert plots.ood_curves(make_groups([run for run in runs if "old" in run.source], ["actor"]), 0.1) is None
+
+
+def test_metrics_are_read_of_the_groups_that_are_drawn(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(runs, "curves", lambda folder: read.append(folder.path.name) or curves(folder))
+    for number in range(9):
+        write_run(tmp_path / f"{number}", shift=100.0 * number, actor=f"flow{number + 2}")
+    made = plots.losses(make_groups(gather([str(tmp_path)]).runs, ["actor"]), 0.1)
+    assert made is not None and made[1].endswith("The 7 groups of highest CVaR_0.1; 2 left out.")
+    assert sorted(read) == [f"{number}" for number in range(2, 9)]
 
 
 def test_hostile_settings_are_text(tmp_path):

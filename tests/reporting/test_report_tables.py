@@ -123,6 +123,9 @@ def test_a_report_returns_its_tables(grid, capsys):
         assert table["actor"].tolist() == [row["actor"] for row in written]
         assert table.iloc[:, 3].tolist() == pytest.approx([float(row[table.columns[3]]) for row in written])
     assert report([folder], quiet=True).tables["comparison"].empty
+    page = (folder / "report" / "index.html").read_text()
+    assert "Comparison to a baseline" not in page
+    assert "To compare the groups with one of them: --baseline actor=flow,risk=cvar0.1<" in page
 
 
 def test_a_task_brings_its_own_columns(grid, monkeypatch):
