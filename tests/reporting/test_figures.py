@@ -131,7 +131,7 @@ def test_the_plane_of_few_and_of_many_groups(count):
 
 
 def test_a_label_of_the_front_covers_no_mark():
-    values = np.array([[0.0, 1.0], [0.5, 0.9], [0.56, 0.85], [1.0, 0.0]])  # the second has its label where the third is
+    values = np.array([[0.0, 1.0], [0.5, 0.9], [0.56, 0.92], [1.0, 0.0]])  # the second has its label where the third is
     axes = Figure(figsize=(6.75, 4.2)).subplots()
     axes.plot(*values.T, "o")
     label_front(axes, values[[0, 1, 3]], {"first": "black", "second": "black", "last": "black"}, values)
