@@ -47,6 +47,7 @@ def after_run(config: RunConfig, run: str, words: Sequence[str], installed: Aske
             again = {command("estimate", run): "the return of its policy, from the logged data alone"}
         return {**again, **rival(config, run, words, exists), **export}
     dials = risks.build(config.risk).dials
+    curves = {command("plot", run): "its losses and returns over gradient steps"} if config.evaluation["every"] else {}
     if dials:
         key, (low, high) = next(iter(dials.items()))
         values = f"risk.{key}={low:g},{(low + high) / 2:g},{high:g}"
@@ -57,7 +58,7 @@ def after_run(config: RunConfig, run: str, words: Sequence[str], installed: Aske
         first = {command("eval", run, "episodes=1000"): "its mean and tail from more episodes"}
     if entry.process is Task.process:
         doctor = {command("doctor", run): "does the critic predict the returns that the policy had?"}
-        return {**first, **doctor, **export}
+        return dict(list({**curves, **first, **doctor, **export}.items())[:3])
     best = {command("doctor", f"task={name}", f"run={run}"): "how far it is from the best policies, which are known"}
     found = {**(first if dials else rival(config, run, words, exists)), **best, **first, **export}
     return dict(list(found.items())[:3])

@@ -1,7 +1,7 @@
 """Which numbers of a table are bold: those that a test of differences sets apart from the rest."""
 
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 
@@ -19,8 +19,7 @@ class Scores:
 
     def __init__(self, group: Group, alpha: float) -> None:
         self.group, self.value = group, float(cvar(group.returns, alpha))
-        named = dict.fromkeys(group.episodes["seed"])
-        self.seeds = dict(zip(named, map(partial(cvar, alpha=alpha), group.by_seed), strict=True))
+        self.seeds = {seed: cvar(part, alpha) for seed, part in group.by_seed.items()}
         self.alpha = alpha
 
     @cached_property

@@ -14,23 +14,29 @@ from ramac.system.untrusted import read_csv
 MEASURED = ("episode", "step", "return", "length", "risky_steps", "penalties")  # columns of episodes; others: settings
 
 
-def rows(path: Path, needed: Sequence[str], root: Path | None = None, strict: bool = True) -> pd.DataFrame:
-    """Rows of a csv file of episodes: columns MEASURED as floats, the others as text. Raises what `columns` raises."""
-    found = columns(path, needed, root, MEASURED, strict)
-    return pd.DataFrame(
-        {name: part if name in MEASURED else pd.Series(part, dtype=object) for name, part in found.items()}
-    )
+def episodes_of(path: Path, root: Path, strict: bool = True, growing: bool = False) -> dict[str, np.ndarray]:
+    """The columns MEASURED that a run's csv file of episodes has: [episodes] each. Raises InputError."""
+    found = columns(path, ("step", "episode", "return"), root, MEASURED, strict, growing)
+    return {name: part for name, part in found.items() if name in MEASURED}
 
 
 def columns(
-    path: Path, needed: Sequence[str], root: Path | None, numeric: Sequence[str], strict: bool
+    path: Path,
+    needed: Sequence[str],
+    root: Path | None,
+    numeric: Sequence[str],
+    strict: bool,
+    growing: bool = False,
 ) -> dict[str, Any]:
     """Columns of a csv file by name, the `numeric` ones as arrays of floats, the others as text. Raises InputError.
 
     `strict` refuses a file without rows, nan and infinity. Rows of a wrong length are always refused: pandas.read_csv
-    would shift or fill them without a word. `root`: the run folder that the file must lie in.
+    would shift or fill them without a word. `root`: the run folder that the file must lie in. `growing`: a run is
+    writing it, so that it may lack the end of its last line.
     """
-    names, lines = read_csv(path, root)
+    names, lines = read_csv(path, root, growing)
+    if growing and not names:
+        names = list(needed)
     for name in needed:
         if name not in names:
             raise InputError(f"{path.name} has no column {name!r}; it has {', '.join(names)}{nearest(name, names)}")

@@ -25,9 +25,9 @@ def available(runs: Sequence[Run], alpha: float, smooth: int) -> dict[str, Line]
     """
     names = sorted({name for run in runs for name in run.metrics})
     lines: dict[str, Line] = {name: lambda run, name=name: run.metrics.get(name) for name in names}
-    if any(len(run.episodes) for run in runs):
+    if any(len(run.episodes["step"]) for run in runs):
         for name, measure in zip(("return_mean", "return_cvar"), measures(alpha).values(), strict=True):
-            lines.setdefault(name, lambda run, measure=measure: run.episodes.groupby("step")["return"].agg(measure))
+            lines.setdefault(name, lambda run, measure=measure: run.by_step(measure))
     return {name: lambda run, line=line: smoothed(line(run), smooth) for name, line in lines.items()}
 
 

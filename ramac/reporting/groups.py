@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,15 +32,14 @@ class Group:
         """The task, empty where none is named."""
         return self.runs[0].settings.get("task", "")
 
-    @cached_property
-    def episodes(self) -> pd.DataFrame:
-        """The episodes by which its runs are scored, with a column `seed`."""
-        return pd.concat([run.scored.assign(seed=run.settings["seed"]) for run in self.runs], ignore_index=True)
+    def column(self, name: str) -> np.ndarray:
+        """A column of the episodes by which its runs are scored: [episodes]."""
+        return np.concatenate([run.column(name) for run in self.runs])
 
     @cached_property
     def returns(self) -> np.ndarray:
         """Returns of these episodes, [episodes]."""
-        return self.episodes["return"].to_numpy()
+        return self.column("return")
 
     @cached_property
     def by_run(self) -> list[np.ndarray]:
@@ -47,9 +47,12 @@ class Group:
         return [run.returns for run in self.runs]
 
     @cached_property
-    def by_seed(self) -> list[np.ndarray]:
-        """Returns of these episodes, [episodes] per seed."""
-        return [part.to_numpy() for _, part in self.episodes.groupby("seed", sort=False)["return"]]
+    def by_seed(self) -> dict[str, np.ndarray]:
+        """Returns of these episodes by seed, [episodes] each."""
+        parts: dict[str, list[np.ndarray]] = {}
+        for run in self.runs:
+            parts.setdefault(run.settings["seed"], []).append(run.column("return"))
+        return {seed: np.concatenate(part) for seed, part in parts.items()}
 
     def summarised(self, *keys: str) -> pd.Series:
         """A number of each run's summary.json, nan where there is none: [runs]."""
@@ -150,8 +153,13 @@ def make_groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
     meant = [", ".join(f"{key}={value}" for key, value in each.items()) for each in found]
     if len(set(labels)) < len(set(meant)):
         labels = meant
-    parts = zip(found, distinct(labels), cells.values(), strict=True)
-    return [Group(each, label or "all runs", part) for each, label, part in parts]
+    labels = [label or name_of(part) for label, part in zip(labels, cells.values(), strict=True)]
+    return [Group(*part) for part in zip(found, distinct(labels), cells.values(), strict=True)]
+
+
+def name_of(runs: Sequence[Run]) -> str:
+    """Label of the only group: the folder of its one run, or that it holds all runs."""
+    return (len(runs) == 1 and Path(runs[0].source).resolve().name) or "all runs"
 
 
 def distinct(labels: Sequence[str]) -> list[str]:

@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
 from ramac.errors import InputError
 from ramac.experiment.config import flat
 from ramac.experiment.folder import RunFolder
-from ramac.reporting.columns import MEASURED, rows
+from ramac.reporting.columns import MEASURED, episodes_of
 from ramac.reporting.runs import HEADLINE, Run, curves, run_folders, text
 from ramac.system.untrusted import read_yaml
 
@@ -36,14 +37,15 @@ def logged(folder: RunFolder) -> Run:
     names = summary if finished else folder.config.names | {"seed": folder.config.seed}
     settings |= {key: text(value) for key, value in ({"recipe": "none"} | names).items() if key in HEADLINE}
     settings.setdefault("seed", "0")
-    return Run(str(folder), settings, episodes(folder), summary, curves(folder) if filled(folder.metrics_file) else {})
+    metrics = partial(curves, folder, growing=not finished) if filled(folder.metrics_file) else None
+    return Run(str(folder), settings, episodes(folder, not finished), summary, metrics)
 
 
-def episodes(folder: RunFolder) -> pd.DataFrame:
+def episodes(folder: RunFolder, growing: bool) -> dict[str, np.ndarray]:
     """Evaluation episodes so far, none where there are none yet. Raises InputError."""
     if not filled(folder.episodes_file):
-        return pd.DataFrame(columns=list(MEASURED), dtype=float)
-    return rows(folder.episodes_file, ("step", "episode", "return"), folder.path, strict=False)
+        return {name: np.empty(0) for name in MEASURED}
+    return episodes_of(folder.episodes_file, folder.path, strict=False, growing=growing)
 
 
 def filled(path: Path) -> bool:

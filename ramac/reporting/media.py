@@ -46,7 +46,7 @@ def media(groups: Sequence[Group], alpha: float) -> tuple[list[Medium], str]:
                 continue
             room -= len(content)
             what = PICTURES.get(path.name, f"Film {path.relative_to(root)}")
-            seed, n = run.settings["seed"], len(run.scored)
+            seed, n = run.settings["seed"], run.returns.size
             caption = f"{what}. {group.label}; seed {seed}, {n} evaluation episodes; run {root.name}."
             kind = KINDS[path.suffix][0]
             address = Markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")

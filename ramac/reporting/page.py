@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import matplotlib
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from ramac.errors import InputError
@@ -68,11 +71,12 @@ class Picture:
 
 @dataclass
 class Section:
-    """A heading with a sentence, tables and pictures."""
+    """A heading with a sentence, tables, a sentence below them, and pictures."""
 
     title: str
     text: str = ""
     tables: list[Table] = field(default_factory=list)
+    below: str = ""
     pictures: list[Picture] = field(default_factory=list)
     media: list[Medium] = field(default_factory=list)
 
@@ -131,11 +135,9 @@ def compose(groups: Sequence[Group], baseline: str, alpha: float) -> list[Sectio
         Section("Results", tables=[tables.results(part, alpha) for part in tasks.values()]),
         Section("Comparison to a baseline", tables=[tables.comparison(*pair, alpha) for pair in compared]),
     ]
-    if not baseline:
-        sections[1].text = "No baseline was named; --baseline KEY=VALUE,... compares every other group to one"
-        example = ",".join(f"{key}={value}" for key, value in groups[0].keys.items())
-        sections[1].text += f", as in --baseline {shlex.quote(example)}." if example else "."
-    elif missing := [task for task in tasks if task not in chosen]:
+    if not baseline and (example := ",".join(f"{key}={value}" for key, value in groups[0].keys.items())):
+        sections[0].below = f"To compare the groups with one of them: --baseline {shlex.quote(example)}"
+    if baseline and (missing := [task for task in tasks if task not in chosen]):
         sections[1].text = f"The baseline has no run of {', '.join(missing)}."
     drawn = [Section(title, pictures=draw(name, tasks, alpha)) for name, title in FIGURES.items()]
     for task, part in tasks.items():
@@ -143,7 +145,8 @@ def compose(groups: Sequence[Group], baseline: str, alpha: float) -> list[Sectio
         if found:
             title = f"Pictures of the runs{f': {shortened(task)}' if len(tasks) > 1 else ''}"
             sections.append(Section(title, note, media=found))
-    return sections + [each for each in [*drawn, Section("Compute", tables=took)] if each.pictures or each.tables]
+    sections += [*drawn, Section("Compute", tables=took)]
+    return [each for each in sections if each.text or each.tables or each.pictures or each.media]
 
 
 def draw(name: str, tasks: Mapping[str, Sequence[Group]], alpha: float) -> list[Picture]:
@@ -161,20 +164,21 @@ def draw(name: str, tasks: Mapping[str, Sequence[Group]], alpha: float) -> list[
 
 def files(figure: Figure) -> dict[str, bytes]:
     """The figure as PDF and SVG, by ending."""
-    found = {}
+    found = {kind: io.BytesIO() for kind in DATES}
     with missing_glyphs():
-        figure.draw_without_rendering()
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
         figure.set_layout_engine("none")  # laid out once, not for each format
-        for kind, date in DATES.items():
-            file = io.BytesIO()
-            figure.savefig(file, format=kind, metadata={date: None})
-            found[kind] = file.getvalue()
-    return found
+        figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
+        # not by savefig, which draws every figure twice
+        FigureCanvasPdf(figure).print_pdf(found["pdf"], metadata={DATES["pdf"]: None})
+        FigureCanvasSVG(figure).print_svg(found["svg"], metadata={DATES["svg"]: None})
+    return {kind: file.getvalue() for kind, file in found.items()}
 
 
 def facts(groups: Sequence[Group], reading: Reading, alpha: float) -> list[str]:
     """What was read, in sentences."""
-    runs, counts = reading.runs, [len(part) for group in groups for part in group.by_seed]
+    runs, counts = reading.runs, [len(part) for group in groups for part in group.by_seed.values()]
     low, high = min(counts), max(counts)
     values = {key: known(runs, key) for key in HEADLINE}
     seeds, tasks = ", ".join(values.pop("seed")), values["task"]

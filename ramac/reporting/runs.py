@@ -2,9 +2,9 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ramac.errors import InputError
 from ramac.experiment.config import flat
 from ramac.experiment.folder import RunFolder
 from ramac.registry import tasks
-from ramac.reporting.columns import MEASURED, columns, rows
+from ramac.reporting.columns import MEASURED, columns, episodes_of
 from ramac.system.untrusted import read_json, read_yaml
 
 HEADLINE = ("task", "recipe", "actor", "critic", "risk", "loss", "steps", "seed")  # keys of summary.json
@@ -29,22 +29,41 @@ class Run:
 
     source: str
     settings: dict[str, str]  # dotted keys of config.yaml and the names of summary.json, as text
-    episodes: pd.DataFrame  # columns MEASURED where known, among others, one row per episode
+    episodes: dict[str, np.ndarray]  # columns MEASURED where known: [episodes]
     summary: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, pd.Series] = field(default_factory=dict)  # name -> values, indexed by gradient step
+    read_metrics: Callable[[], dict[str, pd.Series]] | None = None  # None where the run has none
     calibration: dict[str, Any] = field(default_factory=dict)
     named: tuple[str, ...] = ()  # settings that are columns of a csv file
     averaged: int = 1  # the last evaluated checkpoints over which the run is scored
 
     @cached_property
-    def scored(self) -> pd.DataFrame:
+    def metrics(self) -> dict[str, pd.Series]:
+        """Name -> values, indexed by gradient step; read when they are drawn, as of many runs only a few are."""
+        return self.read_metrics() if self.read_metrics else {}
+
+    @cached_property
+    def scored(self) -> dict[str, np.ndarray]:
         """The episodes of these checkpoints."""
-        return self.episodes[self.episodes["step"].isin(np.unique(self.episodes["step"])[-self.averaged :])]
+        steps = self.episodes["step"]
+        last = steps >= np.unique(steps)[-self.averaged :][0]
+        return {name: values[last] for name, values in self.episodes.items()}
 
     @cached_property
     def returns(self) -> np.ndarray:
         """Returns of these episodes, [checkpoints, episodes]."""
-        return self.scored.sort_values(["step", "episode"])["return"].to_numpy().reshape(self.averaged, -1)
+        order = np.lexsort((self.scored["episode"], self.scored["step"]))
+        return self.scored["return"][order].reshape(self.averaged, -1)
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of these episodes, nan where it is not there: [checkpoints * episodes]."""
+        return self.scored[name] if name in self.scored else np.full_like(self.scored["return"], np.nan)
+
+    def by_step(self, measure: Callable[[np.ndarray], float]) -> pd.Series:
+        """A measure of the returns at each evaluated gradient step."""
+        steps, returns = self.episodes["step"], self.episodes["return"]
+        return pd.Series(
+            {step: measure(returns[steps == step]) for step in np.unique(steps[~np.isnan(steps)])}, dtype=float
+        )
 
 
 @dataclass
@@ -124,7 +143,7 @@ def finished(folder: RunFolder, reading: Reading) -> Run:
         raise InputError(f"failed: {summary['failure']['reason']}")
     if not getattr(tasks.get(str(summary.get("task"))), "has_environment", True):
         raise InputError(f"no episodes without an environment; ramac estimate {folder} judges it by its data")
-    episodes, metrics, calibration = rows(folder.episodes_file, ("step", "episode", "return"), folder.path), {}, {}
+    episodes = episodes_of(folder.episodes_file, folder.path)
     # plain settings, not RunConfig: a plug-in of somebody else need not be here to compare its episodes
     settings = {text(key): text(value) for key, value in flat(read_yaml(folder.config_file, folder.path)).items()}
     settings |= {key: text(value) for key, value in ({"recipe": "none"} | summary).items() if key in HEADLINE}
@@ -132,17 +151,24 @@ def finished(folder: RunFolder, reading: Reading) -> Run:
         settings["loss"] = "+".join(map(text, summary["loss"]))
     if missing := [key for key in ("task", "actor", "seed") if key not in settings]:
         raise InputError(f"{folder.summary_file} has no {missing[0]!r}")
-    try:
-        metrics, calibration = curves(folder), predictions(folder)
-    except InputError as error:
-        reading.problems.append((str(folder), f"{error}; the rest of the run is used"))
+    metrics = partial(attempt, curves, folder, reading) if os.path.lexists(folder.metrics_file) else None
+    calibration = attempt(predictions, folder, reading)
     run = Run(str(folder), settings, episodes, summary, metrics, calibration, averaged=averaged(summary))
     counts = np.unique(run.scored["step"], return_counts=True)[1]
-    if set(counts.tolist()) != {len(run.scored) // run.averaged}:
+    if set(counts.tolist()) != {counts.sum() // run.averaged}:
         raise InputError(
             f"episodes.csv: the last {run.averaged} checkpoints must have the same number of episodes each"
         )
     return run
+
+
+def attempt(read: Callable[[RunFolder], dict[str, Any]], folder: RunFolder, reading: Reading) -> dict[str, Any]:
+    """What a side file holds; a damaged one becomes one of the reading's problems."""
+    try:
+        return read(folder)
+    except InputError as error:
+        reading.problems.append((str(folder), f"{error}; the rest of the run is used"))
+        return {}
 
 
 def averaged(summary: dict[str, Any]) -> int:
@@ -152,11 +178,12 @@ def averaged(summary: dict[str, Any]) -> int:
     return max(1, len(means)) if isinstance(means, dict) else 1
 
 
-def curves(folder: RunFolder) -> dict[str, pd.Series]:
+def curves(folder: RunFolder, growing: bool = False) -> dict[str, pd.Series]:
     """Each metric's values by gradient step; of a step that is there twice, the last. Raises InputError."""
     if not os.path.lexists(folder.metrics_file):
         return {}
-    values = columns(folder.metrics_file, ("step", "name", "value"), folder.path, ("step", "value"), strict=False)
+    needed, numeric = ("step", "name", "value"), ("step", "value")
+    values = columns(folder.metrics_file, needed, folder.path, numeric, strict=False, growing=growing)
     found: dict[str, dict[float, float]] = {}
     for step, name, value in zip(values["step"].tolist(), values["name"], values["value"].tolist(), strict=True):
         part = found.setdefault(str(name), {})
@@ -177,13 +204,16 @@ def predictions(folder: RunFolder) -> dict[str, Any]:
 
 def foreign(path: Path) -> list[Run]:
     """Other people's episodes: one run per combination of settings and seed. Raises InputError."""
-    table = rows(path, ("episode", "return"))
-    table = table.assign(**{name: value for name, value in (("step", 0.0), ("seed", "0")) if name not in table})
+    found = columns(path, ("episode", "return"), None, MEASURED, strict=True)
+    count = len(found["return"])
+    found = {"step": np.zeros(count), "seed": ["0"] * count} | found
+    table = pd.DataFrame({k: part if k in MEASURED else pd.Series(part, dtype=object) for k, part in found.items()})
     keys = [str(name) for name in table if name not in (*MEASURED, "seed")]
     runs = []
     for (*cell, seed), part in table.groupby([*keys, "seed"], sort=False):
         named = dict(zip(keys, map(str, cell), strict=True)) or {"method": path.stem}
-        runs.append(Run(str(path), named | {"seed": str(seed)}, part, named=tuple(named)))
+        measured = {name: part[name].to_numpy() for name in MEASURED if name in part}
+        runs.append(Run(str(path), named | {"seed": str(seed)}, measured, named=tuple(named)))
     return runs
 
 

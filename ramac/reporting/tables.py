@@ -68,7 +68,7 @@ def results(groups: Sequence[Group], alpha: float) -> Table:
     """Returns of the groups: mean, CVaR, trimmed mean with intervals, spread over seeds, hazards, task's own."""
     added = getattr(tasks.get(groups[0].task), "columns", ())
     tail = f"CVaR_{alpha:g}"
-    warnings = {group.label: thin_tails(len(group.episodes), [alpha]) for group in groups}
+    warnings = {group.label: thin_tails(len(group.returns), [alpha]) for group in groups}
     marks = tuple("†" if warning else "" for warning in warnings.values())
     columns = [
         Column("seeds", "seeds", "number of seeds", "d"),
@@ -109,7 +109,7 @@ def results(groups: Sequence[Group], alpha: float) -> Table:
 
 def result(group: Group, alpha: float) -> Row:
     """Numbers of one group's episodes. The spread over seeds is nan where there is one seed."""
-    seeds, returns, tail = group.by_seed, group.returns, partial(cvar, alpha=alpha)
+    seeds, returns, tail = group.by_seed.values(), group.returns, partial(cvar, alpha=alpha)
     row: Row = {"seeds": len(seeds), "episodes": len(returns)}
     row |= estimates({"mean": np.mean, "cvar": tail, "trimmed_mean": trimmed_mean}, group.by_run)
     for name, statistic in (("mean_seed", np.mean), ("cvar_seed", tail)):
@@ -117,18 +117,16 @@ def result(group: Group, alpha: float) -> Row:
         row |= {f"{name}_min": min(values), f"{name}_max": max(values)}
     return row | {
         "worst": float(returns.min()),
-        "hazard_rate": hazard_rate(group.episodes),
+        "hazard_rate": hazard_rate(group.column("risky_steps"), group.column("length")),
         "ood_rate": group.summarised("ood", "rate").mean(),
         "ood_paper": group.summarised("ood", "paper", "rate").mean(),
     }
 
 
-def hazard_rate(episodes: pd.DataFrame) -> float:
-    """Risky steps / steps of all episodes, nan where they were not counted."""
-    counts = episodes.reindex(columns=["risky_steps", "length"])
-    risky, length = counts.sum()
-    same = counts["risky_steps"].notna().equals(counts["length"].notna())
-    return float(risky / length) if same and length else math.nan
+def hazard_rate(risky: np.ndarray, length: np.ndarray) -> float:
+    """Risky steps / steps of episodes [n], nan where they were not counted."""
+    counted, steps = np.isfinite(length), np.nansum(length)
+    return float(np.nansum(risky) / steps) if steps and (counted == np.isfinite(risky)).all() else math.nan
 
 
 def behaviour(groups: Sequence[Group], alpha: float, keys: Sequence[str]) -> list[Row]:

@@ -144,11 +144,15 @@ def mapping(path: Path, content: Any) -> dict[str, Any]:
     return content
 
 
-def read_csv(path: Path, root: Path | None = None) -> tuple[list[str], list[list[str]]]:
-    """Names of the columns, and rows of one text per column, of a csv file. Raises InputError."""
+def read_csv(path: Path, root: Path | None = None, growing: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Names of the columns, and rows of one text per column, of a csv file. Raises InputError.
+
+    Of a file that is `growing`, a last line without its end is left out: it may be half written.
+    """
     try:
         with opened(path, root) as file:
-            reader = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""))  # spreadsheets write a byte order mark
+            lines = io.TextIOWrapper(file, "utf-8-sig", newline="")  # spreadsheets write a byte order mark
+            reader = csv.reader(line for line in lines if line.endswith("\n") or not growing)
             names = next(reader, [])
             if len(names) > COLUMNS:
                 raise InputError(f"{path.name} has {len(names)} columns; at most {COLUMNS} are read")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ramac.cli import chosen, report, settings
+from ramac.cli import chosen, plot, report, settings
 from ramac.cli.train import FIRST, main
 from ramac.deploy.export import SETTINGS as EXPORT
 from ramac.errors import InputError
@@ -27,6 +27,8 @@ def accept(command: str) -> str:
         compose(rest)
     elif name == "report":
         report.parsed(rest)
+    elif name == "plot":
+        plot.parsed(rest)
     else:
         settings(rest, name, ALLOWED[name])
     return name
@@ -48,6 +50,7 @@ def following(*words: str, run: str = "", there: tuple[str, ...] = ()) -> list[s
         (["risk=cvar", "risk.alpha=[0.05,1]"], ["eval", "doctor", "export"]),
         (["task=chain", "recipe=rafmac", "risk.horizon=episode"], ["train", "report", "doctor"]),
         (["task=hopper-mixed", "actor=ddpm"], ["eval", "doctor", "export"]),
+        (["task=hopper-mixed", "evaluation.every=100"], ["plot", "eval", "doctor"]),
         (["task=gymnasium", "task.environment=Hopper-v5", "data=x.npz"], ["eval", "doctor", "export"]),
         (LOGS, ["estimate", "train", "export"]),
         ([*LOGS, "recipe=bc"], ["estimate", "train", "export"]),

@@ -16,15 +16,21 @@ from ramac.plotting.parts import edges_of
 from ramac.reporting import plots
 from ramac.reporting.groups import Group
 from ramac.reporting.plots.maps import heat_map
-from ramac.reporting.plots.plane import pareto
+from ramac.reporting.plots.plane import label_front, pareto
 from ramac.reporting.runs import Run
 
 OKABE_ITO = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
 
 
 def run(seed: int, returns: np.ndarray, metrics: dict | None = None, summary: dict | None = None) -> Run:
-    table = pd.DataFrame({"step": 10.0, "episode": np.arange(len(returns)), "return": returns})
-    return Run(f"run{seed}", {"task": "bandit", "seed": str(seed)}, table, summary or {}, metrics or {})
+    table = {"step": np.full(len(returns), 10.0), "episode": np.arange(len(returns)), "return": returns}
+    return Run(
+        f"run{seed}",
+        {"task": "bandit", "seed": str(seed)},
+        table,
+        summary or {},
+        (lambda: metrics) if metrics else None,
+    )
 
 
 def groups(count: int, seeds: int = 1, episodes: int = 40, **given) -> list[Group]:
@@ -101,7 +107,7 @@ def test_the_plane_shows_runs_intervals_and_the_front():
         across, up = (collection.get_segments()[0] for collection in bars.lines[2])
         assert across[0, 0] < x < across[1, 0]
         # normal theory: the half width of the mean is about 1.96 standard errors within seeds
-        error = math.sqrt(sum(part.var() / len(part) for part in group.by_seed)) / 4
+        error = math.sqrt(sum(part.var() / len(part) for part in group.by_seed.values())) / 4
         assert up[1, 1] - up[0, 1] == pytest.approx(2 * 1.96 * error, rel=0.15)
     dots = [line for line in axes.lines if line.get_markersize() == 3]
     assert sum(len(line.get_xdata()) for line in dots) == 12, "a dot per run"
@@ -122,6 +128,16 @@ def test_the_plane_of_few_and_of_many_groups(count):
     assert len([label for label in labels if label.startswith("group")]) == min(count, 14)
     assert front <= set(labels)
     assert ("the 26 other groups" in caption) == (count == 40)
+
+
+def test_a_label_of_the_front_covers_no_mark():
+    values = np.array([[0.0, 1.0], [0.5, 0.9], [0.56, 0.92], [1.0, 0.0]])  # the second has its label where the third is
+    axes = Figure(figsize=(6.75, 4.2)).subplots()
+    axes.plot(*values.T, "o")
+    label_front(axes, values[[0, 1, 3]], {"first": "black", "second": "black", "last": "black"}, values)
+    assert {"first", "second", "last"} == {text.get_text() for text in axes.texts} - {""}
+    dots = axes.transData.transform(values)
+    assert not any(text.get_window_extent().count_contains(dots) for text in axes.texts if text.get_text())
 
 
 def test_losses_of_a_short_run_are_dots_and_no_panel_is_empty():

@@ -22,7 +22,7 @@ from ramac.reporting import drawing, terminal
 from ramac.reporting.curves import smoothed
 from ramac.reporting.pictures import Subject, actions, quantiles
 from ramac.tasks.bandit import Bandit
-from tests.reporting.test_report import write_run
+from tests.reporting.samples import write_run
 
 SMALL = {
     "actor": {"name": "flow", "hidden": [8]}, "critic": {"name": "iqn", "hidden": [8], "head": 8},
@@ -90,6 +90,13 @@ def test_a_run_that_has_not_ended_is_drawn(made, trained):
     Path("live/episodes.csv").write_text("")  # as it is before the first evaluation
     assert ramac.plot("live", quiet=True).files == [Path("live/plots/curves.png")]
     assert [len(axes.lines[0].get_xdata()) for axes in made["curves"][0].axes if axes.get_visible()] == [2, 2, 2]
+    for file, cut in (("metrics.csv", "3,loss_td"), ("metrics.csv", "3,loss_td,0.1"), ("episodes.csv", "2,0,1.5")):
+        whole = Path("live", file).read_text()
+        header = "" if whole else "step,episode,return\n"
+        Path("live", file).write_text(header + whole + cut)  # the run is writing this row
+        ramac.plot("live", quiet=True)
+        assert [len(axes.lines[0].get_xdata()) for axes in made["curves"][0].axes if axes.get_visible()] == [2, 2, 2]
+        Path("live", file).write_text(whole)
     Path("live/metrics.csv").write_text("")
     with pytest.raises(InputError, match="live has logged no loss yet"):
         ramac.plot("live", quiet=True)
@@ -241,6 +248,7 @@ def test_calibration_is_that_of_the_run(made):
     Path("run/calibration.json").write_text(json.dumps(found))
     ramac.plot("run", "calibration", quiet=True)
     (axes,) = made["calibration"][0].axes
+    assert axes.get_title().startswith("run\n"), "the run's own name"
     realised, predicted = axes.lines
     assert realised.get_xydata().tolist() == [[0, 2], [1, 0.2]]
     assert predicted.get_ydata().tolist() == [1, 0.1]

@@ -76,14 +76,14 @@ def lines_over(xlabel: str, groups: Sequence[Group], lines: Mapping[str, Line], 
 
 def evaluated(run: Run) -> bool:
     """Whether a run was evaluated at several gradient steps."""
-    steps = run.episodes["step"].to_numpy()
+    steps = run.episodes["step"]
     return bool((steps != steps[:1]).any())
 
 
 def return_lines(alpha: float) -> dict[str, Line]:
     """Mean and CVaR of the evaluation episodes of a run by gradient step."""
     return {
-        f"{title} of the return": lambda run, measure=measure: run.episodes.groupby("step")["return"].agg(measure)
+        f"{title} of the return": lambda run, measure=measure: run.by_step(measure)
         for title, measure in measures(alpha).items()
     }
 
@@ -94,7 +94,9 @@ def learning_curves(groups: Sequence[Group], alpha: float) -> tuple[Figure, str]
     if not several:
         return None
     drawn, left = foremost(several, len(COLOURS), alpha)
-    counts = {len(run.episodes) // run.episodes["step"].nunique() for group in drawn for run in group.runs}
+    counts = {
+        len(steps) // len(set(steps)) for group in drawn for run in group.runs if len(steps := run.episodes["step"])
+    }
     n = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
     caption = f"Evaluation during training, {sizes(drawn, False)}, n = {n} episodes each time and seed: {band(drawn)}."
     figure = lines_over("gradient steps", drawn, return_lines(alpha), 2.1)
@@ -103,7 +105,8 @@ def learning_curves(groups: Sequence[Group], alpha: float) -> tuple[Figure, str]
 
 def losses(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
     """Each loss over gradient steps; None where no run has any."""
-    drawn, left = foremost([g for g in groups if any(run.metrics for run in g.runs)], len(COLOURS), alpha)
+    drawn, left = foremost([g for g in groups if any(run.read_metrics for run in g.runs)], len(COLOURS), alpha)
+    drawn = [group for group in drawn if any(run.metrics for run in group.runs)]
     names = sorted({name for g in drawn for run in g.runs for name in run.metrics if name.startswith("loss_")})
     lines: dict[str, Line] = {name: lambda run, name=name: run.metrics.get(name) for name in names}
     figure = lines_over("gradient steps", drawn, lines, 1.7)
@@ -116,7 +119,9 @@ def ood_rates(run: Run, key: str) -> pd.Series | None:
     """Share of OOD actions of the policy (`rate`) or of the `data` by nominal rate; None where the run has none."""
     found = run.summary.get("ood")
     rows = found.get("curve") if isinstance(found, dict) else None
-    points = [(number(row, "nominal"), number(row, key)) for row in (rows if isinstance(rows, list) else [])]
+    if not rows or not isinstance(rows, list):
+        return None
+    points = [(number(row, "nominal"), number(row, key)) for row in rows]
     shares = pd.Series({nominal: share for nominal, share in points if 0 < nominal < 1}, dtype=float).dropna()
     return None if shares.empty else shares
 

@@ -20,6 +20,7 @@ MARKERS = "osD^vPX"
 NAMED = 14  # groups of a colour and marker of their own: as many as a legend of a page's width holds in a few lines
 SEEDS = 2_000  # dots of runs: more do not show
 LABEL = 30  # letters of a label beside a dot
+DOT = 6  # points across the mark of a group
 NEAR = 5  # points above a dot: a label farther away has a line to it
 LINE = {"arrowstyle": "-", "lw": 0.5, "shrinkA": 0}
 OFFSETS = [(x, y) for y, x in product((NEAR, -NEAR, 14, -14, 24, -24, 36, -36), (7, -7))]  # points to a label
@@ -58,7 +59,8 @@ def plane(groups: Sequence[Group], alpha: float) -> tuple[Figure, str] | None:
     legend(figure, [axes], [groups[index] for index in sorted(named)])
     if len(groups) > 1:
         figure.draw_without_rendering()  # the final scale tells which labels meet
-        label_front(axes, values[front], {groups[index].label: looks.get(index, GREY) for index in front.tolist()})
+        labels = {groups[index].label: looks.get(index, GREY) for index in front.tolist()}
+        label_front(axes, values[front], labels, values[list({*named, *front.tolist()})])
     return figure, caption_of(groups, len(named), len(front), bool(reference), alpha)
 
 
@@ -70,7 +72,7 @@ def draw_group(axes: Any, group: Group, value: np.ndarray, alpha: float, colour:
     statistics = partial(cvar, alpha=alpha), np.mean
     ends = np.array([interval(group.by_run, statistic) for statistic in statistics])
     bars = np.nan_to_num(np.abs(ends - value[:, None]))
-    look = {"color": colour, "ms": 6, "elinewidth": 0.9, "mec": "white", "mew": 0.5, "zorder": 3}
+    look = {"color": colour, "ms": DOT, "elinewidth": 0.9, "mec": "white", "mew": 0.5, "zorder": 3}
     axes.errorbar(*value, bars[1][:, None], bars[0][:, None], fmt=marker, label=line_label(group), **look)
 
 
@@ -98,10 +100,13 @@ def draw_front(axes: Any, values: np.ndarray) -> None:
     axes.set(xlim=limits[0], ylim=limits[1])
 
 
-def label_front(axes: Any, values: np.ndarray, labels: Mapping[str, str]) -> None:
-    """Write labels, each with its colour, beside dots [n, 2] where there is room; else the legend has it."""
+def label_front(axes: Any, values: np.ndarray, labels: Mapping[str, str], all_values: np.ndarray) -> None:
+    """Write labels, each with its colour, beside dots [n, 2] where they cover none of all dots [m, 2] and no label.
+
+    A label that has no room is in the legend only.
+    """
     frame = axes.bbox
-    dots = axes.transData.transform(values)
+    dots, half = axes.transData.transform(all_values), DOT / 2 / 72 * axes.figure.dpi
     taken: list[Any] = []
     for value, (label, colour) in zip(values, labels.items(), strict=True):
         for across, up in OFFSETS:
@@ -112,7 +117,11 @@ def label_front(axes: Any, values: np.ndarray, labels: Mapping[str, str]) -> Non
             extent = text.get_window_extent()
             inside = frame.containsx(extent.x0) and frame.containsx(extent.x1)
             inside = inside and frame.containsy(extent.y0) and frame.containsy(extent.y1)
-            if inside and not extent.count_contains(dots) and not any(extent.overlaps(other) for other in taken):
+            if (
+                inside
+                and not extent.padded(half).count_contains(dots)
+                and not any(extent.overlaps(other) for other in taken)
+            ):
                 taken.append(extent)
                 if abs(up) > NEAR:
                     axes.annotate("", value, (across, up), textcoords="offset points", arrowprops=LINE)
