@@ -21,6 +21,7 @@ from ramac.losses import build_terms
 from ramac.registry import losses, tasks
 from ramac.spec import Spec
 from ramac.tasks.bandit import BanditEnv
+from ramac.tasks.chain import ChainEnv
 from ramac.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -83,29 +84,32 @@ def paths(summary: Mapping[str, Any], head: str = "") -> Iterator[str]:
             yield name
 
 
+def spoil(monkeypatch, kind: type, place: int, value: Any) -> None:
+    """Let `step` of an environment return `value` at a place, after the two environments that are tried out before."""
+    sound, count = kind.step, itertools.count(1)
+
+    def step(self, action):
+        found = list(sound(self, action))
+        if next(count) > 2:
+            found[place] = value
+        return tuple(found)
+
+    monkeypatch.setattr(kind, "step", step)
+
+
 def summaries(monkeypatch) -> Iterator[Mapping[str, Any]]:
     """Short runs that together write every key."""
-    bandit = ("evaluation.episodes=4", "task.transitions=100")
-    yield ramac.train(*TINY, *bandit, "recipe=rafmac", "task.rare=5", "risk.alpha=[0.05,1]", "evaluation.every=2",
-                      "evaluation.average=2", run_dir="bandit", quiet=True).summary  # fmt: skip
-    yield ramac.train(*TINY, "task=chain", "evaluation.episodes=4", run_dir="chain", quiet=True).summary
+    few = ("evaluation.episodes=4",)
+    yield ramac.train(*TINY, *few, "recipe=rafmac", "task.transitions=100", "task.rare=5", "risk.alpha=[0.05,1]",
+                      "evaluation.every=2", "evaluation.average=2", run_dir="bandit", quiet=True).summary  # fmt: skip
     random, ones = np.random.default_rng(0), np.ones(300)
     log = from_arrays(np.zeros((300, 1)), random.uniform(-1, 1, (300, 1)), random.normal(size=300), ones, 0 * ones)
     yield ramac.train(*TINY, "task=logs", "estimate.fits=2", "evaluation.every=2", "evaluation.keep=true",
                       run_dir="logs", quiet=True, data=log).summary  # fmt: skip
-    sound = BanditEnv.step
-    for broken in ({"reward": math.nan}, {"observation": np.full(1, math.nan)}):
-        with monkeypatch.context() as context:
-            count = itertools.count(1)
-
-            def step(self, action, broken=broken, count=count):
-                observation, reward, *rest = sound(self, action)
-                found = {"observation": observation, "reward": reward}
-                found |= broken if next(count) > 2 else {}  # two environments are tried out before the training
-                return (*found.values(), *rest)
-
-            context.setattr(BanditEnv, "step", step)
-            yield ramac.train(*TINY, *bandit, "task=bandit", run_dir=next(iter(broken)), quiet=True).summary
+    spoil(monkeypatch, ChainEnv, 1, math.nan)
+    yield ramac.train(*TINY, *few, "task=chain", "task.transitions=300", run_dir="reward", quiet=True).summary
+    spoil(monkeypatch, BanditEnv, 0, np.full(1, math.nan))
+    yield ramac.train(*TINY, *few, "task.transitions=100", run_dir="observation", quiet=True).summary
 
 
 @pytest.mark.usefixtures("small_figures")
