@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import ramac
 from ramac.cli import COMMANDS, doctor, settings
 from ramac.experiment import calibrate
 from ramac.experiment.compose import compose
@@ -38,6 +39,8 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         monkeypatch.setattr(registry, "entries", {name: registry[name] for name in registry})
         monkeypatch.setattr(registry, "suffix", dict(registry.suffix))
     for block in blocks(page, "python"):
+        for run in re.findall(r'ramac\.load\("(runs/[^"]+)"\)', block):  # of a command above it, here a shorter run
+            ramac.train("trainer.steps=1", "evaluation.episodes=2", "threads=1", run_dir=run, quiet=True)
         exec(re.sub(r"steps=\d{4,}", "steps=4", block), {})  # which take minutes
 
 
