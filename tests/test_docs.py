@@ -34,11 +34,18 @@ def anchors(page: Path) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=LABELS)
 def test_python_blocks_run(page, tmp_path, monkeypatch):
+    """A block whose first line is `# NAME.py` is the module NAME of the blocks after it."""
     monkeypatch.chdir(tmp_path)
     for registry in GROUPS.values():  # entries that a block registers end with it
         monkeypatch.setattr(registry, "entries", {name: registry[name] for name in registry})
         monkeypatch.setattr(registry, "suffix", dict(registry.suffix))
+    monkeypatch.syspath_prepend(tmp_path)
     for block in blocks(page, "python"):
+        if file := re.match(r"# (\w+)\.py\n", block):  # a module that later blocks import
+            Path(f"{file[1]}.py").write_text(block, encoding="utf-8")
+            monkeypatch.setitem(sys.modules, file[1], None)  # so that the module is forgotten after the test
+            del sys.modules[file[1]]
+            continue
         for run in re.findall(r'ramac\.load\("(runs/[^"]+)"\)', block):  # of a command above it, here a shorter run
             ramac.train("trainer.steps=1", "evaluation.episodes=2", "threads=1", run_dir=run, quiet=True)
         exec(re.sub(r"steps=\d{4,}", "steps=4", block), {})  # which take minutes

@@ -12,6 +12,7 @@ from ramac.errors import InputError
 from ramac.registry import actors
 from ramac.spec import Spec
 from ramac.testing import check_actor
+from ramac.testing.actor import actor_findings
 
 SPEC = Spec.unit(3, 2)
 
@@ -325,6 +326,19 @@ def test_a_cloning_loss_in_another_unit_is_found(monkeypatch):
     monkeypatch.setitem(actors.suffix, "nats", None)
     with pytest.raises(AssertionError, match="its unit must be that of a squared error"):
         check_actor("nats")
+
+
+class Wide(Gaussian):
+    """A Gaussian that is twice as wide as the box."""
+
+    def sample(self, observation):
+        return 2 * super().sample(observation)
+
+
+def test_a_sample_outside_the_box_is_found(monkeypatch):
+    monkeypatch.setitem(actors.entries, "wide", Wide)
+    monkeypatch.setitem(actors.suffix, "wide", None)
+    assert next(actor_findings("wide")) == "actions leave the box: sample() must stay inside [-1, 1]"
 
 
 @pytest.mark.parametrize("schedule", ["vp", "cosine"])
