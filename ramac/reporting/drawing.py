@@ -102,7 +102,7 @@ class Plot:
 
     def _repr_html_(self) -> str:
         """The figures with their captions, for a notebook; of a PDF only the caption."""
-        element = Markup('<figure>{}<figcaption>{}</figcaption></figure>')
+        element = Markup("<figure>{}<figcaption>{}</figcaption></figure>")
         return "\n".join(element.format(image(path), for_page(text)) for path, text in self.captions.items())
 
 
