@@ -27,22 +27,34 @@ import ramac
 # %% [markdown]
 # ## The grid
 #
-# A list holds the values of a setting. The same call again runs only what is missing.
+# The mapping fixes settings of all runs. A list in a keyword argument holds the values of a setting. The same call
+# again runs only what is missing.
 
 # %%
 settings = {
     "actor": "mixture16",
+    "loss": ["td", "bc"],
     "candidates": 16,
-    "actor.hidden": "[64]",
+    "actor.hidden": [64],
     "critic": "qr16",
-    "critic.hidden": "[64,64]",
+    "critic.hidden": [64, 64],
     "critic.ensemble": 1,
-    "trainer": {"steps": 300, "actor_lr": 0.02, "critic_lr": 0.02, "average_decay": 0.98},
+    "trainer.steps": 300,
+    "trainer.actor_lr": 0.02,
+    "trainer.critic_lr": 0.02,
+    "trainer.average_decay": 0.98,
     "evaluation.episodes": 200,
     "threads": 1,
 }
-grid = ramac.sweep(settings, loss=[["td", "bc"]], risk=["neutral", "cvar0.1"], seed=[0, 1], grid_dir="grid", quiet=True)
-grid.rows[["risk", "seed", "state", "return_mean", "mass_centre", "mass_ring"]].round(2)
+grid = ramac.sweep(
+    settings,
+    risk=["neutral", "cvar0.1"],
+    seed=[0, 1],
+    grid_dir="grid",
+    quiet=True,
+)
+columns = ["risk", "seed", "return_mean", "mass_centre", "mass_ring"]
+grid.rows[columns].round(2)
 
 # %% [markdown]
 # On the command line: `ramac -m risk=neutral,cvar0.1 seed=0,1 grid_dir=grid ...`. It has
@@ -63,22 +75,31 @@ assert (grid.rows["state"] == "done").all()
 # with. The folder has a page, `index.html`, the same tables as csv, Markdown and LaTeX, and the figures as PDF and SVG.
 
 # %%
-report = ramac.report("grid", by=["risk"], baseline="risk=neutral", out="report", quiet=True)
-print(report.size, sorted(path.name for path in report.folder.iterdir()))
+report = ramac.report(
+    "grid",
+    by=["risk"],
+    baseline="risk=neutral",
+    out="report",
+    quiet=True,
+)
+print(report.size)
+print(*sorted(path.name for path in report.folder.iterdir()))
 
 # %% [markdown]
-# The tables are DataFrames too. The first one has a row per group, and one for the logged data.
+# The tables are DataFrames too. The first one has a row per group, and one for the logged data, which have no interval.
 
 # %%
 results = report.tables["results"].set_index("risk")
-results[["seeds", "episodes", "mean", "mean_low", "mean_high", "cvar", "cvar_low", "cvar_high"]].round(2)
+ends = ["mean", "mean_low", "mean_high", "cvar", "cvar_low", "cvar_high"]
+results[ends].round(2)
 
 # %% [markdown]
 # `mean_low` and `mean_high` are the ends of the 95 % interval of the mean; it resamples episodes. Another seed is
 # another training, which the interval does not cover. For that, look at the lowest and the highest seed:
 
 # %%
-results[["mean_seed_min", "mean_seed_max", "cvar_seed_min", "cvar_seed_max"]].round(2)
+seeds = ["mean_seed_min", "mean_seed_max", "cvar_seed_min", "cvar_seed_max"]
+results[seeds].dropna().round(2)
 
 # %% [markdown]
 # ## Against the baseline
@@ -88,14 +109,11 @@ results[["mean_seed_min", "mean_seed_max", "cvar_seed_min", "cvar_seed_max"]].ro
 
 # %%
 comparison = report.tables["comparison"].iloc[0]
+keys = ["difference_mean", "difference_cvar", "probability_of_improvement"]
 pd.DataFrame(
-    {
-        end: [
-            comparison[f"{key}{ending}"] for key in ("difference_mean", "difference_cvar", "probability_of_improvement")
-        ]
-        for end, ending in {"value": "", "low": "_low", "high": "_high"}.items()
-    },
+    [comparison[[key, f"{key}_low", f"{key}_high"]].tolist() for key in keys],
     index=["difference of the mean", "difference of CVaR_0.1", "P(improvement)"],
+    columns=["value", "low", "high"],
 ).round(2)
 
 # %% [markdown]
@@ -110,8 +128,8 @@ ramac.plot("grid", "plane", by="risk", quiet=True)
 # %% [markdown]
 # ## What may one conclude?
 #
-# - **CVaR**: `risk=cvar0.1` is better. The interval of the difference is far above 0, and both seeds of one group are
-#   above both seeds of the other.
+# - **CVaR**: `risk=cvar0.1` is better in these runs. The interval of the difference is far above 0, and both seeds of
+#   one group are above both seeds of the other.
 # - **Mean**: nothing. The interval of the difference contains 0. The hazards are rare, so the mean of a ring policy
 #   moves by ones with the draw of its episodes.
 # - **P(improvement)** is below 0.5: most single episodes of the ring return more. It says nothing about the size of a
@@ -121,10 +139,9 @@ ramac.plot("grid", "plane", by="risk", quiet=True)
 # - **Other tasks**: nothing.
 
 # %%
-assert (
-    comparison["difference_cvar_low"] > 0
-    and results.loc["cvar0.1", "cvar_seed_min"] > results.loc["neutral", "cvar_seed_max"]
-)
+low, high = results["cvar_seed_min"], results["cvar_seed_max"]
+assert comparison["difference_cvar_low"] > 0
+assert low["cvar0.1"] > high["neutral"]
 assert comparison["difference_mean_low"] < 0 < comparison["difference_mean_high"]
 assert comparison["probability_of_improvement_high"] < 0.5
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from matplotlib import rcParams
 from matplotlib.figure import Figure
 
 from ramac.errors import InputError, whole_number
@@ -110,8 +111,13 @@ def image(path: Path) -> Markup:
     """A figure inside a page, or the name of its file where browsers show none."""
     if path.suffix not in MEDIA:
         return Markup("<code>{}</code>").format(for_page(path))
-    data = b64encode(path.read_bytes()).decode()
-    return Markup('<img alt="{}" src="data:{};base64,{}">').format(path.stem, MEDIA[path.suffix], data)
+    content, size = path.read_bytes(), ""
+    if path.suffix == ".png":  # in its size in inches; a browser would take each dot for a pixel
+        with styled():
+            dots = rcParams["savefig.dpi"]
+        size = Markup(' width="{}"').format(round(int.from_bytes(content[16:20], "big") * 96 / dots))
+    data = b64encode(content).decode()
+    return Markup('<img alt="{}"{} src="data:{};base64,{}">').format(path.stem, size, MEDIA[path.suffix], data)
 
 
 def plot(

@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import tempfile
-from html import escape
 from pathlib import Path
 
 import jupytext
@@ -23,6 +22,7 @@ CACHE = ROOT / ".cache/notebooks"
 SOURCES = ("ramac/**/*.py", "ramac/**/*.mplstyle", "configs/**/*.yaml", "hydra_plugins/*.py")
 LINK = re.compile(r"(\]\((?:[^)\s]*/)?notebooks/[\w-]+)\.py\)")  # to a script: the site has its page
 BETWEEN = re.compile(r"(\]\([\w-]+)\.py\)")  # the same from notebook to notebook
+EMPTY = re.compile(r"\n\s*")
 STYLE = re.compile(r"<style.*?</style>\s*", re.S)
 NOTE = (
     "*This page is an executed notebook. Its script is [`{name}`]({name}); `jupytext --to notebook {name}` makes a "
@@ -68,14 +68,14 @@ def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def shown(output: nbformat.NotebookNode) -> str:
-    """An output as HTML: tables and figures as they are, other values as text."""
+    """An output as Markdown: tables and figures are HTML, other values are text."""
     data = output.get("data", {})
     if html := data.get("text/html"):
         html = STYLE.sub("", html).replace(' border="1" class="dataframe"', "")
-        # without empty lines, which would end a block of HTML inside Markdown
-        return f'<div class="output">{re.sub(r"\n\s*", "\n", html)}</div>'
+        html = EMPTY.sub("\n", html)  # an empty line would end a block of HTML inside Markdown
+        return f'<div class="output">{html}</div>'
     text = output.get("text") or data.get("text/plain", "")
-    return f'<pre class="output">{escape(text)}</pre>' if text.strip() else ""
+    return f"```text\n{text.rstrip()}\n```" if text.strip() else ""
 
 
 def page(script: Path) -> str:
