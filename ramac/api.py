@@ -235,11 +235,11 @@ def sweep(*words: str | Mapping[str, Any], quiet: bool = False, **settings: Any)
 
     given = [*words_of(words, {}), *(f"{key}={swept(value)}" for key, value in flat(settings).items())]
     with contextlib.ExitStack() as stack:
-        if quiet:
+        if quiet:  # Hydra and the lines of a sweep; tables and bars of a notebook are displayed past these streams
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         stack.enter_context(contextlib.suppress(SystemExit))  # some runs failed: the rows say which
-        with_hydra(["--multirun"], given)
+        with_hydra(["--multirun"], given, quiet)
     grid = GridFolder(FOLDERS.pop())
     rows = []
     for row in status(grid):

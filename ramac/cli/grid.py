@@ -4,6 +4,7 @@
 """
 
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from ramac.experiment.grid.status import STATES, TO_COME, Row, remaining, status
 from ramac.experiment.grid.sweep import launch, plan
 from ramac.experiment.next_commands import after_sweep
 from ramac.experiment.objective import value as number_at
+from ramac.system.workers import QUIET
 from ramac.text import console, for_terminal, say
 
 WATCH, PAUSE, SHORTEST, LONGEST = "--watch", 5, 0.5, 3600  # seconds between two looks
@@ -117,8 +119,13 @@ def search(sweeper: Any, arguments: list[str]) -> None:
 
 
 def show(grid: GridFolder, best: Path | None = None) -> list[Row]:
-    """Print how a sweep stands and what to run next; `best`: of a search. Raises InputError for another folder."""
+    """Print how a sweep stands and what to run next, unless it is quiet. Raises InputError for another folder.
+
+    `best`: the best run of a search.
+    """
     rows = status(grid)
+    if QUIET in os.environ:
+        return rows
     show_table(*counted(grid, rows))
     say(*details(rows))
     if done := [row.cell for row in rows if row.state == "done"]:

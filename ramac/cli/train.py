@@ -23,7 +23,7 @@ from ramac.experiment.next_commands import after_run
 from ramac.experiment.presets import CONFIGS
 from ramac.experiment.words import quoted
 from ramac.system.runtime import environment_variables, keep_memory
-from ramac.system.workers import LEADER, leading
+from ramac.system.workers import LEADER, QUIET, leading
 from ramac.text import say
 
 # the first run: the centre of the bandit in less than a minute on one core (docs/results/bandit.md#the-first-run)
@@ -115,8 +115,11 @@ def refuse_package(flags: Mapping[str, str], words: Sequence[str]) -> None:
         raise InputError(f"--package={package} is no part of the configuration; --cfg job shows all of it")
 
 
-def with_hydra(flags: Sequence[str], words: Sequence[str]) -> int:
-    """Hand the command line to Hydra, for flags: sweeps, --cfg, help and completion. Raises InputError."""
+def with_hydra(flags: Sequence[str], words: Sequence[str], quiet: bool = False) -> int:
+    """Hand the command line to Hydra, for flags: sweeps, --cfg, help and completion. Raises InputError.
+
+    `quiet`: a sweep and its jobs, in whatever process, print nothing.
+    """
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -126,12 +129,15 @@ def with_hydra(flags: Sequence[str], words: Sequence[str]) -> int:
         refuse_completion(words)
     refuse_package({name: value for name, _, value in (flag.partition("=") for flag in flags)}, words)
     before, argv = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
-    full = environment_variables({"HYDRA_FULL_ERROR": "1"})  # Hydra then raises instead of printing and exiting with 1
+    silent = {QUIET: "1"} if quiet else {}
+    # Hydra then raises instead of printing and exiting with 1
+    full = environment_variables({"HYDRA_FULL_ERROR": "1", **silent})
     sweep = leading("the same command runs what is missing") if "--multirun" in flags else nullcontext()
     try:
         with full, sweep as leader:
-            led_by = [f"+hydra.job.env_set.{LEADER}={quoted(leader)}"] if leader else []
-            sys.argv = [sys.argv[0], *flags, *without_aliases(words), *led_by]
+            told = {LEADER: leader, **silent} if leader else {}
+            job_variables = [f"+hydra.job.env_set.{name}={quoted(value)}" for name, value in told.items()]
+            sys.argv = [sys.argv[0], *flags, *without_aliases(words), *job_variables]
             hydra.main(**COMPATIBLE, config_path=str(CONFIGS), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         if before == "1":

@@ -1,11 +1,14 @@
 """`ramac plot`: curves over gradient steps, and the pictures of runs, as files and in a terminal."""
 
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+from matplotlib import rcParams
 from matplotlib.figure import Figure
 
 from ramac.errors import InputError, whole_number
@@ -20,7 +23,7 @@ from ramac.reporting.plots.curves import Line
 from ramac.reporting.runs import gather
 from ramac.reporting.terminal import draw
 from ramac.system.paths import inside
-from ramac.text import say
+from ramac.text import for_page, say
 
 Made = tuple[Figure, str]
 
@@ -32,6 +35,7 @@ OF_RUNS: dict[str, Callable[[Subject, Sequence[int], Sequence[int], float], Made
 }  # fmt: skip
 PICTURES = (*OF_GROUPS, *OF_RUNS)
 KINDS = ("png", "pdf", "svg")
+MEDIA = {".png": "image/png", ".svg": "image/svg+xml"}  # that a notebook shows
 MOST_ROWS = 10**6  # of a mean
 ALPHA = 0.1  # the level of `ramac report`
 
@@ -96,6 +100,24 @@ class Plot:
 
     def __str__(self) -> str:
         return "\n".join(f"figure: {path}\n  {caption}" for path, caption in self.captions.items())
+
+    def _repr_html_(self) -> str:
+        """The figures with their captions, for a notebook; of a PDF only the caption."""
+        element = Markup("<figure>{}<figcaption>{}</figcaption></figure>")
+        return "\n".join(element.format(image(path), for_page(text)) for path, text in self.captions.items())
+
+
+def image(path: Path) -> Markup:
+    """A figure inside a page, or the name of its file where browsers show none."""
+    if path.suffix not in MEDIA:
+        return Markup("<code>{}</code>").format(for_page(path))
+    content, size = path.read_bytes(), ""
+    if path.suffix == ".png":  # in its size in inches; a browser would take each dot for a pixel
+        with styled():
+            dots = rcParams["savefig.dpi"]
+        size = Markup(' width="{}"').format(round(int.from_bytes(content[16:20], "big") * 96 / dots))
+    data = b64encode(content).decode()
+    return Markup('<img alt="{}"{} src="data:{};base64,{}">').format(path.stem, size, MEDIA[path.suffix], data)
 
 
 def plot(

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from ramac.system.signals import Signals
 
 LEADER = "RAMAC_LEADER"  # environment variable of a job: host, process and folder of its leader
+QUIET = "RAMAC_QUIET"  # environment variable of a sweep and its jobs that print nothing
 LOCK = "leader.lock"
 PAUSE = 0.5  # seconds between two looks at the leader's lock
 GRACE = 3.0  # seconds for a job to save its state and stop: with the pause less than the 5 that users may wait

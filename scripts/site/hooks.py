@@ -2,6 +2,7 @@
 
 import api_pages
 import entry_pages
+import notebooks
 import outside
 from mkdocs.structure.files import File
 from mkdocs.utils import get_relative_url
@@ -10,8 +11,8 @@ SHIM = "https://unpkg.com/iframe-worker/shim"  # of the theme, for file://
 
 
 def on_files(files, config):
-    """Add the pages of entries, of the API, and of each file outside docs/ that a page links to."""
-    pages = {**entry_pages.pages(), **api_pages.PAGES}
+    """Add the pages of entries, of the API, of notebooks, and of each file outside docs/ that a page links to."""
+    pages = {**entry_pages.pages(), **api_pages.PAGES, **notebooks.pages()}
     pages |= outside.pages([file.src_uri for file in files if file.src_uri.endswith(".md")], pages)
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
@@ -22,7 +23,7 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, config, files):
     """Links to files outside docs/ lead to their generated pages."""
-    return outside.relinked(markdown, page.file.src_uri)
+    return notebooks.relinked(outside.relinked(markdown, page.file.src_uri))
 
 
 def on_post_page(output, page, config):

@@ -16,7 +16,7 @@ from ramac.experiment.grid.folder import Cell, GridFolder
 from ramac.experiment.objective import value
 from ramac.experiment.run import train
 from ramac.system.files import write_json, write_traceback
-from ramac.system.workers import led
+from ramac.system.workers import QUIET, led
 from ramac.text import say
 
 
@@ -56,7 +56,7 @@ def run_here(folder: RunFolder, config: RunConfig, quiet: bool) -> dict[str, Any
             folder.clear()
         folder.failure_file.unlink(missing_ok=True)
         try:
-            (summary,) = train(config, quiet=quiet)
+            (summary,) = train(config, quiet=quiet or QUIET in os.environ)
         except Exception as error:
             fail(folder, error)
             return {}
@@ -108,5 +108,6 @@ def fail(folder: RunFolder, error: Exception) -> None:
 
 
 def tell(folder: RunFolder, line: str) -> None:
-    """One line on standard error."""
-    say(f"{folder.path.name}: {line}", error=True)
+    """One line on standard error, unless the sweep is quiet."""
+    if QUIET not in os.environ:
+        say(f"{folder.path.name}: {line}", error=True)

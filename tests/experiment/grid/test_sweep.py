@@ -14,11 +14,13 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from ramac.cli import main
-from ramac.experiment.grid.cell import threads_of
+from ramac.experiment.folder import RunFolder
+from ramac.experiment.grid.cell import tell, threads_of
 from ramac.experiment.grid.folder import Cell, GridFolder
 from ramac.experiment.grid.sweep import Sweep, launch
 from ramac.experiment.presets import presets
 from ramac.registry import GROUPS
+from ramac.system.workers import QUIET
 from trials import processes
 from trials.processes import ran, start
 from trials.sweeps import SHORT, ramac_m
@@ -274,3 +276,11 @@ def test_hydras_own_launcher_gets_one_job_at_a_time_and_none_stops_the_others(tm
     assert launch(Launcher(), config, Sweep(GridFolder(tmp_path), cells), 5) == "ValueError: no way"
     expected = [([[f"seed={seed}", f"run_dir={tmp_path}/run{seed}"]], 5 + seed) for seed in range(3)]
     assert [([[re.sub("['\"]", "", word) for word in job] for job in jobs], at) for jobs, at in asked] == expected
+
+
+def test_a_quiet_job_prints_nothing_in_its_own_process(tmp_path, monkeypatch, capsys):
+    tell(RunFolder(tmp_path / "run"), "mean 1")
+    assert capsys.readouterr().err == "run: mean 1\n"
+    monkeypatch.setenv(QUIET, "1")
+    tell(RunFolder(tmp_path / "run"), "mean 1")
+    assert capsys.readouterr().err == ""
