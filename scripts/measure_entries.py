@@ -33,7 +33,8 @@ LOGGED = data(10_000)
 PAGE = f"""# Cost of each entry
 
 Written by `python -m scripts.measure_entries`. The same numbers, with quartiles, are in
-[`entries.csv`](../../docs/results/entries.csv), and on the page of each entry.
+`docs/results/entries.csv`, and on the page of each entry: [actors](../entries/actor.md),
+[critics](../entries/critic.md), [risk measures](../entries/risk.md), [loss terms](../entries/loss.md).
 
 - **Reference**: one gradient step of {" x ".join(CELL.values())} with the losses {", ".join(LOSS)}, all settings at
   their defaults, batches of {BATCH} random transitions with {OBS_DIM} observations and {ACT_DIM} actions, gamma 0.99.
@@ -115,18 +116,19 @@ def cells(row: dict[str, Any]) -> list[str]:
     return [f"{x:.3g}" if isinstance(x, float) else str(x) for x in (row.get(key, "") for key in COLUMNS)]
 
 
-def page(rows: list[dict[str, Any]], seconds: float) -> str:
+def page(rows: list[dict[str, Any]]) -> str:
     """entries.md."""
     off = np.array([abs(row["again"] - row["cost"]) for row in rows])
     made = describe(torch.device("cpu"))
     worst = rows[int(off.argmax())]
     milliseconds = np.median([row["reference_ms"] for row in rows])
     noise = (
-        f"- **Noise**: other processes used the machine. The two measurements differ by {np.median(off):.2g} of a"
-        f" reference step in the\n  median and by {off.max():.2g} at most (`{worst['group']}={worst['entry']}`): smaller"
-        f" differences between entries mean nothing.\n- The reference step took {milliseconds:.3g} ms; all of it took"
-        f" {seconds / 60:.1f} minutes.\n- Machine: {made['device']}, {made['cores']} cores; torch {made['torch']}, ramac {version('ramac')};"
-        f" {made['date']}.\n"
+        f"- **Noise**: other processes used the machine. The two measurements differ by {np.median(off):.2g} of a\n"
+        f"  reference step in the median and by {off.max():.2g} at most (`{worst['group']}={worst['entry']}`).\n"
+        "  Smaller differences between entries mean nothing.\n"
+        f"- The reference step took {milliseconds:.3g} ms of processor time.\n"
+        f"- Machine: {made['device']}, {made['cores']} cores; torch {made['torch']}, ramac {version('ramac')};\n"
+        f"  {made['date']}.\n"
     )
     shown = [key for key in COLUMNS if "_q" not in key]
     lines = [shown, ["---"] * len(shown)]
@@ -134,6 +136,13 @@ def page(rows: list[dict[str, Any]], seconds: float) -> str:
         texts = dict(zip(COLUMNS, cells(row), strict=True))
         lines.append([f"`{texts[key]}`" if key == "entry" else texts[key] for key in shown])
     return PAGE + noise + "\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def write(rows: list[dict[str, Any]], out: Path) -> None:
+    """Both files."""
+    with open(out / "entries.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *map(cells, rows)])
+    (out / "entries.md").write_text(page(rows), encoding="utf-8")
 
 
 def main() -> None:
@@ -150,7 +159,7 @@ def main() -> None:
         if entry.__module__.startswith("ramac.")
     ]
     chosen = [tuple(word.split("=", 1)) for word in options.entries] or built_in
-    started, rows = time.perf_counter(), list[dict[str, Any]]()
+    rows = list[dict[str, Any]]()
     for turn in range(PASSES):  # the second shows how repeatable the first was
         for index, (group, name) in enumerate(chosen):
             row = measured(group, name)
@@ -159,9 +168,7 @@ def main() -> None:
             else:
                 rows[index]["again"] = row["cost"]
             print(turn, group, name, f"{row['cost']:.3f}", flush=True)
-    with open(options.out / "entries.csv", "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *map(cells, rows)])
-    (options.out / "entries.md").write_text(page(rows, time.perf_counter() - started), encoding="utf-8")
+    write(rows, options.out)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Hooks of mkdocs: pages that are generated, and links to files outside docs/."""
 
+from urllib.parse import urlsplit
+
 import api_pages
 import entry_pages
 import outside
@@ -31,5 +33,6 @@ def on_post_page(output, page, config):
 
 
 def on_post_template(output_content, template_name, config):
-    """Likewise on the page of a missing address."""
-    return output_content.replace(SHIM, "/assets/worker.js")
+    """Likewise on the page of a missing address, which a server shows at any depth: from the root of the site."""
+    root = urlsplit(config.site_url or "").path.rstrip("/")
+    return output_content.replace(SHIM, f"{root}/assets/worker.js")
