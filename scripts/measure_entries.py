@@ -27,7 +27,17 @@ MEASURED = ("actor", "critic", "risk", "loss")
 CELL = {"actor": "flow", "critic": "iqn", "risk": "cvar0.1"}
 LOSS = ("td", "bc", "risk")
 ROUNDS, LEAST, WARM, PASSES = 5, 0.06, 3, 2
-COLUMNS = ("group", "entry", "cost", "cost_q1", "cost_q3", "again", "parameters", "act_1_ms", "act_256_ms")
+COLUMNS: tuple[str, ...] = (
+    "group",
+    "entry",
+    "cost",
+    "cost_q1",
+    "cost_q3",
+    "again",
+    "parameters",
+    "act_1_ms",
+    "act_256_ms",
+)
 RESULTS = Path(__file__).resolve().parents[1] / "docs/results"
 LOGGED = data(10_000)
 PAGE = f"""# Cost of each entry
@@ -118,9 +128,10 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 def page(rows: list[dict[str, Any]]) -> str:
     """entries.md."""
-    off = np.array([abs(row["again"] - row["cost"]) for row in rows])
+    twice = [row for row in rows if "again" in row]
+    off = np.array([abs(row["again"] - row["cost"]) for row in twice])
     made = describe(torch.device("cpu"))
-    worst = rows[int(off.argmax())]
+    worst = twice[int(off.argmax())]
     milliseconds = np.median([row["reference_ms"] for row in rows])
     noise = (
         f"- **Noise**: other processes used the machine. The two measurements differ by {np.median(off):.2g} of a\n"
@@ -167,8 +178,8 @@ def main() -> None:
                 rows.append({"group": group, "entry": name, **row})
             else:
                 rows[index]["again"] = row["cost"]
+                write(rows, options.out)  # what is there when it is interrupted
             print(turn, group, name, f"{row['cost']:.3f}", flush=True)
-    write(rows, options.out)
 
 
 if __name__ == "__main__":

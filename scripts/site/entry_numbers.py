@@ -39,7 +39,7 @@ def cost(group: str, name: str) -> str:
 
 def table(header: tuple[str, ...], lines: list[list[str]]) -> str:
     """A table of Markdown."""
-    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ("---",) * len(header), *lines]) + "\n\n"
+    return "\n".join(f"| {' | '.join(line)} |" for line in [list(header), ["---"] * len(header), *lines]) + "\n\n"
 
 
 def learned(name: str) -> str:
@@ -49,7 +49,7 @@ def learned(name: str) -> str:
         return ""
     keys = [key for key in known[0] if key not in ("critic", "problem")]
     lines = [[row["problem"], *(row[key] for key in keys)] for row in known]
-    text = "After training on problems with known answers, in % of the [scale](../../critics.md#known-answers)"
+    text = "Errors after training on problems with known answers, in % of the [scale](../../critics.md#known-answers)"
     link = "[all critics](../../results/critics.md#known-answers)"
     return f"{text}; {link}:\n\n{table(('problem', *keys), lines)}"
 

@@ -21,7 +21,8 @@ def cell(text: Any) -> str:
 
 
 def prose(text: str) -> str:
-    """A docstring as paragraphs: what is not in backticks is no markup."""
+    """A docstring as paragraphs, the paper one of its own: what is not in backticks is no markup."""
+    text = re.sub(r"(?<!\n)\nPaper: ", "\n\nPaper: ", text)
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(p if p[:1] == "`" else re.sub(r"([\\*_\[\]<>#|])", r"\\\1", p) for p in parts)
 

@@ -17,8 +17,9 @@ def on_files(files, config):
     pages |= outside.pages([file.src_uri for file in files if file.src_uri.endswith(".md")], pages)
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
-    worker = (outside.ROOT / "scripts/site/worker.js").read_text(encoding="utf-8")
-    files.append(File.generated(config, "assets/worker.js", content=worker))
+    for name in ("worker.js", "site.css"):
+        text = (outside.ROOT / "scripts/site" / name).read_text(encoding="utf-8")
+        files.append(File.generated(config, f"assets/{name}", content=text))
     return files
 
 
