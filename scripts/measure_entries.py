@@ -128,20 +128,21 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 def page(rows: list[dict[str, Any]]) -> str:
     """entries.md."""
-    twice = [row for row in rows if "again" in row]
-    off = np.array([abs(row["again"] - row["cost"]) for row in twice])
     made = describe(torch.device("cpu"))
-    worst = twice[int(off.argmax())]
-    milliseconds = np.median([row["reference_ms"] for row in rows])
-    noise = (
-        f"- **Noise**: other processes used the machine. The two measurements differ by {np.median(off):.2g} of a\n"
-        f"  reference step in the median and by {off.max():.2g} at most (`{worst['group']}={worst['entry']}`).\n"
-        "  Smaller differences between entries mean nothing.\n"
-        f"- The reference step took {milliseconds:.3g} ms of processor time.\n"
-        f"- Machine: {made['device']}, {made['cores']} cores; torch {made['torch']}, ramac {version('ramac')};\n"
-        f"  {made['date']}.\n"
-    )
-    shown = [key for key in COLUMNS if "_q" not in key]
+    noise = "- **Noise**: other processes used the machine, and differences of some per cent mean nothing."
+    if twice := [row for row in rows if "again" in row]:
+        off = np.array([abs(row["again"] - row["cost"]) for row in twice])
+        worst = twice[int(off.argmax())]
+        noise += (
+            f" The two measurements of {len(twice)}\n  entries differ by {np.median(off):.2g} of a reference step in the"
+            f" median, by {off.max():.2g} at most (`{worst['group']}={worst['entry']}`)."
+        )
+    else:
+        noise += "\n  This table was measured once only: the second measurement was not finished."
+    if taken := [row["reference_ms"] for row in rows if "reference_ms" in row]:
+        noise += f"\n- The reference step took {np.median(taken):.3g} ms of processor time."
+    noise += f"\n- Machine: {made['device']}, {made['cores']} cores; torch {made['torch']}, ramac {version('ramac')}.\n"
+    shown = [key for key in COLUMNS if "_q" not in key and any(key in row for row in rows)]
     lines = [shown, ["---"] * len(shown)]
     for row in rows:
         texts = dict(zip(COLUMNS, cells(row), strict=True))

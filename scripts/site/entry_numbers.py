@@ -33,7 +33,7 @@ def cost(group: str, name: str) -> str:
     number = costs(group)[name]
     text = f"{number} of {REFERENCE} in addition" if group == "loss" else f"{number} x {REFERENCE}"
     acting = "; one action takes {act_1_ms} ms, 256 actions {act_256_ms} ms".format(**row) if row["act_1_ms"] else ""
-    size = f"; {int(row['parameters']):,} parameters" if row["parameters"] != "0" else ""
+    size = f"; {int(row['parameters']):,} parameters" if row["parameters"] not in ("", "0") else ""
     return f"## Cost\n\n{text}, in processor time{acting}{size}.\n\n"
 
 
