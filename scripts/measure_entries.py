@@ -1,7 +1,7 @@
 """Measure what each actor, critic, risk measure and loss term costs: `python -m scripts.measure_entries`.
 
 Writes docs/results/entries.csv and entries.md. `python -m scripts.measure_entries OUT actor=mine` measures chosen
-entries, also those of plug-ins, into the folder OUT.
+entries, also those of plug-ins, into the folder OUT, and keeps the others' rows there.
 """
 
 import argparse
@@ -40,9 +40,11 @@ COLUMNS: tuple[str, ...] = (
 )
 RESULTS = Path(__file__).resolve().parents[1] / "docs/results"
 LOGGED = data(10_000)
+LOGGED.set(("next", "action"), LOGGED["action"].roll(-1, 0))  # for critic_bc
+LOGGED.set(("next", "followed"), torch.ones(len(LOGGED), dtype=torch.bool))
 PAGE = f"""# Cost of each entry
 
-Written by `python -m scripts.measure_entries`. The same numbers, with quartiles, are in
+Written by `python -m scripts.measure_entries`. The numbers are in
 `docs/results/entries.csv`, and on the page of each entry: [actors](../entries/actor.md),
 [critics](../entries/critic.md), [risk measures](../entries/risk.md), [loss terms](../entries/loss.md).
 
@@ -56,8 +58,7 @@ Written by `python -m scripts.measure_entries`. The same numbers, with quartiles
 - **Acting**: milliseconds of one call of `agent.act` for 1 observation and for 256.
 - **Parameters**: trained numbers of the actor, the whole critic ensemble, or the loss term.
 - **How**: processor time on one thread (`time.process_time`). Entry and reference take turns, {ROUNDS} times, for at
-  least {LEAST:g} s each. A figure is the median of the ratios of the turns. Everything was then measured a second time:
-  column `again`.
+  least {LEAST:g} s each. A figure is the median of the ratios of the turns.
 """
 
 
@@ -134,11 +135,11 @@ def page(rows: list[dict[str, Any]]) -> str:
         off = np.array([abs(row["again"] - row["cost"]) for row in twice])
         worst = twice[int(off.argmax())]
         noise += (
-            f" The two measurements of {len(twice)}\n  entries differ by {np.median(off):.2g} of a reference step in the"
-            f" median, by {off.max():.2g} at most (`{worst['group']}={worst['entry']}`)."
+            f"\n  A second measurement of {len(twice)} entries, column `again`, differs by {np.median(off):.2g} of a"
+            f" reference step in the\n  median, by {off.max():.2g} at most (`{worst['group']}={worst['entry']}`)."
         )
     else:
-        noise += "\n  This table was measured once only: the second measurement was not finished."
+        noise += "\n  Everything was measured once only."
     if taken := [row["reference_ms"] for row in rows if "reference_ms" in row]:
         noise += f"\n- The reference step took {np.median(taken):.3g} ms of processor time."
     noise += f"\n- Machine: {made['device']}, {made['cores']} cores; torch {made['torch']}, ramac {version('ramac')}.\n"
@@ -157,6 +158,15 @@ def write(rows: list[dict[str, Any]], out: Path) -> None:
     (out / "entries.md").write_text(page(rows), encoding="utf-8")
 
 
+def kept(out: Path, chosen: list[tuple[str, ...]]) -> list[dict[str, Any]]:
+    """Rows of an earlier measurement in `out` that are not measured again."""
+    if not (out / "entries.csv").exists():
+        return []
+    with open(out / "entries.csv", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if (row["group"], row["entry"]) not in chosen]
+    return [{k: v if k in COLUMNS[:2] else float(v) for k, v in row.items() if v} for row in rows]
+
+
 def main() -> None:
     """Measure, and write both files."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -171,14 +181,15 @@ def main() -> None:
         if entry.__module__.startswith("ramac.")
     ]
     chosen = [tuple(word.split("=", 1)) for word in options.entries] or built_in
-    rows = list[dict[str, Any]]()
+    rows = kept(options.out, chosen)
+    others = len(rows)
     for turn in range(PASSES):  # the second shows how repeatable the first was
         for index, (group, name) in enumerate(chosen):
             row = measured(group, name)
             if turn == 0:
                 rows.append({"group": group, "entry": name, **row})
             else:
-                rows[index]["again"] = row["cost"]
+                rows[others + index]["again"] = row["cost"]
                 write(rows, options.out)  # what is there when it is interrupted
             print(turn, group, name, f"{row['cost']:.3f}", flush=True)
 
