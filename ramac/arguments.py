@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import field, make_dataclass
 from enum import Enum
 from functools import cache
-from inspect import Parameter, signature
+from inspect import Parameter, cleandoc, getdoc, signature
 from typing import Any, Literal, cast, get_args, get_origin
 
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -35,6 +35,22 @@ def parameters(entry: type) -> dict[str, Parameter]:
 def keywords(arguments: Iterable[Parameter], known: Collection[str]) -> dict[str, Parameter]:
     """The keyword-only ones that are not known yet."""
     return {p.name: p for p in arguments if p.kind is p.KEYWORD_ONLY and p.name not in known}
+
+
+@cache
+def meanings(entry: type) -> dict[str, str]:
+    """Meaning of each argument from the `Args:` of the class, or of the nearest base class that explains it."""
+    found: dict[str, str] = {}
+    for kind in reversed(entry.__mro__):
+        section = cleandoc(vars(kind).get("__doc__") or "").partition("\n\nArgs:\n")[2]
+        lines = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
+        found |= {name: " ".join(text.split()) for name, text in lines}
+    return {name: found[name] for name in parameters(entry) if name in found}
+
+
+def described(entry: type) -> str:
+    """Docstring of an entry without its `Args:`."""
+    return (getdoc(entry) or "").partition("\n\nArgs:\n")[0]
 
 
 @cache

@@ -18,7 +18,15 @@ from ramac.registry import hazards
 
 @dataclass(kw_only=True, eq=False)
 class Hazard:
-    """Penalty (reward units) with `probability` per step whose next observation leaves [low, high] in a coordinate."""
+    """Penalty (reward units) with `probability` per step whose next observation leaves [low, high] in a coordinate.
+
+    Args:
+        coordinate: Index of the coordinate in the observation.
+        low: Lower end of the safe range, in the coordinate's unit.
+        high: Upper end of the safe range, likewise.
+        probability: Probability of a penalty per risky step.
+        penalty: What a penalty adds to the reward (reward units), at most 0.
+    """
 
     coordinate: int
     low: float
@@ -87,16 +95,19 @@ class NoHazard(Hazard):
 class Velocity(Hazard):
     """A penalty strikes while the forward velocity is outside [low, high] m/s (RAMAC: HalfCheetah medium-expert).
 
-    `step_average`: the velocity is the mean over the step, which HalfCheetah's clean reward contains, instead of the
-    one at its end; a penalty then takes the step's forward reward too, as ORAAC's wrapper does.
     Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL); Urpi et al. 2021, O-RAAC.
+
+    Args:
+        coordinate: Index of the velocity in the observation; 8 in HalfCheetah and Walker2d, 5 in Hopper.
+        step_average: The velocity is the mean over the step, which HalfCheetah's clean reward contains, instead of the
+            one at its end; a penalty then takes the step's forward reward too, as ORAAC's wrapper does.
     """
 
     low: float = -10.0
     high: float = 10.0
     probability: float = 0.05
     penalty: float = -70.0
-    coordinate: int = 8  # HalfCheetah's and Walker2d's velocity of the torso; Hopper's is 5
+    coordinate: int = 8
     step_average: bool = False
 
     def value(self, action: np.ndarray, clean_reward: np.ndarray, next_observation: np.ndarray) -> np.ndarray:
@@ -118,9 +129,12 @@ def _forward_reward(action: np.ndarray, clean_reward: np.ndarray) -> np.ndarray:
 class Pose(Hazard):
     """A penalty strikes while the torso's pitch is outside [low, high] rad; defaults: RAMAC, Hopper medium-expert.
 
-    `healthy`: none strikes from this |pitch| on. `fall`: from this |pitch| on the episode ends, in the environment and,
-    unless `fall_in_data` is false, in the data, whose later steps of the episode are left out.
     Paper: Fukazawa et al. 2026, RAMAC (Stochastic-D4RL); Urpi et al. 2021, O-RAAC.
+
+    Args:
+        healthy: None strikes from this |pitch| (rad) on.
+        fall: From this |pitch| (rad) on the episode ends.
+        fall_in_data: It ends in the data too, whose later steps of the episode are left out.
     """
 
     low: float = -0.17

@@ -1,5 +1,6 @@
 """The documentation as a site: it builds strictly, its links lead somewhere, and every entry has a page."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -10,6 +11,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from ramac.arguments import meanings
+from ramac.cli.list import ABOUT
+from ramac.experiment.presets import about, presets
 from ramac.registry import SLOTS
 
 ROOT = Path(__file__).parents[1]
@@ -64,14 +68,49 @@ def test_links_lead_to_files_and_anchors(pages):
     assert not dead, dead
 
 
-def test_every_entry_has_a_page_that_shows_its_arguments(site):
+def built_in(group):
+    """Names of a group without those that another test has registered."""
+    return [name for name, entry in SLOTS[group].items() if entry.__module__.startswith("ramac.")]
+
+
+def test_every_entry_has_a_page_that_explains_its_arguments(site):
     for group, registry in SLOTS.items():
-        for name in registry:
-            if not registry[name].__module__.startswith("ramac."):
-                continue  # registered by another test
+        for name in built_in(group):
             text = unescape((site / f"entries/{group}/{name}.html").read_text())
+            known = meanings(registry[name])
             for key in registry.parameters(name):
                 assert f"<td><code>{key}</code></td>" in text, f"{group}={name}: {key}"
+                assert known.get(key), f"{group}={name}: Args: explains {key} neither in the class nor in its bases"
+            assert ">Args:" not in text, f"{group}={name}"
+
+
+@pytest.mark.parametrize("group", ABOUT)
+def test_every_preset_has_a_page_with_its_file(site, group):
+    for name, path in presets(group).items():
+        text = unescape((site / f"entries/{group}/{name}.html").read_text())
+        assert f'<h1 id="{group}-{name}' in text, f"{group}={name}"
+        assert all(text.count(f"<strong>{key}</strong>") == 1 for key in about(path)), f"{group}={name}"
+
+
+def results(name):
+    with open(ROOT / "docs/results" / name, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_pages_show_what_was_measured_of_every_entry(site):
+    measured = {(row["group"], row["entry"]): row for row in results("entries.csv")}
+    assert measured.keys() <= {
+        (group, name) for group in ("actor", "critic", "risk", "loss") for name in built_in(group)
+    }
+    assert measured.keys() >= {(group, name) for group in ("actor", "critic", "risk") for name in built_in(group)}
+    for (group, name), row in measured.items():
+        text = (site / f"entries/{group}/{name}.html").read_text()
+        assert '<h2 id="cost">' in text, f"{group}={name}"
+        assert ('<h2 id="measured-bias">' in text) == (group in ("critic", "risk")), f"{group}={name}"
+        assert ("one action takes" in text) == bool(row["act_1_ms"]), f"{group}={name}"
+    assert {row["critic"] for row in results("critics.csv")} == set(built_in("critic"))
+    assert {row["critic"] for row in results("readouts.csv")} == set(built_in("critic"))
+    assert {row["entry"] for row in results("readouts.csv")} == set(built_in("risk"))
 
 
 def test_nothing_is_loaded_from_a_network_and_search_works_from_a_folder(site, pages):

@@ -111,15 +111,20 @@ class DDPM(Diffusion):
     """Denoising diffusion: T ancestral steps, epsilon prediction, actions clipped at each step.
 
     Paper: Ho et al. 2020, Denoising Diffusion Probabilistic Models; as an actor Diffusion-QL (Wang et al. 2023), RADAC.
+
+    Args:
+        steps: Denoising steps, also noise levels in training; 5 as in RADAC and Diffusion-QL.
+        schedule: Noise schedule of the levels; `vp` as in RADAC.
+        hidden: Widths of the hidden layers; default as in RADAC.
     """
 
     def __init__(
         self,
         spec: Spec,
         *,
-        steps: int = 5,  # RADAC, Diffusion-QL
-        schedule: Schedule = "vp",  # RADAC
-        hidden: tuple[int, ...] = (256, 256, 256),  # RADAC
+        steps: int = 5,
+        schedule: Schedule = "vp",
+        hidden: tuple[int, ...] = (256, 256, 256),
     ) -> None:
         options = {"train_steps": steps, "schedule": schedule, "clip_sample": False}
         super().__init__(spec, scheduler="DDPMScheduler", hidden=hidden, **options)
@@ -138,6 +143,12 @@ class FewSteps(Diffusion):
     """Sampling at `steps` of the `train_steps` noise levels by DPM-Solver++ of an order; of the first it is DDIM.
 
     With quadratic levels fewer actions are OOD than with evenly spaced ones (docs/results/bandit.md).
+
+    Args:
+        steps: Network evaluations per action; 5 as RADAC's chain.
+        train_steps: Noise levels in training; 50 is fine enough for thin supports (docs/results/bandit.md).
+        schedule: Noise schedule of the levels; `vp` as in RADAC.
+        hidden: Widths of the hidden layers; default as in RADAC.
     """
 
     order: ClassVar[int]
@@ -146,10 +157,10 @@ class FewSteps(Diffusion):
         self,
         spec: Spec,
         *,
-        steps: int = 5,  # network evaluations of RADAC's chain
-        train_steps: int = 50,  # fine enough for thin supports: docs/results/bandit.md
+        steps: int = 5,
+        train_steps: int = 50,
         schedule: Schedule = "vp",
-        hidden: tuple[int, ...] = (256, 256, 256),  # RADAC
+        hidden: tuple[int, ...] = (256, 256, 256),
     ) -> None:
         if not 2 <= steps <= train_steps:  # a single step would stay at the lowest noise level
             raise ValueError(f"steps must be between 2 and train_steps ({train_steps}), got {steps}")

@@ -16,16 +16,22 @@ class EDM(Actor):
     """Diffusion with x = a + sigma n, log sigma ~ N(-1.2, 1.2^2) and a preconditioned denoiser; second-order multistep.
 
     Paper: Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models.
+
+    Args:
+        steps: Denoising steps per action; 5 as ddim.
+        sigma_min: Lowest noise level, in units of the action box [-1, 1]; default as in EDM.
+        sigma_max: Highest noise level, likewise; EDM has 80, for images: 10 is noise enough for [-1, 1].
+        hidden: Widths of the hidden layers; default as ddpm.
     """
 
     def __init__(
         self,
         spec: Spec,
         *,
-        steps: int = 5,  # as ddim
-        sigma_min: float = 0.002,  # EDM
-        sigma_max: float = 10.0,  # EDM: 80, for images; 10 is noise enough for [-1, 1]
-        hidden: tuple[int, ...] = (256, 256, 256),  # as ddpm
+        steps: int = 5,
+        sigma_min: float = 0.002,
+        sigma_max: float = 10.0,
+        hidden: tuple[int, ...] = (256, 256, 256),
     ) -> None:
         super().__init__(spec)
         at_least(2, steps=steps)

@@ -19,16 +19,23 @@ class Flow(Actor):
     `midpoint` costs two evaluations a step and separates thin modes better than twice as many Euler steps. `dopri5` and
     `tsit5` choose their steps by `tolerance`, for a whole batch at once, and need `ramac[torchdyn]`.
     Paper: Lipman et al. 2023, Flow Matching for Generative Modeling; as an actor RAFMAC (Fukazawa et al. 2026).
+
+    Args:
+        steps: Integration steps per action; 5 with midpoint cost 10 evaluations, as many as RAFMAC's 10 Euler steps.
+        solver: ODE solver; midpoint evaluates the network twice a step, rk4 four times; dopri5 and tsit5 need
+            `ramac[torchdyn]`.
+        tolerance: Absolute and relative error per step of dopri5 and tsit5; default of torchdyn. The others ignore it.
+        hidden: Widths of the hidden layers; default as in RAFMAC.
     """
 
     def __init__(
         self,
         spec: Spec,
         *,
-        steps: int = 5,  # 10 evaluations with midpoint, as many as RAFMAC's 10 Euler steps
+        steps: int = 5,
         solver: Literal["midpoint", "euler", "rk4", "dopri5", "tsit5"] = "midpoint",
-        tolerance: float = TOLERANCE,  # of dopri5 and tsit5
-        hidden: tuple[int, ...] = (128, 128, 128),  # RAFMAC
+        tolerance: float = TOLERANCE,
+        hidden: tuple[int, ...] = (128, 128, 128),
     ) -> None:
         super().__init__(spec)
         check_solver(solver, steps, 5, tolerance)
@@ -62,6 +69,10 @@ class OneStep(Flow):
     """Student mu(s, z) of one evaluation beside a flow; bc trains the flow, `distill` ties the student to it.
 
     Paper: Park et al. 2025, Flow Q-Learning.
+
+    Args:
+        steps: Integration steps of the teacher; 5 with midpoint cost 10 evaluations, as many as FQL's 10 Euler steps.
+        hidden: Widths of the hidden layers of both networks; default as flow; FQL has four of 512.
     """
 
     trained_by = ("distill",)
@@ -70,10 +81,10 @@ class OneStep(Flow):
         self,
         spec: Spec,
         *,
-        steps: int = 5,  # 10 evaluations with midpoint, as many as FQL's 10 Euler steps
+        steps: int = 5,
         solver: Literal["midpoint", "euler", "rk4", "dopri5", "tsit5"] = "midpoint",
-        tolerance: float = TOLERANCE,  # of dopri5 and tsit5
-        hidden: tuple[int, ...] = (128, 128, 128),  # as flow; FQL: four of 512
+        tolerance: float = TOLERANCE,
+        hidden: tuple[int, ...] = (128, 128, 128),
     ) -> None:
         super().__init__(spec, steps=steps, solver=solver, tolerance=tolerance, hidden=hidden)
         self.student = ConditionalNet(spec.obs_dim, spec.act_dim, hidden, times=0)

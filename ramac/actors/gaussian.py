@@ -17,15 +17,20 @@ from ramac.spec import Spec
 class Gaussian(Actor):
     """Tanh-squashed Gaussian a = tanh(mu(s) + sigma(s) xi); bc is -log pi(a|s) in the unit of a squared error.
 
-    `beta` 0 is a plain likelihood, -2 log pi per action dimension. Paper: Haarnoja et al. 2018, Soft Actor-Critic.
+    Paper: Haarnoja et al. 2018, Soft Actor-Critic.
+
+    Args:
+        beta: Power of the variance in the weight of each bc loss; 1 gives the other actors' unit, IQL has 0: -2 log pi
+            per dimension.
+        hidden: Widths of the hidden layers; default as in SAC and CODAC.
     """
 
     def __init__(
         self,
         spec: Spec,
         *,
-        beta: float = 1.0,  # the unit of the other actors; IQL: 0
-        hidden: tuple[int, ...] = (256, 256),  # SAC, CODAC
+        beta: float = 1.0,
+        hidden: tuple[int, ...] = (256, 256),
     ) -> None:
         super().__init__(spec)
         if not 0 <= beta <= 1:
@@ -72,9 +77,12 @@ class Deterministic(Actor):
     """One action per state, a = tanh(mu(s)); bc is the squared error.
 
     Paper: Fujimoto & Gu 2021, TD3+BC.
+
+    Args:
+        hidden: Widths of the hidden layers; default as in TD3+BC.
     """
 
-    def __init__(self, spec: Spec, *, hidden: tuple[int, ...] = (256, 256)) -> None:  # (256, 256): TD3+BC
+    def __init__(self, spec: Spec, *, hidden: tuple[int, ...] = (256, 256)) -> None:
         super().__init__(spec)
         self.net = mlp(spec.obs_dim, hidden, spec.act_dim)
 

@@ -16,18 +16,23 @@ from ramac.spec import Spec
 class Mixture(Actor):
     """K tanh-squashed Gaussians with learned probabilities; bc is -log pi(a|s) in the unit of a squared error.
 
-    `beta` as in gaussian, for the variance of the whole mixture, averaged over dimensions. A sample comes from one
-    component; the probabilities get their gradient by straight-through Gumbel-softmax (Jang et al. 2017).
+    A sample comes from one component; the probabilities get their gradient by straight-through
+    Gumbel-softmax (Jang et al. 2017).
     Paper: Bishop 1994, Mixture Density Networks.
+
+    Args:
+        components: Gaussians per state; 8 are enough for the bandit's ring.
+        beta: As in gaussian, for the variance of the whole mixture, averaged over dimensions.
+        hidden: Widths of the hidden layers; default as gaussian.
     """
 
     def __init__(
         self,
         spec: Spec,
         *,
-        components: int = 8,  # enough Gaussians for the bandit's ring
-        beta: float = 1.0,  # as gaussian
-        hidden: tuple[int, ...] = (256, 256),  # as gaussian
+        components: int = 8,
+        beta: float = 1.0,
+        hidden: tuple[int, ...] = (256, 256),
     ) -> None:
         super().__init__(spec)
         at_least(1, components=components)

@@ -14,14 +14,18 @@ class VAE(Actor):
     """Conditional variational autoencoder of actions; bc is its negative evidence lower bound, squared error + KL / 2.
 
     Latents are drawn from a standard normal and clipped. Paper: Fujimoto et al. 2019, BCQ; Urpi et al. 2021, O-RAAC.
+
+    Args:
+        hidden: Widths of the hidden layers of encoder and decoder; BCQ has (750, 750), fewer here for speed.
+        clip: Latents are clipped to [-clip, clip], in standard deviations; default as in BCQ and O-RAAC.
     """
 
     def __init__(
         self,
         spec: Spec,
         *,
-        hidden: tuple[int, ...] = (256, 256),  # BCQ: (750, 750); fewer for speed
-        clip: float = 0.5,  # BCQ, O-RAAC
+        hidden: tuple[int, ...] = (256, 256),
+        clip: float = 0.5,
     ) -> None:
         super().__init__(spec)
         if not clip >= 0:
@@ -53,17 +57,22 @@ class VAE(Actor):
 class Perturbed(Actor):
     """A prior's action plus a bounded correction, a = clip(b + bound tanh xi(s, b)), b from the prior without gradient.
 
-    `prior` is any actor, with its number: vae (O-RAAC), ddpm20, flow. bc trains the prior, `risk` the correction.
+    bc trains the prior, `risk` the correction.
     Paper: Urpi et al. 2021, Risk-Averse Offline Reinforcement Learning (O-RAAC).
+
+    Args:
+        prior: Any actor, with its number: vae, ddpm20, flow; default as in O-RAAC.
+        bound: Largest correction per coordinate of the action box [-1, 1]; O-RAAC has 0.25 to 0.5 by task.
+        hidden: Widths of the hidden layers of the correction; default as gaussian.
     """
 
     def __init__(
         self,
         spec: Spec,
         *,
-        prior: str = "vae",  # O-RAAC
-        bound: float = 0.25,  # O-RAAC: 0.25 to 0.5 by task
-        hidden: tuple[int, ...] = (256, 256),  # as gaussian
+        prior: str = "vae",
+        bound: float = 0.25,
+        hidden: tuple[int, ...] = (256, 256),
     ) -> None:
         super().__init__(spec)
         if not 0 < bound <= 2:

@@ -16,14 +16,18 @@ class Shortcut(Actor):
     A quarter of a batch learns leaps of 1, 1/2 and 1/4; their targets come from the online weights (the paper: from
     their EMA). On the bandit fewer one-step samples are OOD than with a mean flow (docs/results/bandit.md).
     Paper: Frans et al. 2025, One Step Diffusion via Shortcut Models; as an actor Espinosa-Dice et al. 2025, SORL.
+
+    Args:
+        steps: Leaps per action; 2 was measured in docs/results/bandit.md; SORL has up to 8.
+        hidden: Widths of the hidden layers; default as ddpm.
     """
 
     def __init__(
         self,
         spec: Spec,
         *,
-        steps: int = 2,  # measured in docs/results/bandit.md; SORL: up to 8
-        hidden: tuple[int, ...] = (256, 256, 256),  # as ddpm
+        steps: int = 2,
+        hidden: tuple[int, ...] = (256, 256, 256),
     ) -> None:
         super().__init__(spec)
         if steps not in (1, 2, 4):

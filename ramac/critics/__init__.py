@@ -24,6 +24,10 @@ class Critic(TensorDictModuleBase):
     kappa mean the same on every task. So do the loss terms, by `standard_values` and `standard_risk`; `forward`,
     `regress` and `risk` convert to reward units. The unit does not matter to translation-invariant, positively
     homogeneous measures; `entropic` is not homogeneous: its beta counts per standard deviation.
+
+    Args:
+        hidden: Widths of the hidden layers of the trunk; default as in CODAC.
+        ensemble: Critics trained side by side; default as in RADAC.
     """
 
     levels: int = 32  # drawn by `forward` when none are given: samples of a TD target

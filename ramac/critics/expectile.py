@@ -15,19 +15,22 @@ from ramac.spec import Spec
 class Expectile(Critic):
     """Expectiles e_i of Z(s, a) at levels t_i, dense at both ends (not IQL's value over dataset actions).
 
-    Their count is odd, so that one of them is the mean m = e_1/2.
+    One of them is the mean m = e_1/2.
     With L(q) = E[(q - Z)+], an expectile satisfies L(e_t) = t (m - e_t) / (1 - 2t). CVaR_a = max_i {e_i - L(e_i) / a};
     other measures weigh atoms whose expectiles are the e_i (slopes of L are the distribution function).
     Paper: Rowland et al. 2019, Statistics and Samples in Distributional Reinforcement Learning.
+
+    Args:
+        expectiles: Number of expectiles, odd; 33: with 32 the CVaR_0.1 of a normal is within 1 % (measured).
     """
 
     def __init__(
         self,
         spec: Spec,
         *,
-        expectiles: int = 33,  # CVaR_0.1 of a normal within 1 % at 32 (measured), made odd
-        hidden: tuple[int, ...] = (256, 256),  # CODAC
-        ensemble: int = 2,  # RADAC
+        expectiles: int = 33,
+        hidden: tuple[int, ...] = (256, 256),
+        ensemble: int = 2,
     ) -> None:
         if expectiles < 5 or expectiles % 2 == 0:
             raise ValueError(f"expectiles must be odd and at least 5, got {expectiles}")

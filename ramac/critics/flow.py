@@ -24,21 +24,28 @@ class Flow(Critic):
     In one dimension a flow keeps the order of its points, so normal scores of levels become quantiles: an implicit
     quantile network that cannot cross, except for solver errors. Euler steps miss rare tails.
     Paper: Lipman et al. 2023, Flow Matching for Generative Modeling; as a critic Dong et al. 2025, Value Flows.
+
+    Args:
+        steps: Integration steps per quantile; 4 with midpoint cost 8 evaluations, and one at the end.
+        solver: ODE solver; rk4 overshoots in few steps near the stiff end; dopri5 and tsit5 need `ramac[torchdyn]`.
+        tolerance: Absolute and relative error per step of dopri5 and tsit5; default of torchdyn. The others ignore it.
+        quantiles: Samples of a TD target; default as iqn.
+        risk_quantiles: Levels of a risk estimate; default as iqn.
+        embedding: Width of the layer that embeds time and value; default as iqn.
     """
 
     def __init__(
         self,
         spec: Spec,
         *,
-        steps: int = 4,  # 8 evaluations, and one at the end
-        # rk4 overshoots in its few steps near the stiff end; dopri5 and tsit5 need ramac[torchdyn]
+        steps: int = 4,
         solver: Literal["midpoint", "rk4", "dopri5", "tsit5"] = "midpoint",
-        tolerance: float = TOLERANCE,  # of dopri5 and tsit5
-        quantiles: int = 8,  # as iqn
-        risk_quantiles: int = 8,  # as iqn
-        hidden: tuple[int, ...] = (256, 256),  # as iqn
-        embedding: int = 64,  # as iqn
-        ensemble: int = 2,  # RADAC
+        tolerance: float = TOLERANCE,
+        quantiles: int = 8,
+        risk_quantiles: int = 8,
+        hidden: tuple[int, ...] = (256, 256),
+        embedding: int = 64,
+        ensemble: int = 2,
     ) -> None:
         check_solver(solver, steps, 4, tolerance)
         at_least(1, quantiles=quantiles, risk_quantiles=risk_quantiles, embedding=embedding)

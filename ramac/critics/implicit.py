@@ -18,20 +18,30 @@ class IQN(Critic):
     """Implicit quantile network: Z(s, a; tau) for any level tau, embedded by cosines; levels are stratified draws.
 
     Paper: Dabney et al. 2018, Implicit Quantile Networks for Distributional Reinforcement Learning.
+
+    Args:
+        quantiles: Levels in value and target; 8 is RADAC's minimum; stratified, they are worth 32 to 64 independent
+            ones.
+        risk_quantiles: Levels of a risk estimate; default as in ORAAC.
+        hidden: Widths of the hidden layers of the trunk; default as in RADAC.
+        embedding: Width of the embedding of state and level; default as in RADAC on Hopper and Walker2d.
+        head: Width of the layer after the embedding, evaluated at every level; default as in RADAC.
+        cosines: Cosine features of a level; default as in IQN.
+        kappa: Threshold of the Huber loss, in standard deviations of the logged returns; default as qr.
     """
 
     def __init__(
         self,
         spec: Spec,
         *,
-        quantiles: int = 8,  # in value and target; RADAC's minimum; stratified, worth 32-64 independent ones
-        risk_quantiles: int = 8,  # levels of a risk estimate: ORAAC
-        hidden: tuple[int, ...] = (256, 256),  # RADAC
-        embedding: int = 64,  # RADAC on Hopper and Walker2d
-        head: int = 256,  # RADAC: width of the layer after the embedding, which is evaluated at every level
-        cosines: int = 64,  # IQN
-        kappa: float = 0.0,  # as qr
-        ensemble: int = 2,  # RADAC
+        quantiles: int = 8,
+        risk_quantiles: int = 8,
+        hidden: tuple[int, ...] = (256, 256),
+        embedding: int = 64,
+        head: int = 256,
+        cosines: int = 64,
+        kappa: float = 0.0,
+        ensemble: int = 2,
     ) -> None:
         at_least(0, kappa=kappa)
         at_least(1, quantiles=quantiles, risk_quantiles=risk_quantiles, cosines=cosines, embedding=embedding, head=head)
@@ -67,21 +77,28 @@ class FQF(IQN):
 
     With fractions tau_i and midpoints m_i, dW1/dtau_i = 2 Z(tau_i) - Z(m_i) - Z(m_i-1). Targets are read at drawn
     levels: learned ones are not equally likely. Paper: Yang et al. 2019, Fully Parameterized Quantile Function.
+
+    Args:
+        quantiles: Learned levels; FQF has 32, half here for speed.
+        head: As in iqn; half of iqn's 256 for speed.
+        entropy: Weight of the entropy of the fractions, which keeps them from collapsing; default as in FQF.
+        fraction_rate: Learning rate of the fractions, as a share of the critic's; FQF is slower
+            (docs/results/critics.md).
     """
 
     def __init__(
         self,
         spec: Spec,
         *,
-        quantiles: int = 16,  # FQF: 32; half for speed
-        hidden: tuple[int, ...] = (256, 256),  # as iqn
-        embedding: int = 64,  # as iqn
-        head: int = 128,  # iqn: 256; half for speed
-        cosines: int = 64,  # IQN
-        kappa: float = 0.0,  # as qr
-        ensemble: int = 2,  # RADAC
-        entropy: float = 1e-3,  # FQF: keeps the fractions from collapsing
-        fraction_rate: float = 0.01,  # of the critic's learning rate; FQF: slower; docs/results/critics.md
+        quantiles: int = 16,
+        hidden: tuple[int, ...] = (256, 256),
+        embedding: int = 64,
+        head: int = 128,
+        cosines: int = 64,
+        kappa: float = 0.0,
+        ensemble: int = 2,
+        entropy: float = 1e-3,
+        fraction_rate: float = 0.01,
     ) -> None:
         at_least(2, quantiles=quantiles)
         at_least(0, entropy=entropy, fraction_rate=fraction_rate)

@@ -13,12 +13,16 @@ class Mean(Critic):
     """Scalar Q(s, a) = E[Z(s, a)] by squared error; every risk measure reads as this mean.
 
     Paper: Fujimoto et al. 2018, Addressing Function Approximation Error in Actor-Critic Methods.
+
+    Args:
+        hidden: Widths of the hidden layers; default as in TD3.
+        ensemble: Critics trained side by side; default as in TD3.
     """
 
     levels = 1
     distributional = False
 
-    def __init__(self, spec: Spec, *, hidden: tuple[int, ...] = (256, 256), ensemble: int = 2) -> None:  # TD3
+    def __init__(self, spec: Spec, *, hidden: tuple[int, ...] = (256, 256), ensemble: int = 2) -> None:
         super().__init__(spec, hidden=hidden, outputs=1, ensemble=ensemble)
 
     def quantile(self, features: Tensor, level: Tensor) -> Tensor:

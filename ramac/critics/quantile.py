@@ -20,16 +20,21 @@ class QR(Critic):
     Elsewhere the quantile function is linear in normal scores, and targets are drawn from it: midpoints as targets
     would lose variance at every backup (12 % of a normal's standard deviation over 20 backups with N = 50).
     Paper: Dabney et al. 2018, Distributional Reinforcement Learning with Quantile Regression.
+
+    Args:
+        quantiles: Number of quantiles; QR-DQN has 200. With 100, CVaR at 0.05, 0.1 and 0.25 is exact: they are edges of
+            cells.
+        kappa: Threshold of the Huber loss, in standard deviations of returns; above 0 biased (docs/results/critics.md).
     """
 
     def __init__(
         self,
         spec: Spec,
         *,
-        quantiles: int = 100,  # QR-DQN: 200; CVaR is exact at 0.05, 0.1 and 0.25, which are edges of cells
-        hidden: tuple[int, ...] = (256, 256),  # CODAC
-        kappa: float = 0.0,  # per standard deviation of returns; above 0 biased: docs/results/critics.md
-        ensemble: int = 2,  # RADAC
+        quantiles: int = 100,
+        hidden: tuple[int, ...] = (256, 256),
+        kappa: float = 0.0,
+        ensemble: int = 2,
     ) -> None:
         at_least(0, kappa=kappa)
         at_least(2, quantiles=quantiles)  # one is the median only

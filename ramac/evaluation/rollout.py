@@ -34,9 +34,14 @@ Watch = Callable[[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 class Evaluation:
     """Roll out whole episodes. The same seed gives the same starts, hazard draws and policy noise to every method.
 
-    100 episodes: with the paper's 10, CVaR_0.1 would be the single worst one. `every`: gradient steps between
-    evaluations, 0 for one at the end. `average`: how many of the last evaluated checkpoints a run is scored over; 1, as
-    the paper reports the last one. `keep`: keep every evaluated checkpoint, not only the last.
+    Args:
+        episodes: Episodes; with the paper's 10, CVaR_0.1 would be the single worst one.
+        alphas: Levels of the reported CVaR.
+        seed: Seed of starts, hazards and policy noise, beside the run's.
+        environments: Environments that are stepped at once.
+        every: Gradient steps between evaluations, 0 for one at the end.
+        average: How many of the last evaluated checkpoints a run is scored over; 1, as the paper reports the last one.
+        keep: Keep every evaluated checkpoint, not only the last.
     """
 
     def __init__(

@@ -56,6 +56,12 @@ class AWR(Term):
     sqrt(-ln n) / sd(A) and A is taken from its mean, so that of a batch with normal advantages the share n counts. The
     share that counts is reported. The value never passes through the generative chain.
     Paper: Peng et al. 2019, Advantage-Weighted Regression; as here Kostrikov et al. 2022, IQL.
+
+    Args:
+        effective_sample_size: Share of the batch that counts, sets the temperature; 0.5 is between REPS (KL 0.5: 0.37)
+            and MPO (KL 0.1: 0.82).
+        inverse_temperature: Fixed inverse temperature instead; IQL on locomotion: 3 per 1/1000 of the range of returns.
+        most: Upper bound of a weight; default as in IQL.
     """
 
     group = "actor"
@@ -69,9 +75,9 @@ class AWR(Term):
         spec: Spec | None = None,
         others: Sequence[Term] = (),
         *,
-        effective_sample_size: float | None = 0.5,  # between REPS (KL 0.5: 0.37) and MPO (KL 0.1: 0.82)
-        inverse_temperature: float | None = None,  # IQL on locomotion: 3 per 1/1000 of the range of returns
-        most: float = 100.0,  # IQL
+        effective_sample_size: float | None = 0.5,
+        inverse_temperature: float | None = None,
+        most: float = 100.0,
         **schedule: Any,
     ) -> None:
         super().__init__(spec, others, **schedule)

@@ -20,11 +20,15 @@ from ramac.spec import Spec
 class Conservative(Term):
     """Lower Z at actions the data do not know: log E_a exp(Z(s, a)) / q(a) - Z(s, a_data).
 
-    `form`: `cql` with the mean of Z, `codac` level by level. Of each proposal `actions` are drawn: uniform ones, and
-    where the actor has a density q its own at s and at s'. `budget` is the Lagrange option. `normalise` is the unit of
-    Z, so also of the loss and the temperature of the exponential: `std`, one standard deviation of the logged returns;
-    `none`, one reward unit, as in the papers. Sum over members.
+    Proposals are uniform actions, and where the actor has a density q its own at s and at s'. Sum over members.
     Paper: Kumar et al. 2020, Conservative Q-Learning; codac: Ma et al. 2021, Conservative Offline Distributional RL.
+
+    Args:
+        form: `cql` with the mean of Z, `codac` level by level.
+        actions: Actions drawn per proposal; default as in CQL.
+        normalise: Unit of Z, so also of the loss and the temperature of the exponential: `std`, one standard deviation
+            of the logged returns; `none`, one reward unit, as in CQL and CODAC.
+        budget: Lagrange option of CQL, in the unit of the loss; null: a fixed weight.
     """
 
     group = "critic"
@@ -35,8 +39,8 @@ class Conservative(Term):
         self,
         *,
         form: Literal["cql", "codac"] = "cql",
-        actions: int = 10,  # CQL
-        normalise: Literal["std", "none"] = "std",  # none: CQL, CODAC
+        actions: int = 10,
+        normalise: Literal["std", "none"] = "std",
         **schedule: Any,
     ) -> None:
         super().__init__(**schedule)
@@ -83,10 +87,13 @@ class Conservative(Term):
 class Entropy(Term):
     """Entropy bonus weight * log pi(a|s) at the actor's own action, a in [-1, 1].
 
-    `automatic`: the weight is a temperature that keeps the entropy at or above `-budget`; no budget is -A, for A action
-    dimensions. The temperature counts per standard deviation of the returns, as the weight of a value term with
-    `normalise=std`. `backup` also takes the bonus off the next value in TD's target.
+    The temperature counts per standard deviation of the returns, as the weight of a value term with `normalise=std`.
     Paper: Haarnoja et al. 2018, Soft Actor-Critic Algorithms and Applications.
+
+    Args:
+        automatic: The weight is a temperature that keeps the entropy at or above `-budget`.
+        backup: Also take the bonus off the next value in TD's target.
+        budget: Minus the least entropy; null: -A, for A action dimensions.
     """
 
     group = "actor"

@@ -27,13 +27,20 @@ class TD(Term):
     `aggregation` makes one Z' of the ensemble: `quantile_min`, the lowest member level by level (RADAC, DSAC);
     `risk_min`, all of the member whose risk measure is lowest; `mean`, the members' mean level by level; `tqc`, all
     members' values together without the highest `drop` share; `own`, no aggregation: each member has its own target and
-    shares no more than the data and the next actions with the others. Terminal states do not bootstrap. `next_actor`
-    draws a': the target network (`average`) or the trained actor; `smoothing` adds noise to it, clipped at
-    `smoothing_clip`, for actions in [-1, 1]; among `candidates` actions the one whose return has the highest risk
-    measure counts.
+    shares no more than the data and the next actions with the others. Terminal states do not bootstrap.
     Paper: Bellemare et al. 2017, A Distributional Perspective on Reinforcement Learning; tqc: Kuznetsov et al. 2020;
     own: Agarwal et al. 2020, An Optimistic Perspective on Offline RL; Ghasemipour et al. 2022, Why So Pessimistic?;
     smoothing: Fujimoto et al. 2018, TD3; candidates: Kumar et al. 2020, CQL, max_target_backup.
+
+    Args:
+        gamma: Discount per step; default as in RADAC. A run takes it from its task.
+        aggregation: How one Z' is made of the ensemble, as above; default as in RADAC.
+        drop: Share of the highest values that `tqc` drops; TQC: 2 of 25 quantiles.
+        next_actor: Who draws a': the target network (`average`: RADAC, Diffusion-QL, TD3) or the trained actor
+            (`online`: SAC, FQL).
+        smoothing: Standard deviation of noise on a', for actions in [-1, 1]; TD3 has 0.2.
+        smoothing_clip: Largest noise, likewise; default as in TD3.
+        candidates: Actions drawn; that of the highest risk measure counts. Diffusion-QL and CQL have 10, on antmaze.
     """
 
     group = "critic"
@@ -46,13 +53,13 @@ class TD(Term):
         spec: Spec | None = None,
         others: Sequence[Term] = (),
         *,
-        gamma: float = 0.99,  # RADAC
-        aggregation: Literal["quantile_min", "risk_min", "mean", "tqc", "own"] = "quantile_min",  # RADAC
+        gamma: float = 0.99,
+        aggregation: Literal["quantile_min", "risk_min", "mean", "tqc", "own"] = "quantile_min",
         drop: float = DROP,
-        next_actor: Literal["average", "online"] = "average",  # RADAC, Diffusion-QL, TD3; online: SAC, FQL
-        smoothing: float = 0.0,  # TD3: 0.2
+        next_actor: Literal["average", "online"] = "average",
+        smoothing: float = 0.0,
         smoothing_clip: float = SMOOTHING_CLIP,
-        candidates: int = 1,  # Diffusion-QL and CQL: 10, on antmaze
+        candidates: int = 1,
         **schedule: Any,
     ) -> None:
         super().__init__(spec, others, **schedule)
@@ -155,6 +162,9 @@ class CriticBC(Term):
 
     `sd` is the standard deviation of the logged returns. Where the log ends after s' there is no penalty.
     Paper: Tarasov et al. 2023, Revisiting the Minimalist Approach to Offline RL (ReBRAC).
+
+    Args:
+        weight: Penalty per squared distance, in standard deviations; ReBRAC has 0 to 0.5 by task, in reward units.
     """
 
     reads: ClassVar[list[Any]] = [("next", "action"), ("next", "followed")]
@@ -162,7 +172,7 @@ class CriticBC(Term):
     adds_bonus = True
     next_log_prob = False
 
-    def __init__(self, *, weight: float = 0.01, **schedule: Any) -> None:  # ReBRAC: 0 to 0.5 by task, in reward units
+    def __init__(self, *, weight: float = 0.01, **schedule: Any) -> None:
         super().__init__(weight=weight, **schedule)
 
     def bonus(self, pair: TensorDictBase, tensordict: TensorDictBase, agent: Agent) -> Tensor:
@@ -180,6 +190,10 @@ class IQL(Term):
     of the actor enters the target. The target is a number, so of Z only the randomness of one step is left. `awr` takes
     V as its baseline.
     Paper: Kostrikov et al. 2022, Offline Reinforcement Learning with Implicit Q-Learning.
+
+    Args:
+        expectile: Level t; default as in IQL on locomotion.
+        hidden: Widths of the hidden layers of V; default as in IQL.
     """
 
     group = "critic"
@@ -190,8 +204,8 @@ class IQL(Term):
         self,
         spec: Spec,
         *,
-        expectile: float = 0.7,  # IQL on locomotion
-        hidden: tuple[int, ...] = (256, 256),  # IQL
+        expectile: float = 0.7,
+        hidden: tuple[int, ...] = (256, 256),
         **schedule: Any,
     ) -> None:
         super().__init__(**schedule)

@@ -23,6 +23,15 @@ class Term(TensorDictModuleBase):
     `weight` and keeps the mean loss at or below the budget. A term without a group shapes TD's target by one of the
     methods of `SetsNextValue` and `AddsBonus`. A key `("policy", "x")` in `reads` asks the actor for
     `sample_with_x(observation) -> (action, x)`; `"step"` is the number of gradient steps so far, [B].
+
+    Args:
+        weight: Factor of the mean loss, after warmup and ramp; with a budget, the multiplier's start.
+        warmup: Gradient steps with weight 0: below 1 a fraction of the run, from 1 a count.
+        ramp: Gradient steps from 0 to `weight`, counted likewise.
+        final: Weight after the decay; null: no decay.
+        decay: Gradient steps from `weight` to `final`, counted likewise.
+        shape: Curve of the decay.
+        budget: Upper bound of the mean loss, kept by a Lagrange multiplier; null: a fixed weight.
     """
 
     group: ClassVar[Literal["critic", "actor"] | None] = None

@@ -26,6 +26,14 @@ class Value(Term):
     `normalise` is the unit in which the weight counts: `std`, per standard deviation of the logged returns, so that
     neither the unit nor the zero of the rewards matters; `abs`, per detached mean |rho| in reward units, for `random`
     that of another member, which depends on the zero; `none`, per reward unit.
+
+    Args:
+        weight: Factor of the loss; 0.5 as in RADAC, measured on the bandit (docs/results/bandit.md).
+        warmup: Gradient steps with weight 0, a fraction below 1: the critic knows nothing yet; RADAC: up to 300k of 2M
+            updates.
+        ramp: Gradient steps from 0 to `weight`, counted likewise.
+        normalise: Unit in which the weight counts: `std`, `abs` (TD3+BC, FQL, Diffusion-QL) or `none`.
+        members: Members of the ensemble that count; default as in CODAC and ReBRAC.
     """
 
     group = "actor"
@@ -34,11 +42,11 @@ class Value(Term):
     def __init__(
         self,
         *,
-        weight: float = 0.5,  # RADAC; measured on the bandit (docs/results/bandit.md)
-        warmup: float = 0.15,  # the critic knows nothing yet; RADAC: up to 300k of 2M updates
+        weight: float = 0.5,
+        warmup: float = 0.15,
         ramp: float = 0.15,
-        normalise: Literal["std", "abs", "none"] = "std",  # abs: TD3+BC, FQL, Diffusion-QL
-        members: Members = "min",  # CODAC, ReBRAC
+        normalise: Literal["std", "abs", "none"] = "std",
+        members: Members = "min",
         **schedule: Any,
     ) -> None:
         super().__init__(weight=weight, warmup=warmup, ramp=ramp, **schedule)

@@ -50,6 +50,11 @@ class RiskMeasure(nn.Module):
     A number of a measure may be a range of a configuration, `alpha=[0.05,1]`: a dial. Then it is an input of actor and
     critic, drawn anew for each transition, and `at` gives each row its own. So formulas read numbers from attributes of
     their names, which are floats, or Tensors [B, 1] that broadcast with [*b, B, N].
+
+    Args:
+        horizon: The return it measures: from each `state` on, or of the whole `episode` (docs/static.md).
+        renewals: Renewals of the utility in a run, evenly spaced, with horizon=episode; arXiv 2507.03900: every 500 of
+            some 10^4.
     """
 
     ranged: ClassVar[bool] = True  # for the registry: numbers of these entries may be ranges

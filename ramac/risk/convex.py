@@ -13,9 +13,12 @@ class Entropic(RiskMeasure):
 
     Critics measure standardised returns, so `beta` counts per standard deviation of the logged returns.
     Paper: Foellmer & Schied 2002, Convex Measures of Risk.
+
+    Args:
+        beta: Risk aversion per standard deviation of the logged returns; 1 lowers a standard normal by 1/2.
     """
 
-    def __init__(self, *, beta: float = 1.0) -> None:  # lowers a standard normal by 1/2
+    def __init__(self, *, beta: float = 1.0) -> None:
         super().__init__()
         if finite("beta", beta) == 0:
             raise ValueError("beta must not be 0; risk=neutral is the mean")
@@ -32,9 +35,12 @@ class Expectile(RiskMeasure):
     """The e where level E[(Z - e)+] = (1 - level) E[(e - Z)+]; level < 1/2 is risk-averse and coherent, 1/2 the mean.
 
     Paper: Bellini et al. 2014, Generalized Quantiles as Risk Measures.
+
+    Args:
+        level: Level in (0, 1); 0.1 as alpha of cvar.
     """
 
-    def __init__(self, *, level: float = 0.1) -> None:  # as alpha of cvar
+    def __init__(self, *, level: float = 0.1) -> None:
         super().__init__()
         if not 0 < level < 1:
             raise ValueError(f"level must be in (0, 1), got {level}")

@@ -34,9 +34,12 @@ class CVaR(Distortion):
     """Mean of the worst `alpha` share of returns: beta(u) = alpha u, g(tau) = min(tau / alpha, 1).
 
     Paper: Rockafellar & Uryasev 2000, Optimization of Conditional Value-at-Risk.
+
+    Args:
+        alpha: Share of the worst returns, in (0, 1]; default as in RAMAC, ORAAC and CODAC.
     """
 
-    def __init__(self, *, alpha: float = 0.1) -> None:  # 0.1: RAMAC, ORAAC, CODAC
+    def __init__(self, *, alpha: float = 0.1) -> None:
         super().__init__()
         self.alpha = tail(alpha)
 
@@ -61,9 +64,12 @@ class VaR(Distortion):
 
     Interpolated between the midpoints of two atoms; it has no density.
     Paper: Jorion 2006, Value at Risk.
+
+    Args:
+        alpha: Level of the quantile; default as cvar.
     """
 
-    def __init__(self, *, alpha: float = 0.1) -> None:  # as cvar
+    def __init__(self, *, alpha: float = 0.1) -> None:
         super().__init__()
         self.alpha = tail(alpha)
 
@@ -90,9 +96,12 @@ class Wang(Distortion):
     """Shift in normal scores: beta(u) = Phi(Phi^-1(u) + eta); eta < 0 is risk-averse (CODAC's parameter is -eta).
 
     Paper: Wang 2000, A Class of Distortion Operators; sign as in IQN (Dabney et al. 2018).
+
+    Args:
+        eta: Shift in normal scores, below 0 risk-averse; default as in IQN and ORAAC.
     """
 
-    def __init__(self, *, eta: float = -0.75) -> None:  # -0.75: IQN, ORAAC
+    def __init__(self, *, eta: float = -0.75) -> None:
         super().__init__()
         self.eta = finite("eta", eta)
 
@@ -110,9 +119,13 @@ class CPW(Distortion):
     `iqn`: beta = W (IQN, ORAAC, RAMAC; under-weights both tails). `cdf`: g = W (DSAC, CODAC; over-weights both tails).
     `gain`: g(tau) = 1 - W(1 - tau), Tversky and Kahneman's decumulative weights of gains.
     Paper: Tversky & Kahneman 1992, Advances in Prospect Theory.
+
+    Args:
+        eta: Exponent of the weighting; 0.71 as in IQN.
+        convention: What W is: beta (`iqn`), g (`cdf`) or the weights of gains (`gain`), as above.
     """
 
-    def __init__(self, *, eta: float = 0.71, convention: Literal["iqn", "cdf", "gain"] = "iqn") -> None:  # 0.71: IQN
+    def __init__(self, *, eta: float = 0.71, convention: Literal["iqn", "cdf", "gain"] = "iqn") -> None:
         super().__init__()
         if not 0.28 <= eta <= 1:  # below about 0.279 W is not monotone
             raise ValueError(f"eta must be in [0.28, 1], where the weighting is monotone, got {eta}")
@@ -170,9 +183,12 @@ class DualPower(Copies):
     """Expected worst of nu >= 1 independent returns: beta(u) = 1 - (1-u)^(1/nu), g(tau) = 1 - (1-tau)^nu.
 
     The same as MINVAR with parameter nu - 1. Paper: Cherny & Madan 2009, New Measures for Performance Evaluation.
+
+    Args:
+        nu: Number of independent returns, at least 1; 3 equals power-2.
     """
 
-    def __init__(self, *, nu: float = 3.0) -> None:  # equals power-2
+    def __init__(self, *, nu: float = 3.0) -> None:
         super().__init__()
         if not finite("nu", nu) >= 1:
             raise ValueError(f"nu must be at least 1, got {nu}")
@@ -188,9 +204,12 @@ class Power(Copies):
     """Expected worst (eta < 0) or best (eta > 0) of k = 1 + |eta| returns: beta(u) = 1 - (1-u)^(1/k), or u^(1/k).
 
     Paper: Dabney et al. 2018, Implicit Quantile Networks.
+
+    Args:
+        eta: Below 0 risk-averse; 1 + |eta| returns are compared; default as in IQN.
     """
 
-    def __init__(self, *, eta: float = -2.0) -> None:  # -2: IQN
+    def __init__(self, *, eta: float = -2.0) -> None:
         super().__init__()
         self.eta, self.averse = finite("eta", eta), eta <= 0
 

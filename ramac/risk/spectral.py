@@ -15,9 +15,12 @@ class Spectral(Distortion):
     """Exponential weights w(tau) = k e^(-k tau) / (1 - e^-k), k > 0; k -> 0 is the mean.
 
     Paper: Acerbi 2002, Spectral Measures of Risk; as used by ACSRM (Moghimi & Ku 2025).
+
+    Args:
+        k: Decay of the weights, above 0; at 5 the mean level is 0.19.
     """
 
-    def __init__(self, *, k: float = 5.0) -> None:  # the mean level is 0.19
+    def __init__(self, *, k: float = 5.0) -> None:
         super().__init__()
         if not finite("k", k) > 0:
             raise ValueError(f"k must be positive, got {k}; risk=neutral is the mean")
@@ -40,9 +43,13 @@ class MeanCVaR(Distortion):
     """c E[Z] + (1 - c) CVaR_alpha(Z) with c = `mean_weight`: g(tau) = c tau + (1-c) min(tau / alpha, 1).
 
     Paper: Rockafellar, Uryasev & Zabarankin 2006, Generalized Deviations in Risk Analysis.
+
+    Args:
+        alpha: Share of the worst returns, in (0, 1]; default as cvar.
+        mean_weight: Weight c of the mean, in [0, 1]; default equal halves.
     """
 
-    def __init__(self, *, alpha: float = 0.1, mean_weight: float = 0.5) -> None:  # as cvar; equal halves
+    def __init__(self, *, alpha: float = 0.1, mean_weight: float = 0.5) -> None:
         super().__init__()
         if not 0 <= mean_weight <= 1:
             raise ValueError(f"mean_weight must be in [0, 1], got {mean_weight}")
@@ -64,9 +71,13 @@ class MeanCVaR(Distortion):
 
 
 class Stressed(Distortion):
-    """Base of Cherny and Madan's measures: stress >= 0, where 0 is the mean."""
+    """Base of Cherny and Madan's measures: stress >= 0, where 0 is the mean.
 
-    def __init__(self, *, stress: float = 1.0) -> None:  # two copies
+    Args:
+        stress: At least 0, where 0 is the mean; 1 means two copies.
+    """
+
+    def __init__(self, *, stress: float = 1.0) -> None:
         super().__init__()
         if not finite("stress", stress) >= 0:
             raise ValueError(f"stress must be at least 0, got {stress}")

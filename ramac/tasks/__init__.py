@@ -45,7 +45,12 @@ class Column:
 
 
 class Task(ABC):
-    """A problem. The arguments `steps` (gradient steps of a run) and `gamma` (discount) are defaults of its runs."""
+    """A problem.
+
+    Args:
+        steps: Gradient steps of a run on this task.
+        gamma: Discount per step of a run on this task.
+    """
 
     has_environment: ClassVar[bool] = True  # False where a policy can only be judged by the logged data
     builds_data: ClassVar[bool] = False  # True where `build` makes the dataset `dataset_id`
@@ -121,7 +126,11 @@ def configured(config: Mapping[str, Any] | DictConfig, log: Log | None = None) -
 class LoggedTask(Task):
     """Logged data with clean rewards, and an environment. `hazard` is the only place that defines it, for both sides.
 
-    Penalties are added to the data on loading, from `hazard_seed`.
+    Penalties are added to the data on loading.
+
+    Args:
+        hazard_seed: Seed of the penalties in the data.
+        gamma: Discount per step of a run on this task; 0.99 as in RADAC, 1 where the task makes whole episodes.
     """
 
     columns = (Column("score", "D4RL score", "D4RL's normalised score of the mean return, mean over runs", ".1f"),)
@@ -131,7 +140,7 @@ class LoggedTask(Task):
     _loaded: tuple[Log, str] | None = None
     reference: ClassVar[tuple[float, float] | None] = None  # return of a random and of an expert policy
 
-    def __init__(self, *, hazard_seed: int = 0, steps: int = 10_000, gamma: float = 0.99) -> None:  # gamma: RADAC
+    def __init__(self, *, hazard_seed: int = 0, steps: int = 10_000, gamma: float = 0.99) -> None:
         at_least(0, hazard_seed=hazard_seed)
         self.hazard: Hazard = NoHazard()
         self.hazard_seed, self.gamma = hazard_seed, gamma

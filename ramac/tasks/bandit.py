@@ -102,9 +102,15 @@ class BanditEnv(gymnasium.Env):
 class Bandit(Task):
     """2-D risky bandit: safe centre (mean 5), risky ring (mean 6.05, CVaR_0.1 about -21.0), made in memory.
 
-    `context`: the observation is uniform in [-1, 1] instead of 0, and the ring's hazard strikes with 5 % (1 + context).
-    `rare`: how often a small arm in the corner is logged besides; it pays 9 too, but its hazard strikes with 10 %.
     Paper: Fukazawa et al. 2026, RAMAC, figure of eight panels; its code is not public, the numbers are read off it.
+
+    Args:
+        transitions: Logged decisions.
+        data_seed: Seed of the logged data.
+        context: The observation is uniform in [-1, 1] instead of 0, and the ring's hazard strikes with 5 % (1 +
+            context).
+        rare: Times that a small arm in the corner is logged besides; it pays 9 too, but its hazard strikes with 10 %.
+        gamma: Discount of a run; 0: one decision.
     """
 
     columns = COLUMNS
@@ -112,7 +118,7 @@ class Bandit(Task):
     def __init__(
         self, *, transitions: int = 10_000, data_seed: int = 0, context: bool = False, rare: int = 0,
         steps: int = 3_000, gamma: float = 0.0,
-    ) -> None:  # fmt: skip  # gamma 0: one decision
+    ) -> None:  # fmt: skip
         at_least(1, transitions=transitions)
         at_most(10**7, transitions=transitions)
         at_least(0, data_seed=data_seed, rare=rare)

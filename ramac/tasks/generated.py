@@ -12,7 +12,12 @@ from ramac.tasks import LoggedTask
 
 
 class GeneratedTask(LoggedTask):
-    """Whole episodes of `length` steps, drawn from `data_seed`; they end by termination."""
+    """Whole episodes of `length` steps, drawn from `data_seed`; they end by termination.
+
+    Args:
+        transitions: Logged steps.
+        data_seed: Seed of the logged data.
+    """
 
     length: ClassVar[int]
 

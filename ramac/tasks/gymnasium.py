@@ -11,8 +11,11 @@ from ramac.tasks import LoggedTask, refuse_bounds
 class GymnasiumTask(LoggedTask):
     """Your own data, `data=ID|FILE`, and any Gymnasium environment with continuous actions.
 
-    `environment`: its id; a Minari dataset names its own. `horizon`: steps of an evaluation episode. `low`, `high`:
-    bounds of action coordinates that the environment leaves open, each the logged actions' own if null.
+    Args:
+        environment: Id of the environment; null: that of the Minari dataset.
+        horizon: Steps of an evaluation episode; null: the environment's own limit.
+        low: Lower bound of action coordinates that the environment leaves open; the logged actions' own if null.
+        high: Upper bound of these; the logged actions' own if null.
     """
 
     def __init__(

@@ -17,8 +17,11 @@ from ramac.tasks import LoggedTask, refuse_bounds
 class LogsTask(LoggedTask):
     """Your own data, `data=ID|FILE`, and no environment: an estimate from held-out episodes judges the policy.
 
-    `held_out`: share of whole episodes that training never sees, chosen by `split_seed`. `low`, `high`: bounds of every
-    action coordinate, each the logged actions' own if null.
+    Args:
+        held_out: Share of whole episodes that training never sees; one of five folds, as in docs/results/data.md.
+        split_seed: Seed that chooses them.
+        low: Lower bound of every action coordinate; the logged actions' own if null.
+        high: Upper bound of every action coordinate; the logged actions' own if null.
     """
 
     has_environment = False
@@ -26,7 +29,7 @@ class LogsTask(LoggedTask):
     def __init__(
         self,
         *,
-        held_out: float = 0.2,  # one of five folds, as in docs/results/data.md
+        held_out: float = 0.2,
         split_seed: int = 0,
         low: float | None = None,
         high: float | None = None,

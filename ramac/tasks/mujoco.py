@@ -73,9 +73,13 @@ GAITS = "ab"  # our two training runs per environment: each gives one policy per
 class MuJoCoTask(LoggedTask):
     """A mix of behaviour policies in one environment.
 
-    `hazard`: version of the task's hazard; v1 is ours, seeded and the same in data and environment down to the ends of
-    episodes, the others are those of published code. `horizon`: steps of an evaluation episode, the paper's if null.
-    `behaviour`: names of policies in the folder `policies`, an equal share each, instead of our own.
+    Args:
+        transitions: Logged steps.
+        hazard: Version of the task's hazard; v1 is ours, seeded and the same in data and environment down to the ends
+            of episodes, the others are those of published code.
+        horizon: Steps of an evaluation episode, the paper's if null.
+        behaviour: Names of policies in the folder `policies`, an equal share each, instead of our own.
+        policies: Folder of these policies.
     """
 
     builds_data = True

@@ -28,6 +28,19 @@ class Trainer:
 
     `target` is the Polyak average of the agent: the networks of the TD target, and the policy that is evaluated.
     Paper: Fukazawa et al. 2026, RAMAC, algorithm 1.
+
+    Args:
+        steps: Gradient steps of the run.
+        batch_size: Transitions per gradient step; default as in RADAC.
+        actor_lr: Learning rate, with the cosine schedule: docs/results/bandit.md; RADAC: 3e-4, constant.
+        critic_lr: Likewise; RADAC: 1e-5 to 5e-5, which needs its 2M updates.
+        schedule: Of both learning rates; cosine as in Diffusion-QL.
+        average_decay: Decay of the target networks per step; default as in RADAC.
+        clip: Largest gradient norm of each group; default as in RADAC.
+        delay: Critic steps per step of the actor and the target networks; TD3 and ORAAC have 2.
+        multiplier_lr: Of Lagrange multipliers and temperatures; null: by the length of the run.
+        compile: Whether a whole update is captured: docs/speed.md.
+        precision: Of matmuls of a step: docs/speed.md.
     """
 
     def __init__(
@@ -38,16 +51,16 @@ class Trainer:
         seed: int,
         *,
         steps: int = 10_000,
-        batch_size: int = 256,  # RADAC
-        actor_lr: float = 1e-3,  # with the cosine schedule: docs/results/bandit.md; RADAC: 3e-4, constant
-        critic_lr: float = 1e-3,  # likewise; RADAC: 1e-5 to 5e-5, which needs its 2M updates
-        schedule: Literal["cosine", "constant"] = "cosine",  # Diffusion-QL
-        average_decay: float = 0.995,  # RADAC, actor and critic
-        clip: float = 5.0,  # RADAC: gradient norm of each group
-        delay: int = 1,  # critic steps per step of the actor and the target networks; TD3, ORAAC: 2
-        multiplier_lr: float | None = None,  # Lagrange multipliers and temperatures; null: by the length of the run
-        compile: Mode = "auto",  # of a whole update: docs/speed.md
-        precision: Literal["highest", "high", "medium"] = "highest",  # matmuls of a step: docs/speed.md
+        batch_size: int = 256,
+        actor_lr: float = 1e-3,
+        critic_lr: float = 1e-3,
+        schedule: Literal["cosine", "constant"] = "cosine",
+        average_decay: float = 0.995,
+        clip: float = 5.0,
+        delay: int = 1,
+        multiplier_lr: float | None = None,
+        compile: Mode = "auto",
+        precision: Literal["highest", "high", "medium"] = "highest",
     ) -> None:
         at_least(1, steps=steps, batch_size=batch_size, delay=delay)
         if multiplier_lr is not None and not 0 < multiplier_lr < math.inf:

@@ -5,6 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import entry_numbers
+
+from ramac.arguments import described, meanings
 from ramac.cli.list import ABOUT, kind
 from ramac.experiment.presets import about, presets
 from ramac.registry import SLOTS, Registry, load, paper, summary
@@ -18,9 +21,15 @@ def cell(text: Any) -> str:
 
 
 def prose(text: str) -> str:
-    """A docstring as paragraphs: what is not in backticks is no markup."""
+    """A docstring as paragraphs, the paper one of its own: what is not in backticks is no markup."""
+    text = re.sub(r"(?<!\n)\nPaper: ", "\n\nPaper: ", text)
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(p if p[:1] == "`" else re.sub(r"([\\*_\[\]<>#|])", r"\\\1", p) for p in parts)
+
+
+def source_links(text: str) -> str:
+    """Names of pages, as docstrings write them, as links of a page in docs/entries/GROUP/."""
+    return re.sub(r"(?<![\w/`])docs/([\w/-]+\.md)", r"[\1](../../\1)", text)
 
 
 def table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -31,14 +40,15 @@ def table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def arguments(registry: Registry, name: str) -> str:
     """Table of an entry's arguments."""
-    rows = []
+    rows, said = [], meanings(registry[name])
     for key, parameter in registry.parameters(name).items():
         ranged = parameter.annotation is float and getattr(registry[name], "ranged", False)
-        notes = [f"set by a number after the name: `{name}NUMBER`"] * (registry.suffix[name] == key)
+        notes = [source_links(cell(said.get(key, ""))).rstrip(".")] * (key in said)
+        notes += [f"set by a number after the name: `{name}NUMBER`"] * (registry.suffix[name] == key)
         notes += ["may be a range `[LOW,HIGH]`"] * ranged
         default = "required" if parameter.default is parameter.empty else f"`{parameter.default}`".replace("|", "\\|")
         rows.append((f"`{key}`", cell(kind(parameter.annotation)), default, "; ".join(notes)))
-    return table(("argument", "type", "default", "notes"), rows) if rows else "It has no arguments.\n"
+    return table(("argument", "type", "default", "meaning"), rows) if rows else "It has no arguments.\n"
 
 
 def entry_page(group: str, registry: Registry, name: str) -> str:
@@ -47,8 +57,8 @@ def entry_page(group: str, registry: Registry, name: str) -> str:
     file = Path(inspect.getsourcefile(entry) or "").resolve().relative_to(ROOT)
     chosen = f"data={name}:REST" if group == "source" else f"{group}={name}"
     return (
-        f"# {group} `{name}`\n\n```\nramac {chosen}\n```\n\n{prose(inspect.getdoc(entry) or '')}\n\n"
-        f"## Arguments\n\n{arguments(registry, name)}\n"
+        f"# {group} `{name}`\n\n```\nramac {chosen}\n```\n\n{source_links(prose(described(entry)))}\n\n"
+        f"## Arguments\n\n{arguments(registry, name)}\n{entry_numbers.sections(group, name)}"
         f"Source: [`{file}`](../../../{file}), class `{entry.__name__}`. All of this group: [{group}](../{group}.md).\n"
     )
 
@@ -66,8 +76,13 @@ def pages() -> dict[str, str]:
     found = {}
     for group, registry in SLOTS.items():
         names = [name for name in registry if registry[name].__module__.startswith("ramac.")]
-        rows = [(f"[`{n}`]({group}/{n}.md)", cell(summary(registry[n])), cell(paper(registry[n]))) for n in names]
-        found[f"entries/{group}.md"] = f"# {group}\n\n{table(('entry', 'what it is', 'paper'), rows)}"
+        columns, rows = ("entry", "what it is", "paper"), list[tuple[str, ...]]()
+        costs = entry_numbers.costs(group)
+        for n in names:
+            rows.append((f"[`{n}`]({group}/{n}.md)", cell(summary(registry[n])), cell(paper(registry[n]))))
+            rows[-1] += (costs.get(n, ""),) * bool(costs)
+        columns += ("[cost](../results/entries.md)",) * bool(costs)
+        found[f"entries/{group}.md"] = f"# {group}\n\n{table(columns, rows)}"
         found |= {f"entries/{group}/{name}.md": entry_page(group, registry, name) for name in names}
     for group, keys in ABOUT.items():
         known = presets(group)

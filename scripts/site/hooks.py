@@ -1,5 +1,7 @@
 """Hooks of mkdocs: pages that are generated, and links to files outside docs/."""
 
+from urllib.parse import urlsplit
+
 import api_pages
 import entry_pages
 import notebooks
@@ -16,8 +18,9 @@ def on_files(files, config):
     pages |= outside.pages([file.src_uri for file in files if file.src_uri.endswith(".md")], pages)
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
-    worker = (outside.ROOT / "scripts/site/worker.js").read_text(encoding="utf-8")
-    files.append(File.generated(config, "assets/worker.js", content=worker))
+    for name in ("worker.js", "site.css"):
+        text = (outside.ROOT / "scripts/site" / name).read_text(encoding="utf-8")
+        files.append(File.generated(config, f"assets/{name}", content=text))
     return files
 
 
@@ -32,5 +35,6 @@ def on_post_page(output, page, config):
 
 
 def on_post_template(output_content, template_name, config):
-    """Likewise on the page of a missing address."""
-    return output_content.replace(SHIM, "/assets/worker.js")
+    """Likewise on the page of a missing address, which a server shows at any depth: from the root of the site."""
+    root = urlsplit(config.site_url or "").path.rstrip("/")
+    return output_content.replace(SHIM, f"{root}/assets/worker.js")

@@ -31,7 +31,8 @@ class Source(ABC):
 class ColumnSource(Source):
     """A file or folder with named columns: a subclass implements `read`, and hands its columns to `log`.
 
-    `columns`: names of columns by their role (ramac.data.roles), `{"actions": ["u"]}`; null: the usual names.
+    Args:
+        columns: Names of columns by their role (ramac.data.roles), `{"actions": ["u"]}`; null: the usual names.
     """
 
     folder: ClassVar[bool] = False  # whether the place is a folder

@@ -32,9 +32,10 @@ COLUMNS = {"observations": None, "actions": np.float32, "rewards": np.float64, "
 class Minari(Source):
     """A Minari dataset: its id, downloaded when it is not on disk, or its folder.
 
-    Of observations that are dictionaries or tuples, `columns.observations` chooses the parts and their order.
-
     Paper: Younis et al. 2024, Minari.
+
+    Args:
+        columns: `observations` of dictionaries or tuples: chosen parts and their order; null: all.
     """
 
     def __init__(self, *, columns: dict[str, Any] | None = None) -> None:

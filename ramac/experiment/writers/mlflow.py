@@ -21,7 +21,9 @@ UNTOUCHED = object()
 class MLflow(TorchRLWriter):
     """MLflow in RUN/mlflow/mlflow.db: mlflow ui --backend-store-uri sqlite:///RUN/mlflow/mlflow.db.
 
-    `tracking_uri`: a server or another store instead; a resumed run is a new run there. `experiment`: MLflow's.
+    Args:
+        tracking_uri: A server or another store instead; a resumed run is a new run there.
+        experiment: MLflow's experiment.
     """
 
     requires: ClassVar[dict[str, str]] = {"mlflow": "ramac[mlflow]"}

@@ -16,7 +16,11 @@ from ramac.system.runtime import environment_variables
 class Wandb(TorchRLWriter):
     """Weights & Biases in RUN/wandb, offline by default: `wandb sync RUN/wandb/offline-run-*` sends it later.
 
-    `mode=online` sends it at once, after `wandb login`; `project`, `entity` and `group` are W&B's.
+    Args:
+        mode: `online` sends it at once, after `wandb login`.
+        project: W&B's project.
+        entity: W&B's user or team; null: its default.
+        group: W&B's group of runs.
     """
 
     requires: ClassVar[dict[str, str]] = {"wandb": "ramac[wandb]"}
