@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from filelock import FileLock
 
 from ramac.arguments import meanings
 from ramac.cli.list import ABOUT
@@ -39,14 +40,21 @@ class Page(HTMLParser):
             ]
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
+@pytest.fixture(scope="session")
+def site(tmp_path_factory, worker_id):
+    root = tmp_path_factory.getbasetemp()
+    root = root if worker_id == "master" else root.parent  # of all workers: one of them builds
+    with FileLock(root / "site.lock"):
+        if not (root / "site").exists():
+            build(root / "site")
+    return root / "site"
+
+
+def build(folder):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture(scope="module")
