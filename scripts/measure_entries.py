@@ -41,7 +41,7 @@ COLUMNS: tuple[str, ...] = (
 RESULTS = Path(__file__).resolve().parents[1] / "docs/results"
 LOGGED = data(10_000)
 LOGGED.set(("next", "action"), LOGGED["action"].roll(-1, 0))  # for critic_bc
-LOGGED.set(("next", "followed"), torch.ones(len(LOGGED), dtype=torch.bool))
+LOGGED.set(("next", "followed"), torch.ones(len(LOGGED), 1))
 PAGE = f"""# Cost of each entry
 
 Written by `python -m scripts.measure_entries`. The numbers are in
