@@ -41,7 +41,7 @@ COLUMNS: tuple[str, ...] = (
 RESULTS = Path(__file__).resolve().parents[1] / "docs/results"
 LOGGED = data(10_000)
 LOGGED.set(("next", "action"), LOGGED["action"].roll(-1, 0))  # for critic_bc
-LOGGED.set(("next", "followed"), torch.ones(len(LOGGED), dtype=torch.bool))
+LOGGED.set(("next", "followed"), torch.ones(len(LOGGED), 1, dtype=torch.bool))
 PAGE = f"""# Cost of each entry
 
 Written by `python -m scripts.measure_entries`. The numbers are in
@@ -190,7 +190,7 @@ def main() -> None:
                 rows.append({"group": group, "entry": name, **row})
             else:
                 rows[others + index]["again"] = row["cost"]
-                write(rows, options.out)  # what is there when it is interrupted
+            write(rows, options.out)  # what is there when it is interrupted
             print(turn, group, name, f"{row['cost']:.3f}", flush=True)
 
 
