@@ -152,7 +152,8 @@ def page(rows: list[dict[str, Any]]) -> str:
 
 
 def write(rows: list[dict[str, Any]], out: Path) -> None:
-    """Both files."""
+    """Both files, in the order of the groups and names."""
+    rows = sorted(rows, key=lambda row: (MEASURED.index(row["group"]), row["entry"]))
     with open(out / "entries.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *map(cells, rows)])
     (out / "entries.md").write_text(page(rows), encoding="utf-8")
@@ -164,7 +165,8 @@ def kept(out: Path, chosen: list[tuple[str, ...]]) -> list[dict[str, Any]]:
         return []
     with open(out / "entries.csv", encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if (row["group"], row["entry"]) not in chosen]
-    return [{k: v if k in COLUMNS[:2] else float(v) for k, v in row.items() if v} for row in rows]
+    kinds = {"group": str, "entry": str, "parameters": lambda text: int(float(text))}
+    return [{key: kinds.get(key, float)(text) for key, text in row.items() if text} for row in rows]
 
 
 def main() -> None:
