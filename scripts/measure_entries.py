@@ -130,7 +130,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 def page(rows: list[dict[str, Any]]) -> str:
     """entries.md."""
     made = describe(torch.device("cpu"))
-    noise = "- **Noise**: other processes used the machine, and differences of some per cent mean nothing."
+    noise = "- **Noise**: other processes used the machine. A difference that `again` does not repeat means nothing."
     if twice := [row for row in rows if "again" in row]:
         off = np.array([abs(row["again"] - row["cost"]) for row in twice])
         worst = twice[int(off.argmax())]
