@@ -45,8 +45,7 @@ LOGGED.set(("next", "followed"), torch.ones(len(LOGGED), 1, dtype=torch.bool))
 PAGE = f"""# Cost of each entry
 
 Written by `python -m scripts.measure_entries`. The numbers are in
-`docs/results/entries.csv`, and on the page of each entry: [actors](../entries/actor.md),
-[critics](../entries/critic.md), [risk measures](../entries/risk.md), [loss terms](../entries/loss.md).
+`docs/results/entries.csv`, and on the page of each entry (Reference, Entries).
 
 - **Reference**: one gradient step of {" x ".join(CELL.values())} with the losses {", ".join(LOSS)}, all settings at
   their defaults, batches of {BATCH} random transitions with {OBS_DIM} observations and {ACT_DIM} actions, gamma 0.99.
