@@ -45,8 +45,7 @@ LOGGED.set(("next", "followed"), torch.ones(len(LOGGED), 1, dtype=torch.bool))
 PAGE = f"""# Cost of each entry
 
 Written by `python -m scripts.measure_entries`. The numbers are in
-`docs/results/entries.csv`, and on the page of each entry: [actors](../entries/actor.md),
-[critics](../entries/critic.md), [risk measures](../entries/risk.md), [loss terms](../entries/loss.md).
+`docs/results/entries.csv`, and on the page of each entry (Reference, Entries).
 
 - **Reference**: one gradient step of {" x ".join(CELL.values())} with the losses {", ".join(LOSS)}, all settings at
   their defaults, batches of {BATCH} random transitions with {OBS_DIM} observations and {ACT_DIM} actions, gamma 0.99.
@@ -130,7 +129,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 def page(rows: list[dict[str, Any]]) -> str:
     """entries.md."""
     made = describe(torch.device("cpu"))
-    noise = "- **Noise**: other processes used the machine, and differences of some per cent mean nothing."
+    noise = "- **Noise**: other processes used the machine. A difference that `again` does not repeat means nothing."
     if twice := [row for row in rows if "again" in row]:
         off = np.array([abs(row["again"] - row["cost"]) for row in twice])
         worst = twice[int(off.argmax())]
@@ -152,7 +151,8 @@ def page(rows: list[dict[str, Any]]) -> str:
 
 
 def write(rows: list[dict[str, Any]], out: Path) -> None:
-    """Both files."""
+    """Both files, in the order of the groups and names."""
+    rows = sorted(rows, key=lambda row: (MEASURED.index(row["group"]), row["entry"]))
     with open(out / "entries.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *map(cells, rows)])
     (out / "entries.md").write_text(page(rows), encoding="utf-8")
@@ -164,7 +164,8 @@ def kept(out: Path, chosen: list[tuple[str, ...]]) -> list[dict[str, Any]]:
         return []
     with open(out / "entries.csv", encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if (row["group"], row["entry"]) not in chosen]
-    return [{k: v if k in COLUMNS[:2] else float(v) for k, v in row.items() if v} for row in rows]
+    kinds = {"group": str, "entry": str, "parameters": lambda text: int(float(text))}
+    return [{key: kinds.get(key, float)(text) for key, text in row.items() if text} for row in rows]
 
 
 def main() -> None:

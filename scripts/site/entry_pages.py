@@ -16,8 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def cell(text: Any) -> str:
-    """Text inside a table."""
-    return " ".join(str(text).split()).replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")
+    """Text inside a table; in backticks only the bar needs an escape."""
+    parts = re.split(r"(`[^`]*`)", " ".join(str(text).split()).replace("|", "\\|"))
+    return "".join(p if p[:1] == "`" else p.replace("[", "\\[").replace("<", "&lt;") for p in parts)
 
 
 def prose(text: str) -> str:
