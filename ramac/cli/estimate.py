@@ -13,6 +13,7 @@ from ramac.cli import run_of, settings, show_table
 from ramac.evaluation.calibration import cvar_name
 from ramac.experiment.estimate import of_run
 from ramac.statistics import ENOUGH
+from ramac.system.runtime import keep_memory
 from ramac.text import say, styled
 
 COVERED = "it covered 70 to 97 % of known truths"  # docs/results/offline.md#coverage
@@ -21,6 +22,7 @@ COVERED = "it covered 70 to 97 % of known truths"  # docs/results/offline.md#cov
 def main(arguments: list[str]) -> int:
     """Estimate a run. Raises InputError, and FloatingPointError when a fit diverges."""
     words, given = settings(arguments, "estimate", ("seed", "steps", "fits", "data"))
+    keep_memory()
     show(of_run(run_of(words, "estimate"), **given))
     return 0
 
