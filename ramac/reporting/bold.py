@@ -70,7 +70,7 @@ def meaning_of_bold(groups: Sequence[Group], tail: str) -> str:
     if len(groups) < 2:
         return ""
     counts = {len(group.by_seed) for group in groups}
-    unit = "seeds" if 1 not in counts else "seeds, or over episodes where a group has one seed"
+    unit = "seeds" if 1 not in counts else "seeds, or over episodes where a group has one seed,"
     unit = "episodes" if counts == {1} else unit
     return (
         f"Bold: the highest mean and {tail}, if a t test at 5 % over {unit} finds some "

@@ -102,7 +102,7 @@ def packages() -> dict[str, str]:
     found: dict[str, str] = {}
     for line in metadata.requires("ramac") or ():
         name, inner, extra = REQUIREMENT.match(line).groups()  # type: ignore[union-attr]
-        if extra == "test" or name == "ramac":
+        if extra in ("test", "docs") or name == "ramac":
             continue
         name = inner if extra and inner else name  # gymnasium[mujoco] brings mujoco
         try:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from statistics import NormalDist
+from textwrap import fill
 from typing import Any
 
 import gymnasium
@@ -237,7 +238,8 @@ def draw(
     right.scatter(*learned[:3000].T, color=BLUE, s=3, alpha=0.6, label="learned policy")
     share = shares(learned, rare)
     text = ", ".join(f"{column.title} {share[column.key]:{column.style}}" for column in COLUMNS if column.key in share)
-    right.set_title(f"{for_label(title, 60)}\n{text}", fontsize=6 if rare else 7)  # four shares are wider
+    lines = fill(for_label(title, 80), 44)  # as wide as the panel
+    right.set_title(f"{lines}\n{text}", fontsize=6 if rare else 7)  # four shares are wider
     for axes in (left, right):
         axes.legend(loc="lower left")
         for place, radius in [((0, 0), CENTRE), *(((0, 0), edge) for edge in RING), (RARE, RARE_RADIUS)][: 3 + rare]:

@@ -47,9 +47,9 @@ def _report(registry: Registry, entry: str, base: type, findings: Callable[[str]
     found = list(_declaration(registry, name, base))
     if not found:
         try:
-            found = list(findings(entry))
+            found.extend(findings(entry))  # keeps what was found before an error
         except Exception as error:
-            found = [f"{type(error).__name__} while it was tried: {error}"]
+            found.append(f"{type(error).__name__} while it was tried: {error}")
     assert not found, "\n- ".join([f"{registry.group} {entry!r}: {len(found)} finding(s)", *found])
 
 

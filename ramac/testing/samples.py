@@ -33,9 +33,16 @@ def seeded(function: Callable[[], Any]) -> Any:
 def sample_findings(name: str, loss: Callable[[TensorDict], Tensor], module: torch.nn.Module) -> Iterator[str]:
     """Findings about a loss per sample: shape, finite values, independence of other samples, gradients."""
     pair = pairs(8)
-    value = seeded(lambda: loss(pair))
+    told = f"{name} must give one loss per sample, [8] for a batch of 8"
+    try:
+        value = seeded(lambda: loss(pair))
+    except RuntimeError as error:
+        if "invalid for input of size 1" not in str(error):
+            raise
+        yield f"{told}, not one number; do not reduce"
+        return
     if value.shape != (8,):
-        yield f"{name} must give one loss per sample, [8] for a batch of 8, not {list(value.shape)}; do not reduce"
+        yield f"{told}, not {list(value.shape)}; do not reduce"
         return
     if not value.isfinite().all():
         yield f"{name} is nan or infinite at initialisation"

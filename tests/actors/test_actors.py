@@ -341,6 +341,19 @@ def test_a_sample_outside_the_box_is_found(monkeypatch):
     assert next(actor_findings("wide")) == "actions leave the box: sample() must stay inside [-1, 1]"
 
 
+class Reduced(Gaussian):
+    """A Gaussian whose cloning loss is one number."""
+
+    def clone(self, observation, action):
+        return super().clone(observation, action).mean()
+
+
+def test_a_reduced_loss_is_told_as_such(monkeypatch):
+    monkeypatch.setitem(actors.entries, "reduced", Reduced)
+    monkeypatch.setitem(actors.suffix, "reduced", None)
+    assert next(actor_findings("reduced")).startswith("bc must give one loss per sample, [8] for a batch of 8, not one")
+
+
 @pytest.mark.parametrize("schedule", ["vp", "cosine"])
 @pytest.mark.parametrize("steps", [2, 5, 19, 20])
 @pytest.mark.parametrize("entry", ["ddim", "dpmsolver"])
