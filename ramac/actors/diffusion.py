@@ -110,6 +110,7 @@ class Diffusion(Actor):
 class DDPM(Diffusion):
     """Denoising diffusion: T ancestral steps, epsilon prediction, actions clipped at each step.
 
+    x_t = sqrt(abar_t) a + sqrt(1 - abar_t) n with noise n and the kept share abar_t; bc is mean |eps(x_t, t, s) - n|^2.
     Paper: Ho et al. 2020, Denoising Diffusion Probabilistic Models; as an actor Diffusion-QL (Wang et al. 2023), RADAC.
 
     Args:
@@ -183,6 +184,8 @@ class DDIM(FewSteps):
 class DPMSolver(FewSteps):
     """Second-order multistep sampling of a diffusion model: `steps` of its noise levels, DPM-Solver++(2M).
 
+    A step uses the estimates a_i and a_(i-1) of the action as a_i + (a_i - a_(i-1)) h_i / (2 h_(i-1)), h_i the step in
+    log(sqrt(abar) / sqrt(1 - abar)); bc is that of ddpm.
     Paper: Lu et al. 2022, DPM-Solver++; as an actor Kang et al. 2023, Efficient Diffusion Policies.
     """
 

@@ -68,6 +68,7 @@ class Flow(Actor):
 class OneStep(Flow):
     """Student mu(s, z) of one evaluation beside a flow; bc trains the flow, `distill` ties the student to it.
 
+    bc is that of flow; distill is mean |mu(s, z) - a(s, z)|^2, a(s, z) the flow's action from the same noise z.
     Paper: Park et al. 2025, Flow Q-Learning.
 
     Args:

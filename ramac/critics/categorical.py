@@ -112,6 +112,7 @@ class Categorical(Critic):
 class C51(Categorical):
     """Categorical: each target return is split between the two nearest atoms, which widens it by up to half a gap.
 
+    A target y gives atom i the probability (1 - |y - z_i| / gap)+; the loss is the cross-entropy.
     Paper: Bellemare et al. 2017, A Distributional Perspective on Reinforcement Learning.
     """
 
@@ -123,7 +124,8 @@ class C51(Categorical):
 class HLGauss(Categorical):
     """Categorical: each target return is spread by a normal over the bins around the atoms (histogram loss).
 
-    The added variance is known; the readout removes it by shrinking the atoms towards the mean.
+    A target y gives atom i Phi((z_i + w/2 - y) / s) - Phi((z_i - w/2 - y) / s), bins of width w, s = `smoothing` w; the
+    loss is the cross-entropy. The added variance is known; the readout removes it by shrinking atoms towards the mean.
     Paper: Imani & White 2018, Improving Regression Performance with Distributional Losses.
 
     Args:

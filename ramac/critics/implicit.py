@@ -17,6 +17,7 @@ from ramac.spec import Spec
 class IQN(Critic):
     """Implicit quantile network: Z(s, a; tau) for any level tau, embedded by cosines; levels are stratified draws.
 
+    Z = f(psi(s, a) * phi(tau)), phi(tau) = relu(W cos(pi i tau) + b); the loss is |tau - 1{y < Z}| |y - Z|.
     Paper: Dabney et al. 2018, Implicit Quantile Networks for Distributional Reinforcement Learning.
 
     Args:

@@ -36,7 +36,8 @@ class BC(Term):
 class Distill(Term):
     """Squared distance of the student's output to the teacher's action from the same noise.
 
-    The output counts before it is clipped: a student that has left the box is drawn back.
+    mean |mu(s, z) - a(s, z)|^2, z the noise. The output counts before it is clipped: a student that
+    has left the box is drawn back.
     Paper: Park et al. 2025, Flow Q-Learning.
     """
 

@@ -94,6 +94,7 @@ class Value(Term):
 class Risk(Value):
     """Minus the risk measure of Z(s, a) at the actor's own action, differentiated through the generative path.
 
+    -rho(Z(s, a)), a ~ pi(.|s); its weight is the paper's eta.
     Paper: Fukazawa et al. 2026, RAMAC; normalisation: Fujimoto & Gu 2021, TD3+BC.
     """
 
@@ -109,6 +110,7 @@ class Risk(Value):
 class RiskOneStep(Value):
     """Minus the risk measure at the denoised estimate of a noised logged action: one evaluation, shared with bc.
 
+    -rho(Z(s, a_0)), a_0 the estimate of a from x_t = c_t a + noise.
     The estimate is clipped to the box: at high noise it is wild.
     Paper: Kang et al. 2023, Efficient Diffusion Policies for Offline Reinforcement Learning.
     """
