@@ -181,7 +181,11 @@ def main() -> None:
         for name, entry in GROUPS[group].items()
         if entry.__module__.startswith("ramac.")
     ]
-    chosen = [tuple(word.split("=", 1)) for word in options.entries] or built_in
+    chosen = [(group, name) for group, _, name in (word.partition("=") for word in options.entries)] or built_in
+    for group, name in chosen:
+        if group not in MEASURED or name not in GROUPS[group]:
+            parser.error(f"there is no entry {group}={name}; choose GROUP=NAME, GROUP of {', '.join(MEASURED)}")
+    options.out.mkdir(parents=True, exist_ok=True)
     rows = kept(options.out, chosen)
     others = len(rows)
     for turn in range(PASSES):  # the second shows how repeatable the first was
