@@ -54,6 +54,7 @@ Written by `python -m scripts.measure_entries`. The numbers are in
 - **Cost of a loss term**: the step of td and bc with the term, less the step without it, divided by the reference step;
   td beside bc, and bc beside td. A term that `flow` cannot serve is measured with the first actor, in alphabetical
   order, that can. `distill` is measured with `onestep`, which needs it, less the step of `flow` without it.
+- `iql` is below 0: with its value of the next state, TD's target needs no action of the actor.
 - **Acting**: milliseconds of one call of `agent.act` for 1 observation and for 256.
 - **Parameters**: trained numbers of the actor, the whole critic ensemble, or the loss term.
 - **How**: processor time on one thread (`time.process_time`). Entry and reference take turns, {ROUNDS} times, for at
@@ -129,7 +130,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 def page(rows: list[dict[str, Any]]) -> str:
     """entries.md."""
     made = describe(torch.device("cpu"))
-    noise = "- **Noise**: other processes used the machine. A difference that `again` does not repeat means nothing."
+    noise = "- **Noise**: a difference that `again` does not repeat means nothing."
     if twice := [row for row in rows if "again" in row]:
         off = np.array([abs(row["again"] - row["cost"]) for row in twice])
         worst = twice[int(off.argmax())]
