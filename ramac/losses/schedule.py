@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ramac.errors import at_least
 
 BEYOND, FAR = 0.2, 10.0  # a budget that is exceeded by this share with a multiplier grown this much is told
+ALONE = 1000.0  # with a multiplier grown this much no other term counts any more: any excess is told
 
 
 class Schedule:
@@ -113,8 +114,8 @@ class Multiplier(nn.Module):
 
     def warning(self, loss: float) -> str | None:
         """What to say of the last batch's `loss` when the multiplier has grown far and the budget is not met."""
-        grown = self.value.item() / self.start
-        if grown < FAR or loss - self.budget < BEYOND * abs(self.budget):
+        grown, excess = self.value.item() / self.start, loss - self.budget
+        if grown < FAR or excess <= 0 or (grown < ALONE and excess < BEYOND * abs(self.budget)):
             return None
         return f"its budget {self.budget:g} is not met: the last loss is {loss:.3g}, at {grown:.2g} times the weight"
 

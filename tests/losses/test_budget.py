@@ -1,5 +1,6 @@
 """A budget is met at the end of a run of default length, from whatever weight it starts."""
 
+import math
 import os
 
 import pytest
@@ -9,6 +10,7 @@ from ramac.agent import Agent
 from ramac.experiment.compose import compose
 from ramac.experiment.run import Build
 from ramac.losses import build_terms
+from ramac.losses.schedule import Multiplier
 from ramac.spec import Spec
 from ramac.training.trainer import Trainer
 
@@ -37,3 +39,13 @@ def test_a_budget_that_is_not_met_is_told(batch):
         found = trainer.warnings()
         assert bool(found) == told
         assert all(text.startswith("loss=bc: its budget -99 is not met: the last loss is ") for text in found)
+
+
+@pytest.mark.parametrize(
+    ("grown", "loss", "told"), [(11, 0.9, True), (11, 0.8, False), (22_000, 0.75, True), (22_000, 0.65, False)]
+)
+def test_a_multiplier_that_leaves_nothing_to_other_terms_is_told_of_any_excess(grown, loss, told):
+    multiplier = Multiplier(0.5, budget=0.7)
+    with torch.no_grad():
+        multiplier.logarithm += math.log(grown)
+    assert bool(multiplier.warning(loss)) == told
