@@ -34,7 +34,7 @@ def test_nothing_is_frozen_where_nothing_is_imported():
     before = gc.get_freeze_count()
     with importing():
         pass
-    assert gc.get_freeze_count() < before + len(kept)  # frozen objects may go meanwhile, so the numbers need not be equal
+    assert gc.get_freeze_count() < before + len(kept)  # not equal: frozen objects may go meanwhile
 
 
 def test_a_collector_that_is_off_stays_off_and_an_error_turns_it_on_again():
