@@ -20,7 +20,10 @@ import torch
 from benchmarks.machine import describe
 from benchmarks.timing import alternate, spread
 from benchmarks.updates import ACT_DIM, BATCH, OBS_DIM, data, ramac_trainer
-from ramac.registry import GROUPS, actors, losses
+from ramac.losses import build_terms
+from ramac.registry import GROUPS, actors
+from ramac.testing.samples import BOX
+from ramac.testing.term import fitting
 from ramac.training.trainer import Trainer
 
 MEASURED = ("actor", "critic", "risk", "loss")
@@ -52,9 +55,9 @@ Written by `python -m scripts.measure_entries`. The numbers are in
 - **Cost of an actor, critic or risk measure**: the step with this entry in the place of the reference's, divided by the
   reference step. `onestep` is trained by `distill` too.
 - **Cost of a loss term**: the step of td and bc with the term, less the step without it, divided by the reference step;
-  td beside bc, and bc beside td. A term that `flow` cannot serve is measured with the first actor, in alphabetical
-  order, that can. `distill` is measured with `onestep`, which needs it, less the step of `flow` without it.
-- `iql` is below 0: with its value of the next state, TD's target needs no action of the actor.
+  td beside bc, and bc beside td. A term that `flow` cannot serve is measured with the first actor that can. `distill`
+  is measured with `onestep`, which needs it, less the step of `flow` without it.
+- A term that gives the value of the next state (`iql`) spares TD's target an action of the actor: it may be below 0.
 - **Acting**: milliseconds of one call of `agent.act` for 1 observation and for 256.
 - **Parameters**: trained numbers of the actor, the whole critic ensemble, or the loss term.
 - **How**: processor time on one thread (`time.process_time`). Entry and reference take turns, {ROUNDS} times, for at
@@ -81,22 +84,11 @@ def size(part: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in part.parameters() if parameter.requires_grad)
 
 
-def actor_for(term: str) -> str:
-    """The reference's actor, or the first that offers what a loss term asks. Raises AttributeError without one."""
-    for name in (CELL["actor"], *actors):
-        trained_by = getattr(actors[name], "trained_by", ())
-        asked = [need.removeprefix("actor.") for need in getattr(losses[term], "needs", ()) if "actor." in need]
-        asked += [f"sample_with_{key[1]}" for key in losses[term].reads if key[0] == "policy" and key[1] != "action"]
-        if all(hasattr(actors[name], method) for method in asked) and not set(trained_by) - {term}:
-            return name
-    raise AttributeError(f"no actor serves loss={term}")
-
-
 def measured(group: str, name: str) -> dict[str, Any]:
     """Cost of an entry in the reference cell, and its parameters."""
     reference = trainer_of(LOSS)
     if group == "loss":
-        actor = actor_for(name)
+        actor = fitting(build_terms({name: {"name": name}}, BOX)[name])["actor"]
         base = tuple(term for term in ("td", "bc") if term != name)
         with_it = trainer_of((*base, name), actor=actor)
         tied = name in getattr(actors[actor], "trained_by", ())  # such an actor cannot do without the term

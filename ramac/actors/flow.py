@@ -24,7 +24,7 @@ class Flow(Actor):
         steps: Integration steps per action; 5 with midpoint cost 10 evaluations, as many as RAFMAC's 10 Euler steps.
         solver: ODE solver; midpoint evaluates the network twice a step, rk4 four times; dopri5 and tsit5 need
             `ramac[torchdyn]`.
-        tolerance: Absolute and relative error per step of dopri5 and tsit5; default of torchdyn. The others ignore it.
+        tolerance: Absolute and relative error per step of dopri5 and tsit5; default of torchdyn. The others take none.
         hidden: Widths of the hidden layers; default as in RAFMAC.
     """
 

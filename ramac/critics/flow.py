@@ -28,7 +28,7 @@ class Flow(Critic):
     Args:
         steps: Integration steps per quantile; 4 with midpoint cost 8 evaluations, and one at the end.
         solver: ODE solver; rk4 overshoots in few steps near the stiff end; dopri5 and tsit5 need `ramac[torchdyn]`.
-        tolerance: Absolute and relative error per step of dopri5 and tsit5; default of torchdyn. The others ignore it.
+        tolerance: Absolute and relative error per step of dopri5 and tsit5; default of torchdyn. The others take none.
         quantiles: Samples of a TD target; default as iqn.
         risk_quantiles: Levels of a risk estimate; default as iqn.
         embedding: Width of the layer that embeds time and value; default as iqn.

@@ -34,7 +34,7 @@ def term_findings(entry: str) -> Iterator[str]:
     others = [need.removeprefix("loss.") for need in kind.needs if need.startswith("loss.")]
     built = build_terms({name: name for name in dict.fromkeys([*others, entry])}, BOX)
     term = built[entry]
-    agent = fitting(term)
+    agent = Agent.build({**fitting(term), "risk": "cvar0.1"}, BOX)
     composite = CompositeLoss(agent, built, steps=STEPS, target=agent)
     batch.set("step", torch.full((8,), STEPS - 1))
     yield from (loss_findings(composite, entry, batch) if term.group else ())
@@ -47,8 +47,8 @@ def transitions() -> TensorDict:
     return pairs(8).set("next", after.set("followed", torch.ones(8, 1, dtype=torch.bool)))
 
 
-def fitting(term: Term) -> Agent:
-    """An agent that has what the term needs of its actor and critic; the first that fits, or the default one."""
+def fitting(term: Term) -> dict[str, str]:
+    """Actor and critic that have what the term needs: each the default one, or else the first that fits."""
     needs = {
         part: [need.partition(".")[2] for need in term.needs if need.startswith(part)] for part in ("actor", "critic")
     }
@@ -58,7 +58,7 @@ def fitting(term: Term) -> Agent:
         names = [default, *(name for name in registry if name != default)]
         fits = [name for name in names if all(getattr(registry[name], need, None) for need in needs[part])]
         chosen[part] = (fits or [default])[0]
-    return Agent.build({**chosen, "risk": "cvar0.1"}, BOX)
+    return chosen
 
 
 def loss_findings(composite: CompositeLoss, entry: str, batch: TensorDict) -> Iterator[str]:
